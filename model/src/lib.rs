@@ -1,0 +1,37 @@
+//! Values that every crate speaks: labels, matchers, samples, identities, time, limits, and the text forms Prometheus gives them.
+//!
+//! It is not a place for helpers: only values with laws, and no I/O. A type that one crate uses lives in that crate.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`labels`] | a sorted label set |
+//! | [`matcher`] | one label condition, `=`, `!=`, `=~`, `!~` |
+//! | [`regex`] | RE2 patterns, translated or refused |
+//! | [`sample`] | a timestamped value, the stale marker |
+//! | [`time`] | timestamps and Prometheus durations |
+//! | [`number`] | floats as Go and Prometheus print and read them |
+//! | [`ids`] | workspace, shard, store, replica and series identities |
+//! | [`hash`] | placement and identity hashes of label sets, jump hash |
+//! | [`limits`] | every named maximum |
+//! | [`seal`] | the one pair through which every stored value goes |
+//! | [`clock`] | the only reader of the system's clocks |
+//!
+//! When you change [`hash`] or [`seal`], stored data changes meaning: golden tests hold both.
+
+pub mod clock;
+pub mod hash;
+pub mod ids;
+pub mod labels;
+pub mod limits;
+pub mod matcher;
+pub mod number;
+pub mod regex;
+pub mod sample;
+pub mod seal;
+pub mod time;
+
+pub use ids::{ReplicaId, SeriesId, ShardId, StoreId, WorkspaceId};
+pub use labels::{Labels, LabelsBuilder};
+pub use matcher::{MatchOp, Matcher};
+pub use sample::Sample;
+pub use time::Timestamp;

@@ -1,0 +1,1 @@
+//! Floats as Go's `strconv` and Prometheus print and read them.

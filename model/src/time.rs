@@ -1,0 +1,4 @@
+//! Timestamps and Prometheus durations.
+
+/// Milliseconds since the Unix epoch.
+pub type Timestamp = i64;
