@@ -1,1 +1,17 @@
-//! proto
+//! The .proto files and what is generated from them. Conversions to `model` types are written by the importing crates.
+#![allow(missing_docs, unreachable_pub, clippy::all)]
+
+/// Prometheus remote write.
+pub mod prometheus {
+    include!(concat!(env!("OUT_DIR"), "/prometheus.rs"));
+}
+
+/// Raft between stores.
+pub mod raft {
+    include!(concat!(env!("OUT_DIR"), "/flotilla.raft.rs"));
+}
+
+/// Requests between nodes.
+pub mod node {
+    include!(concat!(env!("OUT_DIR"), "/flotilla.node.rs"));
+}
