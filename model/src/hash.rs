@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn c8_placement_hash_is_frozen() {
-        let series = labels(&[("__name__", "http_request_duration_seconds_bucket"), ("instance", "a:9100"), ("job", "node"), ("le", "0.5")]);
+        let series =
+            labels(&[("__name__", "http_request_duration_seconds_bucket"), ("instance", "a:9100"), ("job", "node"), ("le", "0.5")]);
         assert_eq!(placement_hash(&series, 0x5eed), placement_hash(&labels(&[("instance", "a:9100"), ("job", "node")]), 0x5eed));
         assert_eq!(placement_hash(&series, 0x5eed), GOLDEN_PLACEMENT);
         assert_eq!(fp128(&series, 0x5eed), GOLDEN_FP128);

@@ -34,6 +34,23 @@ number_id!(
     SeriesId(u32)
 );
 
+/// A place in one group's Raft log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogPoint {
+    /// Term in which the entry was proposed.
+    pub term: u64,
+    /// Replica that led the term.
+    pub leader: ReplicaId,
+    /// Position, from 0 (the membership the group began with).
+    pub index: u64,
+}
+
+impl fmt::Display for LogPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "T{}-N{}.{}", self.term, self.leader, self.index)
+    }
+}
+
 impl ShardId {
     /// The group that owns nodes, workspaces and placement.
     pub const META: Self = Self(0);

@@ -191,7 +191,8 @@ pub fn is_plain_label_name(name: &str) -> bool {
 /// Whether `name` is of the classic form `[a-zA-Z_:][a-zA-Z0-9_:]*`.
 #[must_use]
 pub fn is_plain_metric_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().enumerate().all(|(i, b)| b == b'_' || b == b':' || b.is_ascii_alphabetic() || (i > 0 && b.is_ascii_digit()))
+    !name.is_empty()
+        && name.bytes().enumerate().all(|(i, b)| b == b'_' || b == b':' || b.is_ascii_alphabetic() || (i > 0 && b.is_ascii_digit()))
 }
 
 /// Quotes `text` as Go's `strconv.Quote` does.

@@ -30,7 +30,7 @@ pub mod sample;
 pub mod seal;
 pub mod time;
 
-pub use ids::{ReplicaId, SeriesId, ShardId, StoreId, WorkspaceId};
+pub use ids::{LogPoint, ReplicaId, SeriesId, ShardId, StoreId, WorkspaceId};
 pub use labels::{Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher};
 pub use sample::Sample;

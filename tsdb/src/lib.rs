@@ -1,1 +1,3 @@
-//! tsdb
+//! One shard's storage.
+
+pub mod rows;
