@@ -1,0 +1,75 @@
+//! What all parts of the process share: handles, no behaviour.
+
+use crate::cluster::identity::Identity;
+use crate::cluster::time::ClusterTime;
+use crate::config::Config;
+use crate::ingest::route::LeaderHints;
+use crate::meta::MetaView;
+use crate::query::admit::QuerySlots;
+use crate::rpc::client::Peers;
+use crate::shard::ShardRegistry;
+use crate::task::Tasks;
+use metrics_exporter_prometheus::PrometheusHandle;
+use model::{Clock, StoreId};
+use parking_lot::RwLock;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// The handles of one node.
+#[derive(Debug)]
+pub struct Node {
+    /// Its settings.
+    pub config: Config,
+    /// Background work.
+    pub tasks: Tasks,
+    /// The machine's clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Cluster time.
+    pub time: Arc<ClusterTime>,
+    /// Who this data directory is.
+    pub identity: RwLock<Identity>,
+    /// The meta group's state.
+    pub meta: MetaView,
+    /// All Raft groups of this process.
+    pub groups: raft::Groups,
+    /// Read barriers, coalesced per leader's node.
+    pub barrier: raft::Barrier,
+    /// The database of all shards.
+    pub db: Arc<tsdb::Db>,
+    /// Open replicas.
+    pub shards: ShardRegistry,
+    /// Who led which shard.
+    pub leaders: LeaderHints,
+    /// Connections to other nodes.
+    pub peers: Peers,
+    /// Places for queries.
+    pub slots: QuerySlots,
+    /// Renders this process's metrics; none where another recorder is installed.
+    pub exposition: Option<PrometheusHandle>,
+    /// Set while the disk has too little room.
+    pub disk_full: Arc<AtomicBool>,
+    /// Set once the node has been ready: then it stays a member even while groups elect.
+    pub draining: AtomicBool,
+}
+
+impl Node {
+    /// This store's id, once the node has founded or joined.
+    #[must_use]
+    pub fn store_id(&self) -> Option<StoreId> {
+        self.identity.read().membership.as_ref().map(|m| StoreId(m.store_id))
+    }
+
+    /// The cluster's id, empty before it is known.
+    #[must_use]
+    pub fn cluster_id(&self) -> String {
+        self.identity.read().membership.as_ref().and_then(|m| m.cluster_id.clone()).unwrap_or_default()
+    }
+
+    /// Runs work that computes or reads the database, off the reactor's threads.
+    ///
+    /// # Errors
+    /// The work panicked, or the runtime is closing.
+    pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, tokio::task::JoinError> {
+        tokio::task::spawn_blocking(work).await
+    }
+}
