@@ -98,13 +98,13 @@ impl Params {
     /// A time, or `default` if it is missing or empty.
     ///
     /// # Errors
-    /// 400 `invalid parameter "time": Invalid time value for 'time': cannot parse "x" to a valid timestamp`.
+    /// 400 `invalid parameter "time": invalid time value for 'time': cannot parse "x" to a valid timestamp`.
     pub fn time_or(&self, name: &str, default: Timestamp) -> Result<Timestamp, ApiError> {
         let text = self.get(name);
         if text.is_empty() {
             return Ok(default);
         }
-        parse_time(text).map_err(|cause| ApiError::invalid_parameter(name, format_args!("Invalid time value for '{name}': {cause}")))
+        parse_time(text).map_err(|cause| ApiError::invalid_parameter(name, format_args!("invalid time value for '{name}': {cause}")))
     }
 
     /// `start` and `end`, by default all of time, as the index endpoints take them.
