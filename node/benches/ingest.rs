@@ -22,14 +22,13 @@ fn series(i: usize) -> TimeSeries {
     ];
     match i % 3 {
         0 => {
-            labels.insert(1, label("cpu", (i % 64).to_string()));
+            labels.push(label("cpu", (i % 64).to_string()));
             labels.push(label("mode", ["idle", "iowait", "system", "user"][i % 4].to_owned()));
         }
-        1 => labels.insert(1, label("device", format!("nvme{}n1", i % 8))),
+        1 => labels.push(label("device", format!("nvme{}n1", i % 8))),
         _ => {}
     }
-    let at = labels.iter().position(|l| l.name > *"cluster").unwrap_or(labels.len());
-    labels.insert(at, label("cluster", "eu-west-1-prod".to_owned()));
+    labels.push(label("cluster", "eu-west-1-prod".to_owned()));
     labels.push(label("region", "eu-west-1".to_owned()));
     labels.sort_by(|a, b| a.name.cmp(&b.name));
     TimeSeries { labels, samples: vec![Sample { value: i as f64 * 1.37, timestamp: NOW_MS + i as i64 }], exemplars: vec![] }
