@@ -1,1 +1,3 @@
+//! The binary users see, `flotilla`.
+
 fn main() {}

@@ -1,0 +1,3 @@
+//! The process: configuration, supervision of a local cluster, telemetry.
+
+pub mod config;
