@@ -190,7 +190,7 @@ impl Config {
     ///
     /// # Errors
     /// Every problem of every layer.
-    pub fn load(flags: &Flags, file: &FileArgs) -> Result<(Config, Vec<Effective>), ConfigError> {
+    pub fn load(flags: &Flags, file: &FileArgs) -> Result<(Config, Effective), ConfigError> {
         let mut layers = layers::Layers::default();
         if let Some(path) = &file.path {
             layers.add_file(path);

@@ -1,5 +1,7 @@
 //! From the texts of all layers to one [`Config`].
 
+use std::fmt;
+
 use super::layers::Layers;
 use super::settings as s;
 use super::value::{self, CorsOrigin, ValueError};
@@ -11,22 +13,30 @@ use super::{
 /// Most memory that storage takes without being told.
 const MEMORY_BYTES_DEFAULT_MAX: u64 = 4 << 30;
 
-/// A setting as it came out: text and the layer that gave it.
+/// What each setting came to: what `--config.check` prints.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Effective {
-    /// The setting.
-    pub setting: &'static Setting,
-    /// Text of the layer that won.
-    pub text: String,
-    /// The layer.
-    pub origin: Origin,
+pub struct Effective(Vec<Choice>);
+
+/// A setting as it came out: the text that won and the layer that gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Choice {
+    setting: &'static Setting,
+    text: String,
+    origin: Origin,
+}
+
+impl fmt::Display for Effective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "configuration is valid")?;
+        self.0.iter().try_for_each(|Choice { setting, text, origin }| write!(f, "\n{} = {text:?}  # {origin}", setting.key))
+    }
 }
 
 /// Reads every text of every layer, also those that another layer overrides, so that no mistake waits for its day.
 struct Reader<'a> {
     layers: &'a mut Layers,
     machine: &'a Machine,
-    effective: Vec<Effective>,
+    choices: Vec<Choice>,
 }
 
 impl Reader<'_> {
@@ -39,7 +49,7 @@ impl Reader<'_> {
     }
 
     /// Returns the value of the highest layer, or of the default where that text is bad; then there is a problem as well.
-    fn read_as<T, E: std::fmt::Debug>(
+    fn read_as<T, E: fmt::Debug>(
         &mut self,
         setting: &'static Setting,
         parse: fn(&str) -> Result<T, E>,
@@ -47,22 +57,22 @@ impl Reader<'_> {
     ) -> T {
         let default = default_text(setting, self.machine);
         let mut value = parse(&default).expect("the table's defaults parse, which a test holds");
-        let mut effective = Effective { setting, text: default, origin: Origin::Default };
+        let mut choice = Choice { setting, text: default, origin: Origin::Default };
         for (origin, text) in self.layers.texts(setting).to_vec() {
             match parse(&text) {
                 Ok(parsed) => {
                     value = parsed;
-                    effective = Effective { setting, text, origin };
+                    choice = Choice { setting, text, origin };
                 }
                 Err(error) => self.layers.problem(origin, fact(setting.key, error)),
             }
         }
-        self.effective.push(effective);
+        self.choices.push(choice);
         value
     }
 
     fn origin(&self, setting: &Setting) -> Origin {
-        self.effective.iter().find(|effective| effective.setting == setting).map_or(Origin::Default, |effective| effective.origin.clone())
+        self.choices.iter().find(|choice| choice.setting == setting).map_or(Origin::Default, |choice| choice.origin.clone())
     }
 }
 
@@ -75,14 +85,14 @@ fn default_text(setting: &Setting, machine: &Machine) -> String {
 }
 
 /// Reads all settings and checks how they fit together.
-pub(super) fn resolve(mut layers: Layers, machine: &Machine) -> Result<(Config, Vec<Effective>), ConfigError> {
-    let mut reader = Reader { layers: &mut layers, machine, effective: Vec::new() };
+pub(super) fn resolve(mut layers: Layers, machine: &Machine) -> Result<(Config, Effective), ConfigError> {
+    let mut reader = Reader { layers: &mut layers, machine, choices: Vec::new() };
     let mut config = read(&mut reader);
     derive_advertise_address(&mut reader, &mut config);
     check_fit(&mut reader, &config);
-    let effective = reader.effective;
+    let choices = reader.choices;
     if layers.problems.is_empty() {
-        return Ok((config, effective));
+        return Ok((config, Effective(choices)));
     }
     layers.problems.sort_by(|a, b| a.origin.cmp(&b.origin));
     Err(ConfigError { problems: layers.problems })
@@ -143,8 +153,8 @@ fn derive_advertise_address(reader: &mut Reader<'_>, config: &mut Config) {
         let origin = reader.origin(&s::RPC_LISTEN_ADDRESS);
         reader.layers.problem(origin, Fact::NotDialable { listen: listen.to_string() });
     }
-    if let Some(effective) = reader.effective.iter_mut().find(|effective| effective.setting == &s::RPC_ADVERTISE_ADDRESS) {
-        effective.text = listen.to_string();
+    if let Some(choice) = reader.choices.iter_mut().find(|choice| choice.setting == &s::RPC_ADVERTISE_ADDRESS) {
+        choice.text = listen.to_string();
     }
 }
 
