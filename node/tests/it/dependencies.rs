@@ -44,14 +44,13 @@ struct Graph {
 }
 
 impl Graph {
+    /// Asks cargo. Only for this machine's platform: what others need need not be downloaded.
     fn resolve() -> Self {
-        let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--offline", "--locked", "--format-version", "1", "--manifest-path"])
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Graph::read(&serde_json::from_slice(&output.stdout).unwrap())
+        let version = cargo(&["-vV"]);
+        let host = std::str::from_utf8(&version).unwrap().lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+        let arguments = ["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", host, "--manifest-path", manifest];
+        Graph::read(&serde_json::from_slice(&cargo(&arguments)).unwrap())
     }
 
     fn read(metadata: &Value) -> Self {
@@ -97,6 +96,12 @@ impl Graph {
         let ids = self.member(name).any.iter().filter(|id| self.members.values().any(|member| member == *id));
         ids.map(|id| self.name(id)).collect()
     }
+}
+
+fn cargo(arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new(env!("CARGO")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
