@@ -3,8 +3,8 @@
 use crate::ast::{Aggregate, Binary, Cardinality, Expr, ExprKind, Span, ValueType, VectorSelector};
 use crate::functions::Function;
 use crate::lex::is_space;
+use model::Matcher;
 use model::labels::{METRIC_NAME, quote};
-use model::{MatchOp, Matcher};
 
 /// Collects what is wrong with a tree.
 pub(crate) struct Checker<'a> {
@@ -57,10 +57,7 @@ impl<'a> Checker<'a> {
                 let got = self.check(inner);
                 if !matches!(got, ValueType::Scalar | ValueType::Vector) {
                     let got = quote(got.documented());
-                    self.error(
-                        span,
-                        format!("unary expression only allowed on expressions of type scalar or instant vector, got {got}"),
-                    );
+                    self.error(span, format!("unary expression only allowed on expressions of type scalar or instant vector, got {got}"));
                 }
             }
             ExprKind::Subquery(subquery) => {
@@ -130,18 +127,17 @@ impl<'a> Checker<'a> {
     }
 
     fn check_selector(&mut self, selector: &VectorSelector, span: Span, may_be_empty: bool) {
-        let named = !selector.name.is_empty();
-        let in_braces = &selector.matchers[..selector.matchers.len() - usize::from(named)];
-        let mut first = named.then_some(selector.name.as_str());
-        for matcher in in_braces.iter().filter(|m| m.name == METRIC_NAME && (named || m.op == MatchOp::Equal)) {
-            if let Some(first) = first {
-                let (a, b) = (quote(first), quote(&matcher.value));
-                self.error(span, format!("metric name must not be set twice: {a} or {b}"));
+        if selector.name.is_empty() {
+            if !may_be_empty && selector.matchers.iter().all(Matcher::matches_empty) {
+                self.error(span, "vector selector must contain at least one non-empty matcher");
             }
-            first = Some(first.unwrap_or(&matcher.value));
+            return;
         }
-        if !named && !may_be_empty && in_braces.iter().all(Matcher::matches_empty) {
-            self.error(span, "vector selector must contain at least one non-empty matcher");
+        // The last matcher is the one that the name stands for.
+        let in_braces = &selector.matchers[..selector.matchers.len() - 1];
+        for matcher in in_braces.iter().filter(|m| m.name == METRIC_NAME) {
+            let (first, second) = (quote(&selector.name), quote(&matcher.value));
+            self.error(span, format!("metric name must not be set twice: {first} or {second}"));
         }
     }
 

@@ -94,16 +94,7 @@ pub(crate) struct Lexer<'a> {
 
 impl<'a> Lexer<'a> {
     pub(crate) fn new(input: &'a str) -> Self {
-        Self {
-            input,
-            position: 0,
-            start: 0,
-            state: State::Statements,
-            paren_depth: 0,
-            bracket_open: false,
-            colon_seen: false,
-            error: None,
-        }
+        Self { input, position: 0, start: 0, state: State::Statements, paren_depth: 0, bracket_open: false, colon_seen: false, error: None }
     }
 
     /// The next token; [`Token::Eof`] again and again at the end.
@@ -167,6 +158,11 @@ impl<'a> Lexer<'a> {
         if (is_alpha(b) || b == b':') && !self.bracket_open {
             return self.word();
         }
+        if is_alpha(b)
+            && let Some(token) = self.duration_word()
+        {
+            return token;
+        }
         self.next_char();
         match b {
             b',' => Token::Comma,
@@ -225,7 +221,11 @@ impl<'a> Lexer<'a> {
                 self.paren_depth += 1;
                 Token::LeftParen
             }
-            b')' if self.paren_depth == 0 => self.refuse("unexpected right parenthesis ')'"),
+            b')' if self.paren_depth == 0 => {
+                // Prometheus places this error behind the parenthesis.
+                self.start = self.position;
+                self.refuse("unexpected right parenthesis ')'")
+            }
             b')' => {
                 self.paren_depth -= 1;
                 Token::RightParen
@@ -264,22 +264,22 @@ impl<'a> Lexer<'a> {
             None => self.refuse("unexpected end of input in duration expression"),
             Some(':') => self.refuse("unexpected colon before duration in duration expression"),
             Some(']' | '(' | ')' | '+' | '-' | '*' | '/' | '%' | '^' | ',' | '.' | '0'..='9') => self.statement(),
-            Some(c) if c.is_ascii_alphabetic() => self.bracket_word(),
-            Some(c) => self.refuse(format!("unexpected character in duration expression: {}", quote_char(c))),
+            Some(c) => match self.duration_word() {
+                Some(token) => token,
+                None => self.refuse(format!("unexpected character in duration expression: {}", quote_char(c))),
+            },
         }
     }
 
-    /// `step`, `range`, `min_of` and `max_of` may begin a duration expression.
-    fn bracket_word(&mut self) -> Token {
+    /// The words that duration expressions know: `step`, `range`, `min_of` and `max_of`.
+    fn duration_word(&mut self) -> Option<Token> {
         let begin = self.position;
         while self.accept(is_alphanumeric) {}
-        let word = &self.input[begin..self.position];
-        if let Some(token @ Token::Preprocessor(_)) = keyword(word) {
-            return token;
+        let token = keyword(&self.input[begin..self.position]).filter(|token| matches!(token, Token::Preprocessor(_)));
+        if token.is_none() {
+            self.position = begin;
         }
-        self.position = begin;
-        let c = self.peek_char().unwrap_or_default();
-        self.refuse(format!("unexpected character in duration expression: {}", quote_char(c)))
+        token
     }
 
     fn inside_braces(&mut self) -> Token {

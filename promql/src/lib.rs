@@ -7,4 +7,4 @@ mod lex;
 pub mod parse;
 mod print;
 
-pub use parse::{Options, ParseError, ParseErrors, parse, parse_selector, parse_with};
+pub use parse::{Options, ParseError, ParseErrors, SeriesDescription, parse, parse_selector, parse_with, series_description};

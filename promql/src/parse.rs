@@ -384,10 +384,7 @@ impl<'a> Parser<'a> {
             self.error(span, "no arguments for aggregate expression provided");
         } else if op.is_experimental() && !self.options.experimental_functions {
             let name = op.as_str();
-            self.error(
-                span,
-                format!("{name}() is experimental and must be enabled with --enable-feature=promql-experimental-functions"),
-            );
+            self.error(span, format!("{name}() is experimental and must be enabled with --enable-feature=promql-experimental-functions"));
         } else if args.len() != wanted {
             let got = args.len();
             self.error(span, format!("wrong number of arguments for aggregate expression provided, expected {wanted}, got {got}"));
@@ -409,8 +406,7 @@ impl<'a> Parser<'a> {
 
     /// A binary node whose operands are still missing, with `bool`, `on`, `ignoring`, `group_left` and `group_right`.
     fn binary_modifiers(&mut self, op: BinaryOp) -> Parsed<Binary> {
-        let mut matching =
-            VectorMatching { cardinality: Cardinality::OneToOne, labels: Vec::new(), on: false, include: Vec::new() };
+        let mut matching = VectorMatching { cardinality: Cardinality::OneToOne, labels: Vec::new(), on: false, include: Vec::new() };
         let return_bool = self.accept(Token::Keyword(Keyword::Bool));
         if let Token::Keyword(word @ (Keyword::On | Keyword::Ignoring)) = self.item.token {
             self.advance();

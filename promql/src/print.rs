@@ -65,8 +65,7 @@ fn duration(ms: i64, f: &mut Formatter<'_>) -> fmt::Result {
 /// Name and matchers, sorted by their text, without the matcher that the name stands for.
 fn selector_text(selector: &VectorSelector, f: &mut Formatter<'_>) -> fmt::Result {
     f.write_str(&selector.name)?;
-    let says_the_name =
-        |m: &&Matcher| m.name == METRIC_NAME && m.op == MatchOp::Equal && m.value == selector.name && !m.value.is_empty();
+    let says_the_name = |m: &&Matcher| m.name == METRIC_NAME && m.op == MatchOp::Equal && m.value == selector.name && !m.value.is_empty();
     let mut texts: Vec<String> = selector.matchers.iter().filter(|m| !says_the_name(m)).map(ToString::to_string).collect();
     if texts.is_empty() {
         return if selector.name.is_empty() { f.write_str("{}") } else { Ok(()) };

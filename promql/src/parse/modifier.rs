@@ -87,13 +87,14 @@ impl Parser<'_> {
     fn positive_duration(&mut self, context: &str, expected: &str) -> Parsed<i64> {
         let errors = self.errors.len();
         let (ms, span) = self.duration(context, expected)?;
+        self.no_duration_arithmetic()?;
         if ms <= 0 && self.errors.len() == errors {
             self.error(span, "duration must be greater than 0");
         }
         Ok(ms)
     }
 
-    /// Refuses the arithmetic that may follow a duration inside brackets or behind `offset`.
+    /// Refuses the arithmetic that may follow a duration inside brackets.
     fn no_duration_arithmetic(&mut self) -> Parsed<()> {
         if matches!(self.item.token, Token::Operator(_)) {
             self.error(self.item.span, "duration expressions are not supported");
@@ -106,14 +107,12 @@ impl Parser<'_> {
     fn range(&mut self, expr: Expr) -> Parsed<Expr> {
         let open = self.advance();
         let range_ms = self.positive_duration("subquery or range selector", DURATION)?;
-        self.no_duration_arithmetic()?;
         if self.accept(Token::Colon) {
             let step_ms = if self.item.token == Token::RightBracket {
                 None
             } else {
                 Some(self.positive_duration("subquery selector", &format!("{DURATION} or \"]\""))?)
             };
-            self.no_duration_arithmetic()?;
             if !self.accept(Token::RightBracket) {
                 return Err(self.unexpected("subquery selector", "\"]\""));
             }

@@ -101,9 +101,10 @@ fn push_values(item: &str, values: &mut Vec<Option<f64>>) -> Result<(), String> 
         return push(values, None, 0.0, times.unwrap_or(1));
     }
     // A sign behind the first number begins the increment, unless it belongs to an exponent.
-    let split = start.char_indices().skip(1).find(|(i, c)| {
-        matches!(c, '+' | '-') && !(matches!(start.as_bytes()[i - 1], b'e' | b'E') && start.as_bytes()[0] != b'I')
-    });
+    let split = start
+        .char_indices()
+        .skip(1)
+        .find(|(i, c)| matches!(c, '+' | '-') && !(matches!(start.as_bytes()[i - 1], b'e' | b'E') && start.as_bytes()[0] != b'I'));
     let (first, step) = match split {
         Some((at, _)) if times.is_some() => (&start[..at], number(&start[at..]).ok_or_else(bad)?),
         Some(_) => return Err(bad()),
