@@ -126,7 +126,7 @@ fn all_problems_are_told_at_once_with_their_place() {
         Given { yaml, env: &env, flags: &flags }.problems(),
         [
             "file f.yml:2: unknown setting \"web.listen_adress\", did you mean web.listen_address?",
-            "file f.yml:4: query.timeout: \"soon\" is no duration: expected a number with a unit of y, w, d, h, m, s or ms, such as 1h30m",
+            "file f.yml:4: query.timeout: not a valid duration string: \"soon\": expected for example 1h30m, with units y, w, d, h, m, s, ms",
             "file f.yml:5: query.max_samples: \"-1\" is no whole number above 0",
             "file f.yml:6: unknown setting \"shards\"",
             "environment FLOTILLA_RPC_LISTEN_ADDRESS: unknown setting \"FLOTILLA_RPC_LISTEN_ADDRESS\", did you mean FLOTILLA_RPC__LISTEN_ADDRESS?",

@@ -4,16 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use model::regex::{Regex, RegexError};
+use model::time::{TimeError, parse_duration};
 
 /// Why a text is no value of its type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
     /// Not a Prometheus duration.
-    #[error("{text:?} is no duration: expected a number with a unit of y, w, d, h, m, s or ms, such as 1h30m")]
-    Duration {
-        /// The text.
-        text: String,
-    },
+    #[error("{0}: expected for example 1h30m, with units y, w, d, h, m, s, ms")]
+    Duration(TimeError),
     /// A duration of zero where that has no meaning.
     #[error("must be longer than 0")]
     ZeroDuration,
@@ -80,7 +78,8 @@ pub enum ValueError {
 
 /// Reads a duration that may be 0.
 pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
-    prometheus_duration(text).ok_or_else(|| ValueError::Duration { text: text.to_owned() })
+    // A read duration is never negative.
+    parse_duration(text).map(|ms| Duration::from_millis(ms.unsigned_abs())).map_err(ValueError::Duration)
 }
 
 /// Reads a duration above 0.
@@ -199,26 +198,4 @@ impl fmt::Display for CorsOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
-}
-
-/// Parses a Prometheus duration: units in falling order, each at most once, `0` without a unit.
-fn prometheus_duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u64); 7] =
-        [("y", 31_536_000_000), ("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut units = UNITS.as_slice();
-    let mut total_ms = 0u64;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (number, tail) = rest.split_at(digits);
-        let unit = tail.find(|c: char| c.is_ascii_digit()).map_or(tail, |end| &tail[..end]);
-        let at = units.iter().position(|(name, _)| *name == unit)?;
-        total_ms = number.parse::<u64>().ok()?.checked_mul(units[at].1)?.checked_add(total_ms)?;
-        units = &units[at + 1..];
-        rest = &tail[unit.len()..];
-    }
-    if text.is_empty() { None } else { Some(Duration::from_millis(total_ms)) }
 }

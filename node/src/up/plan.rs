@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(error.problems.len(), 3, "{text}");
         assert!(text.contains("flag --node-name: node.name is set by `flotilla up`"), "{text}");
         assert!(text.contains("flag --bootstrap: cluster.bootstrap is set by `flotilla up`"), "{text}");
-        assert!(text.contains("flag --query.timeout: query.timeout: \"soon\" is no duration"), "{text}");
+        assert!(text.contains("flag --query.timeout: query.timeout: not a valid duration"), "{text}");
     }
 
     #[test]

@@ -49,7 +49,8 @@ impl Graph {
         let version = cargo(&["-vV"]);
         let host = std::str::from_utf8(&version).unwrap().lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-        let arguments = ["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", host, "--manifest-path", manifest];
+        let arguments =
+            ["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", host, "--manifest-path", manifest];
         Graph::read(&serde_json::from_slice(&cargo(&arguments)).unwrap())
     }
 
