@@ -108,7 +108,7 @@ async fn propose_once(node: &Node, command: Bytes, deadline: Instant) -> Result<
     if let Some(group) = node.groups.group(ShardId::META) {
         match group.propose(command.clone(), None).await {
             Ok(answer) => return Ok(answer),
-            Err(ProposeError::NotLeader { leader: Some((_, store)) }) if Some(store) != node.store_id() => {
+            Err(ProposeError::NotLeader { leader: Some((_, store)) }) if store != node.store_id() => {
                 return forward(node, &address_of(node, store).into_iter().collect::<Vec<_>>(), command, deadline).await;
             }
             Err(e) => return Err((e.to_string(), e == ProposeError::Unknown)),
@@ -125,7 +125,7 @@ async fn forward(node: &Node, addresses: &[String], command: Bytes, deadline: In
     let mut last = ("no member of the meta group is known".to_owned(), false);
     for address in addresses {
         let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(3));
-        let message = ProposeMetaRequest { header: Some(header(&node.cluster_id(), node.store_id().map_or(0, |s| s.0), left)), command: command.clone() };
+        let message = ProposeMetaRequest { header: Some(header(&node.cluster_id(), node.store_id().0, left)), command: command.clone() };
         let Ok(mut client) = node.peers.client(address) else { continue };
         match client.propose_meta(request(message, left)).await {
             Ok(reply) => return Ok(reply.into_inner().response),
@@ -152,7 +152,7 @@ pub async fn run(node: Arc<Node>) {
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        let Some(store) = node.store_id() else { continue };
+        let store = node.store_id();
         refresh_peers(&node, store);
         if let Err(e) = round(&node, store, &mut reported).await {
             tracing::debug!(error = %e, "meta round put off");
@@ -160,7 +160,8 @@ pub async fn run(node: Arc<Node>) {
     }
 }
 
-fn refresh_peers(node: &Node, own: StoreId) {
+/// Tells Raft and cluster time which other stores there are and where.
+pub fn refresh_peers(node: &Node, own: StoreId) {
     let meta = node.meta.get();
     let mut peers: Vec<StoreId> = Vec::new();
     for store in meta.stores.values().filter(|s| s.store_id != own.0) {

@@ -25,8 +25,14 @@ pub fn ready(node: &Node) -> Response {
 /// The answer of everything that needs a ready node.
 #[must_use]
 pub fn not_ready(node: &Node, reason: &str) -> Response {
+    service_unavailable(node.draining.load(Ordering::Relaxed), reason)
+}
+
+/// 503 as Prometheus answers before it is ready.
+#[must_use]
+pub fn service_unavailable(stopping: bool, reason: &str) -> Response {
     let mut response = respond::text(StatusCode::SERVICE_UNAVAILABLE, format!("Service Unavailable: {reason}\n"));
-    let stopping = if node.draining.load(Ordering::Relaxed) { "true" } else { "false" };
+    let stopping = if stopping { "true" } else { "false" };
     response.headers_mut().insert(HeaderName::from_static("x-prometheus-stopping"), HeaderValue::from_static(stopping));
     response
 }
@@ -37,7 +43,7 @@ pub fn missing(node: &Node) -> Option<String> {
     if node.draining.load(Ordering::Relaxed) {
         return Some("shutting down".to_owned());
     }
-    let Some(store) = node.store_id() else { return Some("the node has not joined a cluster".to_owned()) };
+    let store = node.store_id();
     let meta = node.meta.get();
     if meta.cluster_id.is_none() {
         return Some("the cluster is not founded".to_owned());

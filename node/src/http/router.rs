@@ -17,17 +17,39 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, on, options};
 use model::limits::{HTTP_FORM_BYTES_MAX, REQUEST_BODY_TIMEOUT};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use parking_lot::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
-/// What handlers share.
+/// What handlers share: the node, once it has its place in a cluster, and until then what it waits for.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// The node.
-    pub node: Arc<Node>,
-    /// Origins that browsers may come from.
-    pub origins: Arc<cors::Origins>,
+    node: Arc<OnceLock<Arc<Node>>>,
+    waiting: Arc<Mutex<String>>,
+    origins: Arc<cors::Origins>,
+}
+
+impl Shared {
+    /// Starts without a node; `origins` may read answers in browsers.
+    #[must_use]
+    pub fn new(origins: cors::Origins) -> Self {
+        Self { node: Arc::default(), waiting: Arc::new(Mutex::new("starting".to_owned())), origins: Arc::new(origins) }
+    }
+
+    /// Notes what the node waits for.
+    pub fn waiting(&self, reason: &str) {
+        let mut waiting = self.waiting.lock();
+        if *waiting != reason {
+            tracing::info!(reason, "waiting");
+            reason.clone_into(&mut waiting);
+        }
+    }
+
+    /// From now on the node answers.
+    pub fn set_node(&self, node: Arc<Node>) {
+        let _ = self.node.set(node);
+    }
 }
 
 type PathValues = Path<HashMap<String, String>>;
@@ -65,7 +87,11 @@ async fn fallback(State(shared): State<Shared>, request: Request<Body>) -> Respo
 async fn answer(shared: Shared, route: &'static Route, Path(path): PathValues, request: Request<Body>) -> Response {
     let began = Instant::now();
     let headers = request.headers().clone();
-    let mut response = dispatch(&shared.node, route, &path, request).await;
+    let mut response = match shared.node.get() {
+        Some(node) => dispatch(node, route, &path, request).await,
+        None if route.endpoint == Endpoint::Healthy => health::healthy(),
+        None => health::service_unavailable(false, &shared.waiting.lock()),
+    };
     if route.action != Action::RemoteWrite {
         response = encoding::compress(&headers, response);
     }
@@ -76,7 +102,7 @@ async fn answer(shared: Shared, route: &'static Route, Path(path): PathValues, r
 
 async fn dispatch(node: &Arc<Node>, route: &Route, path: &HashMap<String, String>, request: Request<Body>) -> Response {
     if !route.before_ready && (node.draining.load(Ordering::Relaxed) || node.meta.get().cluster_id.is_none()) {
-        return health::not_ready(node, "the node is not part of a cluster, or is leaving");
+        return health::not_ready(node, "the node is not yet part of a cluster, or is leaving it");
     }
     match route.endpoint {
         Endpoint::Ready => health::ready(node),
