@@ -49,6 +49,9 @@ fn up() -> Vec<u8> {
     block(vec![one(&[("__name__", "up"), ("job", "node")], NOW_MS, 1.0)])
 }
 
+/// Name and value.
+type Pair<'a> = (&'a str, &'a str);
+
 const UP: [(&str, &str); 1] = [("__name__", "up")];
 
 #[test]
@@ -58,7 +61,7 @@ fn heads_are_judged_as_prometheus_judges_them() {
     let refused_encoding =
         |found: &str| (415, format!("{found} encoding (compression) is not accepted by this server; only snappy is acceptable"));
     let ok = || (204, String::new());
-    let table: [(&[(&str, &str)], (u16, String)); 15] = [
+    let table: [(&[Pair<'_>], (u16, String)); 15] = [
         (&[], ok()),
         (&[(kind, ""), (encoding, "")], ok()),
         (&[(kind, "application/x-protobuf"), (encoding, "snappy")], ok()),
@@ -165,7 +168,7 @@ fn series_are_judged_one_by_one() {
     let wide: Vec<String> = (0..20).map(|i| format!("l{i:02}")).collect();
     let wide: Vec<(&str, &str)> = UP.into_iter().chain(wide.iter().map(|n| (n.as_str(), &long_value[1..]))).collect();
     // Each text is the beginning of the answer.
-    let table: Vec<(&str, Vec<(&str, &str)>, &str)> = vec![
+    let table: Vec<(&str, Vec<Pair<'_>>, &str)> = vec![
         ("no name", vec![("job", "x")], "invalid metric name or labels, got {job=\"x\"}"),
         ("empty name", vec![("__name__", "")], "invalid metric name or labels, got {__name__=\"\"}"),
         ("no labels", vec![], "invalid metric name or labels, got {}"),
