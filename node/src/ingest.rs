@@ -17,3 +17,6 @@ pub mod split;
 pub mod verdict;
 
 pub use headers::check_headers;
+
+#[cfg(test)]
+mod tests;

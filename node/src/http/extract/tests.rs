@@ -36,3 +36,25 @@ async fn slow_and_broken_bodies_are_refused() {
     let broken = Body::from_stream(stream::iter([Ok(Bytes::from("x")), Err(io::Error::other("reset"))]));
     assert_eq!(read_body(&HeaderMap::new(), broken, LIMITS).await, Err(BodyError::Incomplete));
 }
+
+async fn params(method: &str, content_type: Option<&str>, body: &'static str) -> Result<String, ParamsError> {
+    let mut request = Request::builder().method(method).uri("/query?query=url&time=4");
+    if let Some(content_type) = content_type {
+        request = request.header(CONTENT_TYPE, content_type);
+    }
+    let params = Params::from_request(request.body(Body::from(body)).unwrap(), &()).await?;
+    Ok(params.get("query").to_owned() + params.get("time"))
+}
+
+#[tokio::test]
+async fn only_form_bodies_are_parameters() {
+    let form = Some("application/x-www-form-urlencoded; charset=utf-8");
+    assert_eq!(params("POST", form, "query=body").await, Ok("body4".to_owned()));
+    assert_eq!(params("GET", form, "query=body").await, Ok("url4".to_owned()));
+    assert_eq!(params("POST", Some("application/json"), "query=body").await, Ok("url4".to_owned()));
+    assert_eq!(params("POST", None, "query=body").await, Ok("url4".to_owned()));
+    let status = |error: ParamsError| error.into_response().status().as_u16();
+    assert_eq!(params("POST", form, "query=%").await.map_err(status), Err(400));
+    let large: &'static str = Box::leak("q".repeat(HTTP_FORM_BYTES_MAX + 1).into_boxed_str());
+    assert_eq!(params("POST", form, large).await.map_err(status), Err(413));
+}
