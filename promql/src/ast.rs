@@ -124,6 +124,45 @@ pub enum AggregateOp {
     LimitRatio,
 }
 
+impl AggregateOp {
+    /// The operator's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Group => "group",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::Topk => "topk",
+            Self::Bottomk => "bottomk",
+            Self::CountValues => "count_values",
+            Self::Quantile => "quantile",
+            Self::Limitk => "limitk",
+            Self::LimitRatio => "limit_ratio",
+        }
+    }
+
+    /// The type of the parameter, where the operator takes one.
+    #[must_use]
+    pub fn param_type(self) -> Option<ValueType> {
+        match self {
+            Self::Topk | Self::Bottomk | Self::Quantile | Self::Limitk | Self::LimitRatio => Some(ValueType::Scalar),
+            Self::CountValues => Some(ValueType::String),
+            _ => None,
+        }
+    }
+
+    /// Needs `promql-experimental-functions`.
+    #[must_use]
+    pub fn is_experimental(self) -> bool {
+        matches!(self, Self::Limitk | Self::LimitRatio)
+    }
+}
+
 /// An aggregation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {
@@ -162,6 +201,29 @@ pub enum BinaryOp {
 }
 
 impl BinaryOp {
+    /// The operator as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Greater => ">",
+            Self::Less => "<",
+            Self::GreaterOrEqual => ">=",
+            Self::LessOrEqual => "<=",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+        }
+    }
+
     /// Whether it is one of `==`, `!=`, `>`, `<`, `>=`, `<=`.
     #[must_use]
     pub fn is_comparison(self) -> bool {
@@ -199,7 +261,9 @@ pub struct VectorMatching {
 }
 
 /// A binary operation.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// A chain of left-associative operators nests as deep as it is long, so nothing here recurses to the left.
+#[derive(Debug)]
 pub struct Binary {
     /// The operator.
     pub op: BinaryOp,
@@ -211,6 +275,108 @@ pub struct Binary {
     pub matching: Option<VectorMatching>,
     /// `bool` after a comparison.
     pub return_bool: bool,
+}
+
+/// A left-associative chain unrolled: `first op operands[0] op operands[1] …`, each operand with its node's span.
+struct Chain<'a> {
+    first: &'a Expr,
+    nodes: Vec<(Span, &'a Binary)>,
+}
+
+impl<'a> Chain<'a> {
+    fn of(left: &'a Expr) -> Self {
+        let mut first = left;
+        let mut nodes = Vec::new();
+        while let ExprKind::Binary(binary) = &first.kind {
+            nodes.push((first.span, &**binary));
+            first = &binary.left;
+        }
+        nodes.reverse();
+        Self { first, nodes }
+    }
+}
+
+impl Binary {
+    fn clone_onto(&self, left: Expr) -> Self {
+        let (right, matching) = (self.right.clone(), self.matching.clone());
+        Self { op: self.op, left, right, matching, return_bool: self.return_bool }
+    }
+
+    fn equals_apart_from_left(&self, other: &Self) -> bool {
+        (self.op, self.return_bool) == (other.op, other.return_bool) && self.matching == other.matching && self.right == other.right
+    }
+}
+
+impl Clone for Binary {
+    fn clone(&self) -> Self {
+        let chain = Chain::of(&self.left);
+        let mut left = chain.first.clone();
+        for (span, node) in chain.nodes {
+            left = Expr { span, kind: ExprKind::Binary(Box::new(node.clone_onto(left))) };
+        }
+        self.clone_onto(left)
+    }
+}
+
+impl PartialEq for Binary {
+    fn eq(&self, other: &Self) -> bool {
+        let (ours, theirs) = (Chain::of(&self.left), Chain::of(&other.left));
+        self.equals_apart_from_left(other)
+            && ours.nodes.len() == theirs.nodes.len()
+            && ours.first == theirs.first
+            && ours.nodes.iter().zip(&theirs.nodes).all(|((s, a), (t, b))| s == t && a.equals_apart_from_left(b))
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        let mut left = std::mem::take(&mut self.left);
+        while let ExprKind::Binary(binary) = &mut left.kind {
+            left = std::mem::take(&mut binary.left);
+        }
+    }
+}
+
+/// A placeholder: the number 0 from nowhere.
+impl Default for Expr {
+    fn default() -> Self {
+        Self { span: Span::default(), kind: ExprKind::Number { value: 0.0, is_duration: false } }
+    }
+}
+
+impl Expr {
+    /// The type of the value.
+    #[must_use]
+    pub fn value_type(&self) -> ValueType {
+        let mut expr = self;
+        loop {
+            return match &expr.kind {
+                ExprKind::Number { .. } => ValueType::Scalar,
+                ExprKind::String(_) => ValueType::String,
+                ExprKind::Vector(_) | ExprKind::Aggregate(_) => ValueType::Vector,
+                ExprKind::Matrix { .. } | ExprKind::Subquery(_) => ValueType::Matrix,
+                ExprKind::Call { function, .. } => function.returns,
+                ExprKind::Unary { expr: inner, .. } | ExprKind::Paren(inner) => {
+                    expr = inner;
+                    continue;
+                }
+                ExprKind::Binary(binary) if binary.right.value_type() == ValueType::Scalar => {
+                    expr = &binary.left;
+                    match expr.value_type_if_flat() {
+                        Some(ValueType::Scalar) => ValueType::Scalar,
+                        Some(_) => ValueType::Vector,
+                        None => continue,
+                    }
+                }
+                ExprKind::Binary(_) => ValueType::Vector,
+            };
+        }
+    }
+
+    /// The type of anything but a binary operation.
+    fn value_type_if_flat(&self) -> Option<ValueType> {
+        if matches!(self.kind, ExprKind::Binary(_)) { None } else { Some(self.value_type()) }
+    }
 }
 
 /// The type of an expression's value.
@@ -227,7 +393,7 @@ pub enum ValueType {
 }
 
 impl ValueType {
-    /// The name the API and error messages use for it (`instant vector`, …: see `check`).
+    /// The name the API uses for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -235,6 +401,17 @@ impl ValueType {
             Self::String => "string",
             Self::Vector => "vector",
             Self::Matrix => "matrix",
+        }
+    }
+
+    /// The name error messages use for it.
+    #[must_use]
+    pub fn documented(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::String => "string",
+            Self::Vector => "instant vector",
+            Self::Matrix => "range vector",
         }
     }
 }

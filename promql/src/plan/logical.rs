@@ -12,43 +12,18 @@ pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError>
     if params.step_ms < 0 || params.end_ms < params.start_ms {
         return Err(PlanError::InvalidRange { start_ms: params.start_ms, end_ms: params.end_ms, step_ms: params.step_ms });
     }
-    let value_type = type_of(expr);
+    let value_type = expr.value_type();
     let grid = if params.step_ms == 0 {
         Grid::single(params.start_ms)
     } else {
         if !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
-            return Err(PlanError::NotInstant { found: api_name(value_type) });
+            return Err(PlanError::NotInstant { found: value_type.documented() });
         }
         Grid::between(params.start_ms, params.end_ms, params.step_ms)
     };
     let mut builder = Builder { nodes: Vec::new(), selects: SelectSet::default(), params };
     let root = builder.folded(expr, grid)?;
     Ok(Plan { nodes: builder.nodes, root, selects: builder.selects.finish(), params })
-}
-
-fn api_name(value_type: ValueType) -> &'static str {
-    match value_type {
-        ValueType::Matrix => "range vector",
-        ValueType::Vector => "instant vector",
-        ValueType::Scalar => "scalar",
-        ValueType::String => "string",
-    }
-}
-
-/// The type of an expression that passed the parser's check.
-fn type_of(expr: &Expr) -> ValueType {
-    match &expr.kind {
-        ExprKind::Number { .. } => ValueType::Scalar,
-        ExprKind::String(_) => ValueType::String,
-        ExprKind::Vector(_) | ExprKind::Aggregate(_) => ValueType::Vector,
-        ExprKind::Matrix { .. } | ExprKind::Subquery(_) => ValueType::Matrix,
-        ExprKind::Call { function, .. } => function.returns,
-        ExprKind::Unary { expr, .. } | ExprKind::Paren(expr) => type_of(expr),
-        ExprKind::Binary(b) => match (type_of(&b.left), type_of(&b.right)) {
-            (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
-            _ => ValueType::Vector,
-        },
-    }
 }
 
 /// Whether the value is the same at every step of the query.
@@ -79,13 +54,13 @@ struct Builder {
 
 impl Builder {
     fn push(&mut self, expr: &Expr, grid: Grid, kind: NodeKind) -> NodeId {
-        self.nodes.push(Node { span: expr.span, kind, grid, value_type: type_of(expr) });
+        self.nodes.push(Node { span: expr.span, kind, grid, value_type: expr.value_type() });
         NodeId((self.nodes.len() - 1) as u32)
     }
 
     /// Plans `expr`, evaluated once if it never changes.
     fn folded(&mut self, expr: &Expr, grid: Grid) -> Result<NodeId, PlanError> {
-        let constant = matches!(type_of(expr), ValueType::String | ValueType::Matrix);
+        let constant = matches!(expr.value_type(), ValueType::String | ValueType::Matrix);
         if constant || grid.steps <= 1 || !is_invariant(expr) {
             return self.plain(expr, grid);
         }
