@@ -4,12 +4,13 @@
 //! All fake nodes of a cluster append what they accept to one file beside their data directories and read it back. A
 //! write needs an answer from a majority of the peers over RPC, so the harness's cuts and pauses show.
 
+use parking_lot::Mutex;
 use prost::Message;
 use proto::prometheus::WriteRequest;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +19,8 @@ const STALE_NAN: u64 = 0x7ff0_0000_0000_0002;
 const PEER_TIMEOUT: Duration = Duration::from_millis(400);
 
 type Labels = BTreeMap<String, String>;
+/// What one write kept: `(timestamp in ms, value bits)` by series.
+type Record = Vec<(Labels, Vec<(i64, u64)>)>;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Lie {
@@ -176,29 +179,33 @@ impl Node {
         reached >= self.quorum
     }
 
-    fn write(&self, mut request: WriteRequest) -> (u16, String) {
-        let mut store = self.store.lock().unwrap();
+    fn write(&self, request: WriteRequest) -> (u16, String) {
+        let mut store = self.store.lock();
         store.catch_up();
-        for ts in &mut request.timeseries {
-            let labels: Labels = ts.labels.iter().map(|l| (l.name.clone(), l.value.clone())).collect();
-            for sample in &mut ts.samples {
-                let bits = sample.value.to_bits();
-                if self.lie == Lie::Corrupt && bits % 997 == 0 {
-                    sample.value = f64::from_bits(bits ^ 1);
+        let mut record: Record = Vec::new();
+        for ts in request.timeseries {
+            let labels: Labels = ts.labels.into_iter().map(|l| (l.name, l.value)).collect();
+            let mut samples: Vec<(i64, u64)> = ts.samples.iter().map(|s| (s.timestamp, s.value.to_bits())).collect();
+            for (t, bits) in &mut samples {
+                let sent = *bits;
+                if self.lie == Lie::Corrupt && sent % 997 == 0 {
+                    *bits ^= 1;
                 }
-                if self.lie == Lie::Payload && bits == 0x7ff4_dead_beef_0001 {
-                    sample.value = f64::from_bits(0x7ff8_0000_0000_0001);
+                if self.lie == Lie::Payload && sent == 0x7ff4_dead_beef_0001 {
+                    *bits = 0x7ff8_0000_0000_0001;
                 }
-                let known = store.series.get(&labels).and_then(|s| s.get(&sample.timestamp));
-                if self.lie == Lie::Refuse && bits % 9973 == 0 || known.is_some_and(|k| *k != sample.value.to_bits()) {
+                let known = store.series.get(&labels).and_then(|s| s.get(t));
+                let differs = known.is_some_and(|k| *k != if self.lie == Lie::Corrupt { *bits } else { sent });
+                if self.lie == Lie::Refuse && sent % 997 == 0 || differs {
                     return (400, "duplicate sample for timestamp".into());
                 }
             }
-            ts.samples.retain(|s| self.lie != Lie::Lose || s.value.to_bits() % 997 != 0);
-            ts.samples.retain(|s| self.lie != Lie::Marker || s.value.to_bits() != STALE_NAN);
+            samples.retain(|(_, bits)| self.lie != Lie::Lose || bits % 997 != 0);
+            samples.retain(|(_, bits)| self.lie != Lie::Marker || *bits != STALE_NAN);
+            record.push((labels, samples));
         }
-        let hex: String = request.encode_to_vec().iter().map(|b| format!("{b:02x}")).collect();
-        store.file.write_all(format!("\n{hex}\n").as_bytes()).expect("the shared file takes a record");
+        let line = serde_json::to_string(&record).expect("a record is JSON");
+        store.file.write_all(format!("\n{line}\n").as_bytes()).expect("the shared file takes a record");
         (204, String::new())
     }
 
@@ -210,7 +217,7 @@ impl Node {
         let width: i64 = rest.trim_start_matches('[').split("ms").next().and_then(|n| n.parse().ok()).expect("a window in ms");
         let wanted: Vec<(String, String)> =
             matchers.split(',').filter_map(|m| m.split_once('=')).map(|(n, v)| (n.into(), v.trim_matches('"').into())).collect();
-        let mut store = self.store.lock().unwrap();
+        let mut store = self.store.lock();
         if self.lie != Lie::Stale || !self.first || store.series.is_empty() {
             store.catch_up();
         }
@@ -228,10 +235,10 @@ impl Node {
             if points.is_empty() {
                 continue;
             }
-            if self.lie == Lie::Phantom && points.len() % 7 == 0 {
+            if self.lie == Lie::Phantom && points.len().is_multiple_of(7) {
                 points.push((points[0].0 + 0.001, "1".into()));
             }
-            if self.lie == Lie::Duplicate && points.len() % 7 == 0 {
+            if self.lie == Lie::Duplicate && points.len().is_multiple_of(7) {
                 points.push(points[0].clone());
             }
             let mut metric = labels.clone();
@@ -256,13 +263,11 @@ impl Store {
         let Some(end) = self.rest.rfind('\n') else { return };
         let complete: String = self.rest.drain(..=end).collect();
         for line in complete.lines().filter(|l| !l.is_empty()) {
-            let bytes: Option<Vec<u8>> = (0..line.len() / 2).map(|i| u8::from_str_radix(&line[2 * i..2 * i + 2], 16).ok()).collect();
-            let Some(Ok(request)) = bytes.map(|b| WriteRequest::decode(b.as_slice())) else { continue };
-            for ts in request.timeseries {
-                let labels: Labels = ts.labels.into_iter().map(|l| (l.name, l.value)).collect();
+            let Ok(record) = serde_json::from_str::<Record>(line) else { continue };
+            for (labels, samples) in record {
                 let series = self.series.entry(labels).or_default();
-                for sample in ts.samples {
-                    series.entry(sample.timestamp).or_insert(sample.value.to_bits());
+                for (t, bits) in samples {
+                    series.entry(t).or_insert(bits);
                 }
             }
         }

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Black-box safety test of a Flotilla cluster.
 #[derive(Debug, Parser)]
@@ -70,7 +71,13 @@ async fn try_run(args: RunArgs) -> Result<bool, RunError> {
     std::fs::create_dir_all(&out).map_err(|source| RunError::File { path: out.clone(), source })?;
     let out = out.canonicalize().map_err(|source| RunError::File { path: out, source })?;
     let options = Options { nodes: usize::from(args.nodes), time: args.time, seed: args.seed, rate: args.rate, binary, out: out.clone() };
-    let report = run::run(options).await.inspect_err(|_| say(&format!("logs are in {}", out.display())))?;
+    let run = async {
+        tokio::select! {
+            report = run::run(options) => report,
+            signal = interrupted() => Err(signal),
+        }
+    };
+    let report = run.await.inspect_err(|_| say(&format!("logs are in {}", out.display())))?;
     let passed = report.passed();
     let path = out.join("report.txt");
     std::fs::write(&path, report.text()).map_err(|source| RunError::File { path, source })?;
@@ -81,6 +88,15 @@ async fn try_run(args: RunArgs) -> Result<bool, RunError> {
     }
     say(report.text().trim_end());
     Ok(passed)
+}
+
+/// Waits for a signal to stop. The nodes end with the runtime.
+async fn interrupted() -> RunError {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => RunError::Interrupted("SIGTERM"),
+        _ = tokio::signal::ctrl_c() => RunError::Interrupted("SIGINT"),
+    }
 }
 
 /// Builds `flotilla` with the profile that this program was built with.

@@ -21,8 +21,9 @@ pub const READERS: u64 = 3;
 pub const RETRY_BUDGET: Duration = Duration::from_secs(60);
 
 const LANE_IN_FLIGHT_MAX: usize = 4;
-const STEPS_PER_REQUEST_MAX: u64 = 5;
+const STEPS_PER_REQUEST_MAX: u64 = 4;
 const DUPLICATE_PERCENT: u64 = 20;
+const CANARY_DELAY: Duration = Duration::from_millis(50);
 const LAG_MAX_MS: i64 = 600_000;
 const READ_STEPS_MAX: u64 = 40;
 
@@ -47,8 +48,6 @@ pub struct Stats {
     pub reads_failed: AtomicU64,
     /// Points that reads during the run returned.
     pub points_read: AtomicU64,
-    /// Per node: when the latest acknowledged write began, microseconds since the run began.
-    pub last_ok_began_us: Vec<AtomicU64>,
 }
 
 /// What all tasks of a run share.
@@ -66,15 +65,16 @@ pub struct Shared {
     pub findings: Findings,
     /// Counters.
     pub stats: Stats,
+    /// The canary's next step.
+    canary_next: AtomicU64,
 }
 
 impl Shared {
     /// Puts the parts together.
     #[must_use]
     pub fn new(workload: Workload, client: Client, history: History) -> Self {
-        let last_ok_began_us = (0..client.nodes()).map(|_| AtomicU64::new(0)).collect();
         let ledger = Ledger::new(workload.lanes.len());
-        Self { workload, ledger, client, history, findings: Findings::default(), stats: Stats { last_ok_began_us, ..Stats::default() } }
+        Self { workload, ledger, client, history, findings: Findings::default(), stats: Stats::default(), canary_next: AtomicU64::new(0) }
     }
 
     /// Samples acknowledged so far.
@@ -89,7 +89,7 @@ impl Shared {
 pub fn start(shared: &Arc<Shared>, stop: &watch::Receiver<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let began = Instant::now();
-    for lane in 0..shared.workload.lanes.len() as u32 {
+    for lane in 0..shared.workload.canary() {
         tasks.spawn(Writer { shared: Arc::clone(shared), lane, began }.run(stop.clone()));
     }
     for reader in 0..READERS {
@@ -157,17 +157,18 @@ async fn send(shared: &Shared, lane: u32, steps: Range<u64>, mut dice: Dice) {
         let other = (node + 1 + dice.index(nodes.max(2) - 1)) % nodes;
         let (first, second) = tokio::join!(request.attempt(node, 0), request.attempt(other, 1));
         shared.stats.duplicates.fetch_add(1, Relaxed);
-        if first == Outcome::Ok || second == Outcome::Ok {
+        if [first, second].iter().any(|end| matches!(end, Some(Outcome::Ok) | None)) {
             return;
         }
-        maybe_applied = first == Outcome::Info || second == Outcome::Info;
+        maybe_applied = first == Some(Outcome::Info) || second == Some(Outcome::Info);
         attempt = 2;
     }
     loop {
         match request.attempt(node, attempt).await {
-            Outcome::Ok => break,
-            Outcome::Info => maybe_applied = true,
-            Outcome::Fail => {}
+            Some(Outcome::Ok) => break,
+            Some(Outcome::Info) => maybe_applied = true,
+            Some(Outcome::Fail) => {}
+            None => return,
         }
         if Instant::now() >= deadline {
             shared.stats.writes_given_up.fetch_add(1, Relaxed);
@@ -187,6 +188,29 @@ async fn send(shared: &Shared, lane: u32, steps: Range<u64>, mut dice: Dice) {
     }
 }
 
+/// Writes one request of the canary through one node until it is acknowledged; false if `give_up` came first.
+pub async fn canary(shared: &Shared, node: usize, give_up: impl Fn() -> bool) -> bool {
+    let lane = shared.workload.canary();
+    let clock_step = shared.history.now_us() / 1000 / shared.workload.step_ms as u64;
+    let after = |next: u64| Some(next.max(clock_step) + 1);
+    let step = shared.canary_next.fetch_update(Relaxed, Relaxed, after).map_or(clock_step, |next| next.max(clock_step));
+    let steps = step..step + 1;
+    let body = shared.workload.request(lane, steps.clone());
+    shared.ledger.issue(lane, steps.clone());
+    let request = Request { shared, lane, steps: &steps, body: &body };
+    let mut attempt = 0;
+    while !give_up() {
+        match request.attempt(node, attempt).await {
+            Some(Outcome::Ok) => return true,
+            Some(Outcome::Info | Outcome::Fail) => {}
+            None => return false,
+        }
+        attempt += 1;
+        tokio::time::sleep(CANARY_DELAY).await;
+    }
+    false
+}
+
 struct Request<'a> {
     shared: &'a Shared,
     lane: u32,
@@ -195,21 +219,20 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    async fn attempt(&self, node: usize, attempt: u32) -> Outcome {
+    /// Sends the request once; none if it was refused, which no retry can mend and is a finding.
+    async fn attempt(&self, node: usize, attempt: u32) -> Option<Outcome> {
         let shared = self.shared;
         let began = shared.history.now_us();
         let answer = shared.client.write(node, self.body).await;
         let counter = match answer.outcome {
             Outcome::Ok => {
                 shared.ledger.ack(self.lane, self.steps.clone());
-                shared.stats.last_ok_began_us[node].fetch_max(began, Relaxed);
                 &shared.stats.writes_ok
             }
             Outcome::Info => &shared.stats.writes_unknown,
             Outcome::Fail => &shared.stats.writes_failed,
         };
         counter.fetch_add(1, Relaxed);
-        self.note_refusal(node, &answer);
         shared.history.record(&Op {
             t: [began, shared.history.now_us()],
             p: i64::from(self.lane),
@@ -219,18 +242,24 @@ impl Request<'_> {
             outcome: answer.outcome,
             code: answer.code,
         });
-        answer.outcome
+        let refused = is_refusal(answer.code);
+        if refused {
+            self.note_refusal(node, &answer);
+        }
+        (!refused).then_some(answer.outcome)
     }
 
-    /// A sender drops what it gets a 4xx for, so a valid write must never get one; 408 and 429 are for overload.
     fn note_refusal(&self, node: usize, answer: &WriteAnswer) {
-        if (400..500).contains(&answer.code) && !matches!(answer.code, 408 | 429) {
-            let first_ms = self.shared.workload.timestamp_ms(self.steps.start);
-            self.shared.findings.note(Breach::Refused, u64::from(self.lane), first_ms, || {
-                format!("node-{}: lane {} steps {:?}: {} {}", node + 1, self.lane, self.steps, answer.code, answer.text)
-            });
-        }
+        let first_ms = self.shared.workload.timestamp_ms(self.steps.start);
+        self.shared.findings.note(Breach::Refused, u64::from(self.lane), first_ms, || {
+            format!("node-{}: lane {} steps {:?}: {} {}", node + 1, self.lane, self.steps, answer.code, answer.text)
+        });
     }
+}
+
+/// A sender drops what it gets a 4xx for, so a valid write must never get one; 408 and 429 are for overload.
+fn is_refusal(code: u16) -> bool {
+    (400..500).contains(&code) && !matches!(code, 408 | 429)
 }
 
 fn error_text(answer: &WriteAnswer) -> Option<&str> {

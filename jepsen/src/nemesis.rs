@@ -4,7 +4,7 @@ use crate::client::sum_metric;
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::history::{Op, Outcome};
-use crate::load::Shared;
+use crate::load::{self, Shared};
 use crate::proxy::{CutId, Link};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -274,7 +274,7 @@ impl Nemesis {
         let left = self.active.fetch_sub(1, Ordering::SeqCst) - 1;
         self.record(began, &format!("Heal{fault:?}"), json!({"nodes": names(&hit)}));
         if left == 0 {
-            self.measure(&hit, began).await;
+            self.measure(&hit).await;
         }
     }
 
@@ -285,32 +285,34 @@ impl Nemesis {
     }
 
     /// Waits until the nodes are ready and take writes; another fault in between makes the figure worthless, so it is dropped.
-    async fn measure(&self, hit: &[usize], healed_us: u64) {
-        let epoch = self.injected.load(Ordering::SeqCst);
-        let (began, mut ready_ms, mut write_ms) = (Instant::now(), None, None);
-        while began.elapsed() < RECOVERY_MAX && self.injected.load(Ordering::SeqCst) == epoch {
-            let wrote = |n: &usize| self.shared.stats.last_ok_began_us[*n].load(Ordering::Relaxed) >= healed_us;
-            if write_ms.is_none() && hit.iter().all(wrote) {
-                write_ms = Some(began.elapsed().as_millis() as u64);
-            }
-            if ready_ms.is_none() && self.all_ready(hit).await {
-                ready_ms = Some(began.elapsed().as_millis() as u64);
-            }
-            if let (Some(ready_ms), Some(write_ms)) = (ready_ms, write_ms) {
-                self.log.lock().recoveries_ms.push(Recovery { ready_ms, write_ms });
-                return;
-            }
-            tokio::time::sleep(RECOVERY_POLL).await;
+    async fn measure(self: &Arc<Self>, hit: &[usize]) {
+        let (epoch, began) = (self.injected.load(Ordering::SeqCst), Instant::now());
+        let mut probes = JoinSet::new();
+        for node in hit.iter().copied() {
+            let nemesis = Arc::clone(self);
+            probes.spawn(async move {
+                let disturbed = || began.elapsed() >= RECOVERY_MAX || nemesis.injected.load(Ordering::SeqCst) != epoch;
+                let write = async { load::canary(&nemesis.shared, node, disturbed).await.then(|| began.elapsed()) };
+                let (ready, write) = tokio::join!(nemesis.first_ready(node, began, disturbed), write);
+                Some((ready?, write?))
+            });
+        }
+        let probes: Option<Vec<(Duration, Duration)>> = probes.join_all().await.into_iter().collect();
+        let ms = |d: Duration| d.as_millis() as u64;
+        if let Some(((ready, _), (_, write))) = probes.and_then(|p| Some((*p.iter().max_by_key(|p| p.0)?, *p.iter().max_by_key(|p| p.1)?)))
+        {
+            self.log.lock().recoveries_ms.push(Recovery { ready_ms: ms(ready), write_ms: ms(write) });
         }
     }
 
-    async fn all_ready(&self, nodes: &[usize]) -> bool {
-        for node in nodes {
-            if self.shared.client.ready(*node).await.is_err() {
-                return false;
+    async fn first_ready(&self, node: usize, began: Instant, give_up: impl Fn() -> bool) -> Option<Duration> {
+        while !give_up() {
+            if self.shared.client.ready(node).await.is_ok() {
+                return Some(began.elapsed());
             }
+            tokio::time::sleep(RECOVERY_POLL).await;
         }
-        true
+        None
     }
 
     fn record(&self, began: u64, f: &str, v: serde_json::Value) {

@@ -68,6 +68,9 @@ pub enum RunError {
     /// The fresh cluster did not come up.
     #[error("{0}")]
     NotStarted(String),
+    /// Somebody stopped the run.
+    #[error("stopped by {0}")]
+    Interrupted(&'static str),
     /// The run was too easy to mean anything.
     #[error("{0}")]
     NotCovered(String),

@@ -3,14 +3,16 @@
 //! A *lane* is a group of series that are always written together; a write request carries a range of steps of one lane.
 
 use crate::dice::{Dice, splitmix64};
-use prost::Message;
-use proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
+use prost::encoding::{bytes, double, int64, message};
+use proto::prometheus::Label;
 use std::ops::Range;
 
 /// Bits of the NaN that ends a series. Range selectors never show it.
 pub const STALE_NAN: u64 = 0x7ff0_0000_0000_0002;
 /// The metric's name.
 pub const METRIC: &str = "jepsen_sample";
+
+const CANARY_SERIES: u32 = 50;
 
 const SPECIALS: [u64; 10] = [
     STALE_NAN,
@@ -34,7 +36,7 @@ pub struct Workload {
     pub t0_ms: i64,
     /// Milliseconds between two steps.
     pub step_ms: i64,
-    /// How many series each lane has.
+    /// How many series each lane has. The last lane is the canary's, which only the measurement of recoveries writes.
     pub lanes: Vec<u32>,
 }
 
@@ -53,13 +55,20 @@ impl Workload {
     pub fn plan(seed: u64, rate: u64, t0_ms: i64) -> Self {
         let mut dice = Dice::new(seed, u64::from_be_bytes(*b"workload"));
         let count = (rate / 500).clamp(4, 64);
-        let lanes: Vec<u32> = (0..count)
+        let mut lanes: Vec<u32> = (0..count)
             .map(|_| (50.0 * 10f64.powf(dice.below(1 << 20) as f64 / f64::from(1 << 20))) as u32)
             .map(|n| n.clamp(50, 500))
             .collect();
+        lanes.push(CANARY_SERIES);
         let total: u64 = lanes.iter().map(|n| u64::from(*n)).sum();
         let step_ms = (total * 1000 / rate.max(1)).clamp(20, 5000);
         Self { seed, t0_ms, step_ms: step_ms as i64, lanes }
+    }
+
+    /// The lane that no writer writes.
+    #[must_use]
+    pub fn canary(&self) -> u32 {
+        self.lanes.len() as u32 - 1
     }
 
     /// All series of all lanes.
@@ -86,7 +95,7 @@ impl Workload {
     pub fn value_bits(&self, key: SeriesKey, step: u64) -> u64 {
         let id = u64::from(key.lane) << 32 | u64::from(key.series);
         let bits = splitmix64(self.seed ^ splitmix64(id ^ splitmix64(step)));
-        if bits % 64 == 0 { SPECIALS[(splitmix64(bits) % SPECIALS.len() as u64) as usize] } else { bits }
+        if bits.is_multiple_of(64) { SPECIALS[(splitmix64(bits) % SPECIALS.len() as u64) as usize] } else { bits }
     }
 
     /// The value of the label `run` on all series of this run.
@@ -115,20 +124,26 @@ impl Workload {
     /// A remote write 1.0 body (snappy block) with the given samples, `(series, steps)` each.
     ///
     /// `bits_of` gives the value bits; the run writes [`Workload::value_bits`].
+    ///
+    /// # Panics
+    /// If the request is larger than snappy's 4 GiB.
     #[must_use]
     pub fn encode(&self, rows: &[(SeriesKey, Range<u64>)], bits_of: impl Fn(SeriesKey, u64) -> u64) -> Vec<u8> {
-        let timeseries = rows
-            .iter()
-            .map(|(key, steps)| TimeSeries {
-                labels: self.labels(*key).into_iter().map(|(name, value)| Label { name: name.to_string(), value }).collect(),
-                samples: steps
-                    .clone()
-                    .map(|k| Sample { value: f64::from_bits(bits_of(*key, k)), timestamp: self.timestamp_ms(k) })
-                    .collect(),
-                exemplars: Vec::new(),
-            })
-            .collect();
-        let raw = WriteRequest { timeseries, metadata: Vec::new() }.encode_to_vec();
+        let (mut raw, mut series, mut sample) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, steps) in rows {
+            series.clear();
+            for (name, value) in self.labels(*key) {
+                message::encode(1, &Label { name: name.to_string(), value }, &mut series);
+            }
+            for step in steps.clone() {
+                // By hand, because generated code leaves -0.0 out as if it were the default.
+                sample.clear();
+                double::encode(1, &f64::from_bits(bits_of(*key, step)), &mut sample);
+                int64::encode(2, &self.timestamp_ms(step), &mut sample);
+                bytes::encode(2, &sample, &mut series);
+            }
+            bytes::encode(1, &series, &mut raw);
+        }
         snap::raw::Encoder::new().compress_vec(&raw).expect("a request of a few hundred series is below snappy's 4 GiB limit")
     }
 
@@ -166,6 +181,8 @@ impl Workload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message;
+    use proto::prometheus::WriteRequest;
 
     fn workload() -> Workload {
         Workload::plan(42, 4000, 1_700_000_000_123)

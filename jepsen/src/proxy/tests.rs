@@ -154,7 +154,12 @@ async fn a_child_process_is_told_from_its_sockets() {
     let _proxy = Proxy::start(listener, 1, target, Arc::clone(&links), Arc::new(move |c, l| known.caller(c, l)));
     let script = format!("exec 3<>/dev/tcp/127.0.0.1/{}; echo hello >&3; read -r -u 3 answer; echo got:$answer", address.port());
     let run = || {
-        let child = tokio::process::Command::new("bash").args(["-c", &script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let child = tokio::process::Command::new("bash")
+            .args(["-c", &script])
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         pids.set(0, child.id());
         child.wait_with_output()
     };

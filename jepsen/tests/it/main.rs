@@ -1,5 +1,7 @@
 //! Runs the built `jepsen`: against fake nodes, honest and lying, and against the real node.
 
+#![allow(clippy::unwrap_used, reason = "a failed test")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -48,7 +50,7 @@ fn figure(line: &str, name: &str) -> u64 {
 }
 
 fn assert_caught(lie: &str, by: &[&str]) {
-    let output = fake(Some(lie), 7, "6s");
+    let output = fake(Some(lie), 7, "4s");
     let line = last_line(&output);
     assert_eq!(output.status.code(), Some(1), "{lie}: {}", text(&output));
     assert!(line.starts_with("FAILED seed=7 acked="), "{lie}: {line}");
