@@ -5,3 +5,5 @@ pub mod identity;
 pub mod operator;
 pub mod reconcile;
 pub mod time;
+pub mod upkeep;
+pub mod watch;

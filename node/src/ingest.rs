@@ -6,12 +6,17 @@
 //! | [`decode`] | snappy and protobuf, as slices of one buffer |
 //! | [`admit`] | labels and timestamps of each series |
 //! | [`split`] | hashes, generations, one buffer of rows per shard |
+//! | [`route`] | brings each part to the leader of its shard |
 //! | [`verdict`] | what the sender is told |
 
 pub mod admit;
 pub mod decode;
 pub mod headers;
+pub mod route;
 pub mod split;
 pub mod verdict;
 
 pub use headers::check_headers;
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,8 @@ pub struct Node {
     pub time: Arc<ClusterTime>,
     /// Who this data directory is.
     pub identity: RwLock<Identity>,
+    /// The same, as Raft's connections show it.
+    pub raft_identity: raft::Identity,
     /// The meta group's state.
     pub meta: MetaView,
     /// All Raft groups of this process.
@@ -35,7 +37,7 @@ pub struct Node {
     /// Read barriers, coalesced per leader's node.
     pub barrier: raft::Barrier,
     /// The database of all shards.
-    pub db: Arc<tsdb::Db>,
+    pub db: tsdb::Db,
     /// Open replicas.
     pub shards: ShardRegistry,
     /// Who led which shard.
@@ -48,15 +50,15 @@ pub struct Node {
     pub exposition: Option<PrometheusHandle>,
     /// Set while the disk has too little room.
     pub disk_full: Arc<AtomicBool>,
-    /// Set once the node has been ready: then it stays a member even while groups elect.
+    /// Set when the node has been told to stop.
     pub draining: AtomicBool,
 }
 
 impl Node {
-    /// This store's id, once the node has founded or joined.
+    /// This store's id.
     #[must_use]
-    pub fn store_id(&self) -> Option<StoreId> {
-        self.identity.read().membership.as_ref().map(|m| StoreId(m.store_id))
+    pub fn store_id(&self) -> StoreId {
+        self.raft_identity.store()
     }
 
     /// The cluster's id, empty before it is known.

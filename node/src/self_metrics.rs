@@ -1,6 +1,62 @@
 //! Writes the node's own metrics into the `system` workspace, through the same path as everybody's samples.
 
-use model::{Labels, LabelsBuilder, Sample, Timestamp};
+use crate::ingest::route;
+use crate::ingest::split::Part;
+use crate::meta::state::WorkspaceRecord;
+use crate::node::Node;
+use model::hash::{fp128, placement_hash};
+use model::{Labels, LabelsBuilder, Sample, Timestamp, WorkspaceId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+use tsdb::rows::{RowsBuilder, push_label};
+
+/// Writes the own metrics every `interval` until dropped. A write that fails is not repeated: the next one tells more.
+pub async fn run(node: Arc<Node>, interval: Duration) {
+    let mut rounds = tokio::time::interval(interval);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let meta = node.meta.get();
+        let (Some(workspace), Some(exposition)) = (meta.workspaces.get(WorkspaceId::SYSTEM), &node.exposition) else { continue };
+        let Ok(now_ms) = node.time.now() else { continue };
+        metrics_process::Collector::default().collect();
+        let own = read_exposition(&exposition.render(), &node.config.node.name, now_ms);
+        for outcome in route::write(&node, &workspace.id, &parts(workspace, &own)).await {
+            if let route::PartOutcome::Unfinished { reason } = outcome {
+                tracing::debug!(reason, "own metrics not written");
+            }
+        }
+    }
+}
+
+/// One part per shard, as a write request of the same series would give.
+fn parts(workspace: &WorkspaceRecord, own: &[OwnSample]) -> Vec<Part> {
+    let Ok(generations) = workspace.generation_list() else { return Vec::new() };
+    let mut open: BTreeMap<(u64, u64), RowsBuilder> = BTreeMap::new();
+    let mut region = Vec::new();
+    for (ordinal, one) in own.iter().enumerate() {
+        let placement = placement_hash(&one.labels, workspace.placement_key);
+        let Some(place) = generations.shard_of(one.sample.timestamp_ms, placement) else { continue };
+        region.clear();
+        for (name, value) in &one.labels {
+            push_label(&mut region, name.as_bytes(), value.as_bytes());
+        }
+        let rows = open.entry((place.generation, place.shard.0)).or_default();
+        rows.series(u32::try_from(ordinal).unwrap_or(u32::MAX), fp128(&one.labels, workspace.placement_key), placement, &region);
+        rows.sample(one.sample);
+    }
+    open.into_iter()
+        .map(|((generation, shard), rows)| Part {
+            shard: model::ShardId(shard),
+            generation,
+            row_count: rows.rows(),
+            sample_count: rows.samples(),
+            rows: rows.finish(),
+        })
+        .collect()
+}
 
 /// A series of the node's own with its sample.
 #[derive(Clone, Debug, PartialEq)]

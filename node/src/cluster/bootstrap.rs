@@ -4,7 +4,19 @@
 //! it founds only if all of them answer with the same list and each is either empty or a founder that counted this very disk among
 //! the founders. A node whose disk was lost meets founders that counted another disk, and joins under a new store id.
 
+use super::identity::{Identity, Membership};
+use crate::config::Config;
+use crate::meta::command::{decode, encode};
+use crate::meta::{MetaCommand, MetaResponse};
+use crate::rpc::client::{Peers, header, request};
+use futures::future::join_all;
+use proto::node::{ProbeReply, ProbeRequest, ProposeMetaRequest};
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What one of the initial nodes answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +72,97 @@ pub fn decide(own_address: &str, own_incarnation: &str, initial_nodes: &[String]
     }
     let founders = answers.iter().filter_map(|(address, answer)| Some((address.clone(), answer.as_ref()?.incarnation.clone()))).collect();
     Decision::Found { store_id: place as u64 + 1, founders }
+}
+
+/// The founders' addresses, sorted; with `--bootstrap` and no list, this node alone.
+#[must_use]
+pub fn initial_nodes(config: &Config) -> Vec<String> {
+    let mut nodes: Vec<String> = config.cluster.initial_nodes.iter().map(ToString::to_string).collect();
+    if nodes.is_empty() && config.cluster.bootstrap {
+        nodes.push(config.rpc.advertise_address.to_string());
+    }
+    nodes.sort_unstable();
+    nodes.dedup();
+    nodes
+}
+
+/// Asks around until this node may found or has joined; `tell` hears what it waits for.
+pub async fn find_place(config: &Config, identity: &Identity, peers: &Peers, tell: impl Fn(&str)) -> Membership {
+    let own = config.rpc.advertise_address.to_string();
+    let nodes = initial_nodes(config);
+    loop {
+        let answers = probe_all(&own, &nodes, identity, peers).await;
+        match decide(&own, &identity.incarnation, &nodes, &answers) {
+            Decision::Found { store_id, founders } => return Membership { store_id, cluster_id: None, founders },
+            Decision::Join => match join(config, identity, &answers, peers).await {
+                Ok(membership) => return membership,
+                Err(reason) => tell(&format!("joining: {reason}")),
+            },
+            Decision::Wait { reason } if nodes.is_empty() => tell(&format!("no --initial-nodes and no --bootstrap: {reason}")),
+            Decision::Wait { reason } => tell(&reason),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn probe_all(own: &str, nodes: &[String], identity: &Identity, peers: &Peers) -> BTreeMap<String, Option<Answer>> {
+    let asked = nodes.iter().map(|address| async move {
+        if address == own {
+            let own = Answer { initial_nodes: nodes.to_vec(), incarnation: identity.incarnation.clone(), initialised: false, founders: BTreeMap::new() };
+            return (address.clone(), Some(own));
+        }
+        let reply = match peers.client(address) {
+            Ok(mut client) => {
+                let probe = client.probe(request(ProbeRequest { initial_nodes: nodes.to_vec() }, PROBE_TIMEOUT));
+                tokio::time::timeout(PROBE_TIMEOUT, probe).await.ok().and_then(Result::ok)
+            }
+            Err(_) => None,
+        };
+        (address.clone(), reply.map(|r| r.into_inner().into()))
+    });
+    join_all(asked).await.into_iter().collect()
+}
+
+impl From<ProbeReply> for Answer {
+    fn from(reply: ProbeReply) -> Self {
+        Self {
+            initial_nodes: reply.initial_nodes,
+            incarnation: reply.incarnation,
+            initialised: reply.initialised,
+            founders: reply.founders.into_iter().collect(),
+        }
+    }
+}
+
+/// Asks the nodes that are part of a cluster for a new store id.
+async fn join(config: &Config, identity: &Identity, answers: &BTreeMap<String, Option<Answer>>, peers: &Peers) -> Result<Membership, String> {
+    let command = MetaCommand::RegisterStore {
+        incarnation: identity.incarnation.clone(),
+        store_id: None,
+        name: config.node.name.clone(),
+        zone: config.node.zone.clone(),
+        rpc_address: config.rpc.advertise_address.to_string(),
+        http_address: config.web.listen_address.to_string(),
+    };
+    let mut last = "no member answers".to_owned();
+    for (address, _) in answers.iter().filter(|(_, a)| a.as_ref().is_some_and(|a| a.initialised)) {
+        let mut client = peers.client(address).map_err(|e| e.to_string())?;
+        let probe = client.probe(request(ProbeRequest::default(), PROBE_TIMEOUT)).await.map_err(|e| e.to_string())?.into_inner();
+        if probe.cluster_id.is_empty() {
+            continue;
+        }
+        let message = ProposeMetaRequest { header: Some(header(&probe.cluster_id, 0, JOIN_TIMEOUT)), command: encode(&command) };
+        match client.propose_meta(request(message, JOIN_TIMEOUT)).await {
+            Ok(reply) => match decode(&reply.into_inner().response) {
+                Ok(MetaResponse::Store { store }) => {
+                    return Ok(Membership { store_id: store.store_id, cluster_id: Some(probe.cluster_id), founders: BTreeMap::new() });
+                }
+                other => last = format!("{address}: {other:?}"),
+            },
+            Err(status) => last = format!("{address}: {}", status.message()),
+        }
+    }
+    Err(last)
 }
 
 #[cfg(test)]

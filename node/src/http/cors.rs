@@ -1,10 +1,15 @@
 //! Cross-origin headers, as Prometheus sends them.
 
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::ORIGIN;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use axum::middleware::Next;
 use model::regex::{Regex, RegexError};
+use std::sync::Arc;
 
 /// Which origins may read answers.
 #[derive(Clone, Debug)]
@@ -39,6 +44,22 @@ pub fn apply(origins: &Origins, origin: Option<&HeaderValue>, headers: &mut Head
     if let Some(allowed) = allowed {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
     }
+}
+
+/// Middleware for every route: answers `OPTIONS` of any path with 204, and adds the headers to all answers.
+///
+/// Use: `axum::middleware::from_fn_with_state(origins, cors::middleware)` on the outermost router.
+pub async fn middleware(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response<Body> {
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut response = if request.method() == Method::OPTIONS {
+        let mut preflight = Response::new(Body::empty());
+        *preflight.status_mut() = StatusCode::NO_CONTENT;
+        preflight
+    } else {
+        next.run(request).await
+    };
+    apply(&origins, origin.as_ref(), response.headers_mut());
+    response
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Compressed answers: gzip or deflate, whichever `Accept-Encoding` names first.
 
 use axum::body::{Body, HttpBody};
+use axum::extract::Request;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, VARY};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use axum::middleware::Next;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
@@ -100,6 +102,13 @@ pub fn compress(headers: &HeaderMap, mut response: Response<Body>) -> Response<B
     response.headers_mut().remove(CONTENT_LENGTH);
     response.headers_mut().insert(CONTENT_ENCODING, encoding.token());
     response.map(|body| compressed_body(encoding, body))
+}
+
+/// Middleware for the query API: [`compress`] on every answer.
+pub async fn middleware(request: Request, next: Next) -> Response<Body> {
+    let accept = request.headers().get(ACCEPT_ENCODING).cloned();
+    let response = next.run(request).await;
+    compress(&accept.into_iter().map(|value| (ACCEPT_ENCODING, value)).collect(), response)
 }
 
 fn compressed_body(encoding: ContentEncoding, body: Body) -> Body {

@@ -4,7 +4,7 @@ use crate::http::json;
 use crate::ingest::decode::DecodeError;
 use crate::ingest::headers::HeaderError;
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use std::fmt;
@@ -220,7 +220,7 @@ impl IntoResponse for WriteError {
 pub fn insert_retry_after(response: &mut Response<Body>, after: Duration) {
     let seconds = after.as_millis().div_ceil(1000).max(1);
     if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
-        response.headers_mut().insert(HeaderName::from(RETRY_AFTER), value);
+        response.headers_mut().insert(RETRY_AFTER, value);
     }
 }
 

@@ -57,7 +57,7 @@ fn escape_at(bytes: &[u8], i: usize, byte: u8) -> Option<(Escape, usize)> {
 
 /// Appends a list of strings; an empty one is `[]`.
 pub fn write_strings<'a>(out: &mut Vec<u8>, texts: impl IntoIterator<Item = &'a str>) {
-    write_list(out, texts, |out, text| write_string(out, text));
+    write_list(out, texts, write_string);
 }
 
 /// Appends a list of anything.

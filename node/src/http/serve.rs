@@ -94,8 +94,9 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(t
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     loop {
         match listener.accept().await {
+            // A socket that refuses the option is closed already; serving it finds out.
             Ok((stream, _)) => {
-                stream.set_nodelay(true)?;
+                let _ = stream.set_nodelay(true);
                 return Ok((stream, slot));
             }
             Err(error) if is_of_one_connection(&error) => {}

@@ -273,4 +273,5 @@ impl Iterator for Samples<'_> {
 impl ExactSizeIterator for Samples<'_> {}
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests;

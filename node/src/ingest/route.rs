@@ -137,7 +137,7 @@ async fn round(node: &Node, workspace: &str, open: Vec<Open>, attempt: usize, le
     let mut done = Vec::new();
     for part in open {
         match node.leaders.leader(node, &meta, part.shard, attempt) {
-            Some(store) if Some(store) == node.store_id() => local.push(part),
+            Some(store) if store == node.store_id() => local.push(part),
             Some(store) => remote.entry(store.0).or_default().push(part),
             None => done.push((part, Outcome::NotLeader(None))),
         }
@@ -169,7 +169,7 @@ async fn write_remote(node: &Node, meta: &MetaState, workspace: &str, store: u64
         Err(e) => return refused(parts, Outcome::Unavailable(e.to_string())),
     };
     let message = WriteRequest {
-        header: Some(header(&node.cluster_id(), node.store_id().map_or(0, |s| s.0), left)),
+        header: Some(header(&node.cluster_id(), node.store_id().0, left)),
         workspace: workspace.to_owned(),
         parts: parts
             .iter()

@@ -48,10 +48,23 @@ pub struct SplitRequest {
     pub parts: Vec<Part>,
     /// What was refused here; shards may refuse more.
     pub rejected: Rejections,
+    /// Samples refused here, by [`Refusal::reason`].
+    pub discarded: Vec<(&'static str, u32)>,
     /// Samples in the parts.
     pub samples: u32,
     /// Admitted series, with samples or without.
     pub series: u32,
+}
+
+impl SplitRequest {
+    fn refuse(&mut self, ordinal: u32, refusal: Refusal, samples: u32, labels: &[LabelBytes<'_>]) {
+        self.rejected.push(ordinal, samples, || refusal.text(labels));
+        let reason = refusal.reason();
+        match self.discarded.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, discarded)) => *discarded = discarded.saturating_add(samples),
+            None => self.discarded.push((reason, samples)),
+        }
+    }
 }
 
 /// Splits requests one after another, reusing its buffers. One for each worker.
@@ -129,7 +142,7 @@ fn split_decoded(scratch: &mut Scratch, decoded: &[u8], rules: &SplitRules<'_>) 
             }
             Err(refusal) => {
                 let lost = u32::try_from(samples.len()).unwrap_or(u32::MAX);
-                request.rejected.push(ordinal, lost, || refusal.text(labels));
+                request.refuse(ordinal, refusal, lost, labels);
             }
         }
         ordinal = ordinal.saturating_add(1);
@@ -205,7 +218,7 @@ impl OpenParts<'_> {
             }
         }
         if let Some((refusal, lost)) = refused {
-            request.rejected.push(series.ordinal, lost, || refusal.text(labels));
+            request.refuse(series.ordinal, refusal, lost, labels);
         }
     }
 

@@ -144,7 +144,7 @@ fn to_wire(node: &Node, workspace: &str, shard: ShardId, spec: &ReadSpec, left: 
         ReadKind::LabelValues { label } => (read_request::Kind::LabelValues, label.clone(), 0),
     };
     ReadRequest {
-        header: Some(header(&node.cluster_id(), node.store_id().map_or(0, |s| s.0), left)),
+        header: Some(header(&node.cluster_id(), node.store_id().0, left)),
         workspace: workspace.to_owned(),
         shard: shard.0,
         known_revision: spec.known_revision,

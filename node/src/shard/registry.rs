@@ -5,6 +5,8 @@ use model::{ReplicaId, ShardId, WorkspaceId};
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio_util::sync::CancellationToken;
 use tsdb::Shard;
 
 /// One open replica.
@@ -22,6 +24,28 @@ pub struct LocalShard {
     pub group: raft::Group,
     /// Where parts wait to be proposed.
     pub queue: WriteQueue,
+    /// Ends the replica's tasks.
+    pub closed: CancellationToken,
+    recovered: AtomicBool,
+}
+
+impl LocalShard {
+    /// Puts together a replica whose storage and group are open.
+    #[must_use]
+    pub fn new(id: ShardId, replica: ReplicaId, workspace: WorkspaceId, shard: Arc<Shard>, group: raft::Group, queue: WriteQueue) -> Self {
+        Self { id, replica, workspace, shard, group, queue, closed: CancellationToken::new(), recovered: AtomicBool::new(false) }
+    }
+
+    /// Whether what was committed when the node started has been applied.
+    #[must_use]
+    pub fn is_recovered(&self) -> bool {
+        self.recovered.load(Ordering::Acquire)
+    }
+
+    /// Notes that it has.
+    pub fn set_recovered(&self) {
+        self.recovered.store(true, Ordering::Release);
+    }
 }
 
 /// All open replicas; cheap to clone.

@@ -119,6 +119,7 @@ fn c7_valid_series_go_on_and_refusals_come_in_request_order() {
     ];
     assert_eq!(request.rejected.listed(), refused);
     assert_eq!((request.rejected.series(), request.rejected.samples()), (2, 4));
+    assert_eq!(request.discarded, [("missing_metric_name", 2), ("greater_than_max_sample_age", 2)]);
     let ordinals: Vec<u32> = Rows::new(&request.parts[0].rows).map(|row| row.unwrap().ordinal).collect();
     assert_eq!(ordinals, [0, 2]);
 }

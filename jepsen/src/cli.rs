@@ -1,0 +1,160 @@
+//! The command line, the choice of the binary, and exit codes: 0 OK, 1 FAILED, 2 could not run.
+
+use crate::run::{self, Options, RunError};
+use clap::{Args, Parser, Subcommand};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Black-box safety test of a Flotilla cluster.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Starts a cluster, writes, queries and breaks things for a while, then checks every sample.
+    Run(RunArgs),
+}
+
+/// Flags of `jepsen run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// How many nodes.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub nodes: u8,
+    /// How long faults and load go on, as 90s, 5m or 1h.
+    #[arg(long, default_value = "60s", value_parser = parse_time)]
+    pub time: Duration,
+    /// Fixes data, requests and faults.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The node's binary; built from this workspace when not given.
+    #[arg(long)]
+    pub binary: Option<PathBuf>,
+    /// Where data, logs, the history and the report go; a temporary directory, removed after success, when not given.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Samples written a second.
+    #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u64).range(50..=1_000_000))]
+    pub rate: u64,
+}
+
+/// Does a run and prints its report; the last line is the verdict.
+pub async fn run(args: RunArgs) -> ExitCode {
+    match try_run(args).await {
+        Ok(passed) => ExitCode::from(u8::from(!passed)),
+        Err(e) => {
+            say(&format!("could not run: {e}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn try_run(args: RunArgs) -> Result<bool, RunError> {
+    let binary = match args.binary {
+        Some(path) => path,
+        None => build().await?,
+    };
+    let binary = binary.canonicalize().map_err(|source| RunError::File { path: binary, source })?;
+    let (out, keep) = match args.out {
+        Some(out) => (out, true),
+        None => (std::env::temp_dir().join(format!("jepsen-{}-{}", args.seed, std::process::id())), false),
+    };
+    std::fs::create_dir_all(&out).map_err(|source| RunError::File { path: out.clone(), source })?;
+    let out = out.canonicalize().map_err(|source| RunError::File { path: out, source })?;
+    let options = Options { nodes: usize::from(args.nodes), time: args.time, seed: args.seed, rate: args.rate, binary, out: out.clone() };
+    let run = async {
+        tokio::select! {
+            report = run::run(options) => report,
+            signal = interrupted() => Err(signal),
+        }
+    };
+    let report = run.await.inspect_err(|_| say(&format!("logs are in {}", out.display())))?;
+    let passed = report.passed();
+    let path = out.join("report.txt");
+    std::fs::write(&path, report.text()).map_err(|source| RunError::File { path, source })?;
+    if passed && !keep {
+        let _left = std::fs::remove_dir_all(&out);
+    } else {
+        say(&format!("history, report, logs and data are in {}", out.display()));
+    }
+    say(report.text().trim_end());
+    Ok(passed)
+}
+
+/// Waits for a signal to stop. The nodes end with the runtime.
+async fn interrupted() -> RunError {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => RunError::Interrupted("SIGTERM"),
+        _ = tokio::signal::ctrl_c() => RunError::Interrupted("SIGINT"),
+    }
+}
+
+/// Builds `flotilla` with the profile that this program was built with.
+async fn build() -> Result<PathBuf, RunError> {
+    let own = std::env::current_exe().map_err(|source| RunError::File { path: "/proc/self/exe".into(), source })?;
+    let directory = own.parent().unwrap_or(Path::new("/"));
+    let profile = match directory.file_name().and_then(|n| n.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let status = tokio::process::Command::new("cargo")
+        .args(["build", "--bin", "flotilla", "--profile", profile, "--manifest-path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .arg("--target-dir")
+        .arg(directory.parent().unwrap_or(directory))
+        .status()
+        .await
+        .map_err(|source| RunError::File { path: "cargo".into(), source })?;
+    if status.success() { Ok(directory.join("flotilla")) } else { Err(RunError::Build { status }) }
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(format!("{text:?} is not a time such as 90s, 5m or 1h")),
+    };
+    let number: u64 = number.parse().map_err(|e| format!("{text:?}: {e}"))?;
+    match number.checked_mul(seconds) {
+        Some(n @ 1..=604_800) => Ok(Duration::from_secs(n)),
+        _ => Err(format!("{text:?} is not between 1s and a week")),
+    }
+}
+
+fn say(line: &str) {
+    let _closed = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_parsed_and_nonsense_is_refused() {
+        assert_eq!(parse_time("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(parse_time("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_time("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(parse_time("7"), Ok(Duration::from_secs(7)));
+        assert!(["", "s", "0s", "5d", "-1s", "99999999h", "1h30m"].iter().all(|t| parse_time(t).is_err()));
+    }
+
+    #[test]
+    fn the_command_line_has_the_documented_defaults() {
+        let Command::Run(args) = Cli::parse_from(["jepsen", "run"]).command;
+        assert_eq!((args.nodes, args.time, args.seed, args.rate), (3, Duration::from_secs(60), 1, 4000));
+        assert!(args.binary.is_none() && args.out.is_none());
+    }
+}

@@ -1,0 +1,33 @@
+//! Black-box safety test of a Flotilla cluster.
+//!
+//! It starts real nodes, writes and queries through all of them, kills, pauses and cuts them off, and checks that every
+//! acknowledged sample is there once and bit-exact and that nothing else is. It knows a node only by its command line,
+//! its HTTP interface and its log; it imports no code of the node's.
+//!
+//! ```text
+//!   load (writers, readers) --HTTP--> node 1..n --RPC--> proxy 1..n --> node 1..n
+//!        |      |                        ^                  ^
+//!     ledger  check -> findings       cluster  <- nemesis -> links
+//! ```
+//!
+//! - [`cli`]: command line and exit codes; [`run`]: one run from start to verdict; [`report`]: what it prints.
+//! - [`workload`], [`dice`]: what is written, as a function of the seed; [`ledger`], [`ranges`]: what was acknowledged.
+//! - [`client`], [`load`], [`check`], [`audit`]: writers, readers, the checks during the run and at its end.
+//! - [`cluster`], [`proxy`], [`nemesis`]: processes, the network between them, and what is done to both.
+//! - [`history`]: every operation as a line of JSON.
+
+pub mod audit;
+pub mod check;
+pub mod cli;
+pub mod client;
+pub mod cluster;
+pub mod dice;
+pub mod history;
+pub mod ledger;
+pub mod load;
+pub mod nemesis;
+pub mod proxy;
+pub mod ranges;
+pub mod report;
+pub mod run;
+pub mod workload;

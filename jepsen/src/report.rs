@@ -1,0 +1,161 @@
+//! The verdict of a run in words.
+
+use crate::check::Breach;
+use crate::load::Shared;
+use crate::nemesis::{FaultLog, Recovery};
+use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// What a finished run found.
+#[derive(Debug)]
+pub struct Report {
+    text: String,
+    passed: bool,
+}
+
+/// Figures that the run itself measured.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Faults and recoveries.
+    pub faults: FaultLog,
+    /// From the last heal until every node was ready.
+    pub final_recovery: Duration,
+    /// From the start of all nodes after a kill of all until every node was ready.
+    pub restart: Duration,
+    /// Points compared at the end.
+    pub points_audited: u64,
+    /// NaNs and stale markers probed by writes.
+    pub probed: u64,
+    /// Nodes that had to be killed because SIGTERM did not end them in time.
+    pub slow_stops: usize,
+}
+
+impl Report {
+    /// Writes down what `shared` and `figures` say.
+    #[must_use]
+    pub fn new(shared: &Shared, figures: &Figures) -> Self {
+        let passed = shared.findings.is_clean();
+        let mut text = summary(shared, figures);
+        for line in shared.findings.evidence() {
+            let _infallible = writeln!(text, "{line}");
+        }
+        let count = |breach| shared.findings.count(breach);
+        let _infallible = write!(
+            text,
+            "{} seed={} acked={} missing={} wrong={} phantom={} faults={}",
+            if passed { "OK" } else { "FAILED" },
+            shared.workload.seed,
+            shared.acked(),
+            count(Breach::Missing),
+            count(Breach::Wrong),
+            count(Breach::Phantom),
+            figures.faults.total(),
+        );
+        if !passed {
+            let others = [("refused", Breach::Refused), ("crashed", Breach::Crash), ("not_recovered", Breach::NotRecovered)];
+            for (name, breach) in others {
+                let _infallible = write!(text, " {name}={}", count(breach));
+            }
+        }
+        text.push('\n');
+        Self { text, passed }
+    }
+
+    /// The whole report; its last line is the verdict.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether every promise was kept.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.passed
+    }
+}
+
+fn summary(shared: &Shared, figures: &Figures) -> String {
+    let (s, f) = (&shared.stats, &figures.faults);
+    let n = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
+    let kinds: Vec<String> = f.installed.iter().map(|(fault, count)| format!("{fault:?} {count}")).collect();
+    let ready = f.recoveries_ms.iter().map(|r: &Recovery| r.ready_ms).collect();
+    let write = f.recoveries_ms.iter().map(|r: &Recovery| r.write_ms).collect();
+    format!(
+        "data: {} series in {} lanes, one step every {} ms\n\
+         writes: {} ok, {} unknown, {} not applied, {} given up, {} sent twice on purpose\n\
+         reads during faults: {} complete, {} flagged, {} failed, {} points compared\n\
+         reads at the end: {} points compared on all nodes, {} NaNs probed by writes\n\
+         faults: {}; {} hit the leader\n\
+         recovery after an undisturbed heal: ready {}, first write {}\n\
+         after the last heal all ready in {:.1} s; after a kill of all in {:.1} s; {} nodes ignored SIGTERM\n",
+        shared.workload.series_count(),
+        shared.workload.lanes.len(),
+        shared.workload.step_ms,
+        n(&s.writes_ok),
+        n(&s.writes_unknown),
+        n(&s.writes_failed),
+        n(&s.writes_given_up),
+        n(&s.duplicates),
+        n(&s.reads_ok),
+        n(&s.reads_flagged),
+        n(&s.reads_failed),
+        n(&s.points_read),
+        figures.points_audited,
+        figures.probed,
+        kinds.join(", "),
+        f.leader_hits,
+        spread(ready),
+        spread(write),
+        figures.final_recovery.as_secs_f64(),
+        figures.restart.as_secs_f64(),
+        figures.slow_stops,
+    )
+}
+
+/// Median, maximum and count of some milliseconds.
+fn spread(mut ms: Vec<u64>) -> String {
+    ms.sort_unstable();
+    match ms.last() {
+        Some(max) => format!("p50 {} ms, max {max} ms (of {})", ms[ms.len() / 2], ms.len()),
+        None => "not measured".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Client;
+    use crate::history::History;
+    use crate::workload::Workload;
+
+    fn shared(dir: &std::path::Path) -> Shared {
+        let workload = Workload { seed: 9, t0_ms: 0, step_ms: 100, lanes: vec![50, 60] };
+        Shared::new(workload, Client::new(&["127.0.0.1:1".into()]).unwrap(), History::create(&dir.join("h")).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_last_line_is_the_verdict_in_the_fixed_form() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = shared(dir.path());
+        shared.ledger.ack(0, 0..4);
+        shared.ledger.ack(1, 1..2);
+        let mut figures = Figures::default();
+        figures.faults.installed.insert(crate::nemesis::Fault::Pause, 3);
+        let report = Report::new(&shared, &figures);
+        assert_eq!(report.text().lines().last(), Some("OK seed=9 acked=260 missing=0 wrong=0 phantom=0 faults=3"));
+        assert!(report.passed());
+        shared.findings.note(Breach::Missing, 1, 2, || "x".into());
+        shared.findings.note(Breach::Crash, 1, 2, || "y".into());
+        let report = Report::new(&shared, &figures);
+        let last = "FAILED seed=9 acked=260 missing=1 wrong=0 phantom=0 faults=3 refused=0 crashed=1 not_recovered=0";
+        assert_eq!(report.text().lines().last(), Some(last));
+        assert!(!report.passed());
+    }
+
+    #[test]
+    fn spread_tells_median_and_maximum() {
+        assert_eq!(spread(vec![30, 10, 20]), "p50 20 ms, max 30 ms (of 3)");
+        assert_eq!(spread(Vec::new()), "not measured");
+    }
+}

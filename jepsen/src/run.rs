@@ -1,0 +1,254 @@
+//! One run from the first start to the verdict.
+
+use crate::audit;
+use crate::check::Breach;
+use crate::client::{Client, sum_metric};
+use crate::cluster::{Cluster, ClusterError};
+use crate::history::History;
+use crate::load::{self, Shared, Stats};
+use crate::nemesis::{Fault, FaultLog, Nemesis, Pace};
+use crate::report::{Figures, Report};
+use crate::workload::Workload;
+use model::clock::{Clock, SystemClock};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+const START_MAX: Duration = Duration::from_secs(90);
+const RECOVER_MAX: Duration = Duration::from_secs(120);
+const READY_POLL: Duration = Duration::from_millis(100);
+/// From this length on every kind of fault must have happened.
+const COVERED_FROM: Duration = Duration::from_secs(60);
+/// The least share of the asked rate that must have been acknowledged, one in so many.
+const ACKED_SHARE: u64 = 20;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Number of nodes.
+    pub nodes: usize,
+    /// How long load and faults go on.
+    pub time: Duration,
+    /// Seed of everything.
+    pub seed: u64,
+    /// Samples a second.
+    pub rate: u64,
+    /// The node's binary.
+    pub binary: PathBuf,
+    /// Where everything goes; exists.
+    pub out: PathBuf,
+}
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A file or program.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Building the node failed.
+    #[error("cargo build of flotilla: {status}")]
+    Build {
+        /// Cargo's status.
+        status: std::process::ExitStatus,
+    },
+    /// Setting up the nodes failed.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The HTTP client cannot be built.
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+    /// The fresh cluster did not come up.
+    #[error("{0}")]
+    NotStarted(String),
+    /// Somebody stopped the run.
+    #[error("stopped by {0}")]
+    Interrupted(&'static str),
+    /// The run was too easy to mean anything.
+    #[error("{0}")]
+    NotCovered(String),
+}
+
+/// Runs, checks, and reports. The nodes are gone when this returns.
+///
+/// # Errors
+/// When there can be no verdict: nothing to run, a cluster that never started, or too little happened.
+pub async fn run(options: Options) -> Result<Report, RunError> {
+    let cluster = Arc::new(Cluster::prepare(options.nodes, options.binary.clone(), &options.out).await?);
+    let addresses: Vec<String> = cluster.specs().iter().map(|s| s.http.to_string()).collect();
+    let client = Client::new(&addresses)?;
+    start_all(&cluster).await?;
+    first_ready(&cluster, &client).await?;
+    let path = options.out.join("history.jsonl");
+    let history = History::create(&path).map_err(|source| RunError::File { path, source })?;
+    let workload = Workload::plan(options.seed, options.rate, SystemClock::default().now_ms());
+    let shared = Arc::new(Shared::new(workload, client, history));
+    let figures = drive(&options, &cluster, &shared).await?;
+    shared.history.flush();
+    for (node, line) in cluster.panics() {
+        shared.findings.note(Breach::Crash, node as u64, i64::MAX, || format!("node-{}: {line}", node + 1));
+    }
+    let report = Report::new(&shared, &figures);
+    if report.passed() {
+        assert_covered(&options, &shared.stats, shared.acked(), &figures.faults)?;
+    }
+    Ok(report)
+}
+
+async fn drive(options: &Options, cluster: &Arc<Cluster>, shared: &Arc<Shared>) -> Result<Figures, RunError> {
+    let (stop, stopped) = watch::channel(false);
+    let load = load::start(shared, &stopped);
+    let nemesis = Nemesis::new(Arc::clone(shared), Arc::clone(cluster));
+    let end = Instant::now() + options.time;
+    let faults = nemesis.run(end, Pace::of(options.time)).await;
+    tokio::time::sleep_until(end).await;
+
+    let healed = Instant::now();
+    cluster.links.heal_all();
+    stop.send_replace(true);
+    start_all(cluster).await?;
+    let mut figures = Figures { faults, ..Figures::default() };
+    let mut ready = all_ready(cluster, shared, "after the last heal").await;
+    figures.final_recovery = healed.elapsed();
+    load.join_all().await;
+    if ready {
+        check_invariants(shared).await;
+        figures.points_audited += audit::read_all(shared, "at the end").await;
+
+        let nodes: Vec<usize> = (0..options.nodes).collect();
+        cluster.reap(&shared.findings).await;
+        cluster.kill_together(&nodes).await;
+        let killed = Instant::now();
+        start_all(cluster).await?;
+        ready = all_ready(cluster, shared, "after a kill of all nodes").await;
+        figures.restart = killed.elapsed();
+    }
+    if ready {
+        figures.points_audited += audit::read_all(shared, "after a kill of all nodes").await;
+        figures.probed = audit::probe_nans(shared).await;
+        check_invariants(shared).await;
+    }
+    cluster.reap(&shared.findings).await;
+    figures.slow_stops = cluster.stop_all().await.len();
+    Ok(figures)
+}
+
+async fn start_all(cluster: &Cluster) -> Result<(), ClusterError> {
+    for node in 0..cluster.specs().len() {
+        cluster.start(node).await?;
+        cluster.resume(node).await;
+    }
+    Ok(())
+}
+
+/// Waits for a fresh cluster: if it does not come up there is nothing to test.
+async fn first_ready(cluster: &Cluster, client: &Client) -> Result<(), RunError> {
+    let findings = crate::check::Findings::default();
+    let waited = wait_ready(client, START_MAX, async || {
+        cluster.reap(&findings).await;
+        findings.evidence().into_iter().next()
+    })
+    .await;
+    waited.map_err(RunError::NotStarted)
+}
+
+async fn all_ready(cluster: &Cluster, shared: &Shared, stage: &str) -> bool {
+    let waited = wait_ready(&shared.client, RECOVER_MAX, async || {
+        for node in cluster.reap(&shared.findings).await {
+            // A node that cannot even be started again shows as one that never becomes ready.
+            let _reported = cluster.start(node).await;
+        }
+        None
+    })
+    .await;
+    if let Err(missing) = &waited {
+        shared.findings.note(Breach::NotRecovered, u64::MAX, 0, || format!("{stage}: {missing}"));
+    }
+    waited.is_ok()
+}
+
+/// Polls until all nodes say ready; `give_up` may end the wait early with a reason.
+async fn wait_ready(client: &Client, patience: Duration, give_up: impl AsyncFn() -> Option<String>) -> Result<(), String> {
+    let deadline = Instant::now() + patience;
+    for node in 0..client.nodes() {
+        while let Err(answer) = client.ready(node).await {
+            if let Some(reason) = give_up().await {
+                return Err(reason);
+            }
+            if Instant::now() >= deadline {
+                return Err(format!("node-{} was not ready within {} s: {answer}", node + 1, patience.as_secs()));
+            }
+            tokio::time::sleep(READY_POLL).await;
+        }
+    }
+    Ok(())
+}
+
+/// The nodes count broken invariants themselves; there must be none.
+async fn check_invariants(shared: &Shared) {
+    for node in 0..shared.client.nodes() {
+        let Ok(text) = shared.client.metrics(node).await else { continue };
+        let violations = sum_metric(&text, "flotilla_invariant_violations_total");
+        if violations > 0.0 {
+            shared.findings.note(Breach::Crash, node as u64, i64::MAX - 1, || {
+                let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("flotilla_invariant_violations_total")).collect();
+                format!("node-{} counts broken invariants: {}", node + 1, lines.join("; "))
+            });
+        }
+    }
+}
+
+/// A run in which too little happened says nothing, so it must not say OK.
+fn assert_covered(options: &Options, stats: &Stats, acked: u64, faults: &FaultLog) -> Result<(), RunError> {
+    let mut lacks = Vec::new();
+    let least = options.rate * options.time.as_secs() / ACKED_SHARE;
+    if acked < least {
+        lacks.push(format!("{acked} samples acknowledged, at least {least} needed"));
+    }
+    if stats.reads_ok.load(Relaxed) == 0 {
+        lacks.push("no complete read while faults went on".to_string());
+    }
+    if faults.total() == 0 {
+        lacks.push("no fault happened".to_string());
+    }
+    if options.time >= COVERED_FROM {
+        let never = Fault::all(options.nodes).into_iter().filter(|f| !faults.installed.contains_key(f));
+        lacks.extend(never.map(|fault| format!("{fault:?} never happened")));
+        if faults.leader_hits == 0 {
+            lacks.push("no fault hit a leader".to_string());
+        }
+    }
+    if lacks.is_empty() { Ok(()) } else { Err(RunError::NotCovered(lacks.join("; "))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covered(time: u64, acked: u64, kinds: &[Fault], leader_hits: u64) -> Result<(), RunError> {
+        let time = Duration::from_secs(time);
+        let options = Options { nodes: 3, time, seed: 1, rate: 100, binary: PathBuf::new(), out: PathBuf::new() };
+        let stats = Stats::default();
+        stats.reads_ok.store(1, Relaxed);
+        let faults = FaultLog { installed: kinds.iter().map(|k| (*k, 1)).collect(), leader_hits, recoveries_ms: Vec::new() };
+        assert_covered(&options, &stats, acked, &faults)
+    }
+
+    #[test]
+    fn a_run_in_which_too_little_happened_has_no_verdict() {
+        let all = Fault::all(3);
+        assert!(covered(60, 300, &all, 1).is_ok());
+        assert!(covered(60, 299, &all, 1).is_err());
+        assert!(covered(60, 300, &all, 0).is_err());
+        assert!(covered(60, 300, &all[1..], 1).unwrap_err().to_string().contains("KillOne never happened"));
+        assert!(covered(12, 60, &[Fault::Pause], 0).is_ok());
+        assert!(covered(12, 60, &[], 0).is_err());
+    }
+}
