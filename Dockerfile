@@ -1,7 +1,8 @@
 # Two ways to an image:
 #   docker build -t flotilla:0.1.0 .    builds the binary in the first stage
 #   make image                          copies the binary that make has built; no compiler, no network
-# The second way gives the first stage BASE_IMAGE instead of a Rust image and a folder with nothing but the binary.
+# The second way gives the first stage BASE_IMAGE instead of a Rust image, and a folder with nothing but the binary. The C
+# library that the binary was linked with must not be newer than the one of BASE_IMAGE.
 ARG BASE_IMAGE=debian:12.12-slim
 ARG BUILD_IMAGE=rust:1.95-bookworm
 
