@@ -99,11 +99,6 @@ impl Index {
         self.text_bytes + self.all.len() * 16
     }
 
-    /// Names in use, in no order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.keys().map(AsRef::as_ref)
-    }
-
     fn intern(&mut self, name: &str, value: &str) -> u32 {
         if let Some(&number) = self.names.get(name).and_then(|values| values.get(value)) {
             return number;

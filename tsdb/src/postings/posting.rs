@@ -57,15 +57,6 @@ impl Posting {
         matches!(self, Self::Empty)
     }
 
-    pub(crate) fn len(&self) -> u64 {
-        match self {
-            Self::Empty => 0,
-            Self::One(_) => 1,
-            Self::Few([_, b, c]) => 2 + u64::from(b != c),
-            Self::Bitmap(bitmap) => bitmap.len(),
-        }
-    }
-
     pub(crate) fn intersects(&self, with: &RoaringBitmap) -> bool {
         match self {
             Self::Empty => false,
@@ -83,21 +74,6 @@ impl Posting {
             }
             Self::Few(ids) => union.extend(ids),
             Self::Bitmap(bitmap) => *union |= bitmap.as_ref(),
-        }
-    }
-
-    pub(crate) fn subtract_from(&self, set: &mut RoaringBitmap) {
-        match self {
-            Self::Empty => {}
-            Self::One(a) => {
-                set.remove(*a);
-            }
-            Self::Few(ids) => {
-                for id in ids {
-                    set.remove(*id);
-                }
-            }
-            Self::Bitmap(bitmap) => *set -= bitmap.as_ref(),
         }
     }
 }

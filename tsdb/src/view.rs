@@ -1,0 +1,202 @@
+//! Reading: what the head holds, joined with what listed parts hold, as of one moment of the manifest.
+
+mod merge;
+mod names;
+#[cfg(test)]
+mod tests;
+
+use crate::error::{Corruption, StoreError};
+use crate::head::{OutOfOrder, SealedChunk};
+use crate::chunk::OpenChunk;
+use crate::shard::Shard;
+use crate::store::StoreView;
+use crate::store::select::select;
+use merge::Merger;
+use model::{Labels, Matcher, Timestamp};
+use roaring::RoaringBitmap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// Series that are gathered in one short section of the head's lock and one scan of the parts.
+const BATCH_SERIES: usize = 256;
+
+/// Why a read did not end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A chunk cannot be decoded.
+    #[error("series {sid}: {source}")]
+    Chunk {
+        /// The series.
+        sid: u32,
+        /// What is wrong with the chunk.
+        source: Corruption,
+    },
+    /// A stored series has no record.
+    #[error("series {sid} has no labels")]
+    NoLabels {
+        /// The series.
+        sid: u32,
+    },
+}
+
+/// A half-open span of time, as PromQL's windows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    /// Samples at this time are not in the range.
+    pub after_ms: Timestamp,
+    /// Samples at this time are in the range.
+    pub to_ms: Timestamp,
+}
+
+impl TimeRange {
+    /// Everything.
+    pub const ALL: Self = Self { after_ms: i64::MIN, to_ms: i64::MAX };
+
+    /// The first millisecond inside.
+    #[must_use]
+    pub fn first_ms(self) -> Timestamp {
+        self.after_ms.saturating_add(1)
+    }
+
+    fn contains(self, t: Timestamp) -> bool {
+        self.after_ms < t && t <= self.to_ms
+    }
+}
+
+/// One selected series; `timestamps` grow strictly, `values[i]` belongs to `timestamps[i]`.
+#[derive(Clone, Copy, Debug)]
+pub struct SelectedSeries<'a> {
+    /// Its number in this shard.
+    pub sid: u32,
+    /// Its labels.
+    pub labels: &'a Labels,
+    /// Milliseconds.
+    pub timestamps: &'a [Timestamp],
+    /// Any bits.
+    pub values: &'a [f64],
+}
+
+/// A reader's hold on a shard: parts as the manifest listed them when it was opened, and the head as it goes on.
+///
+/// Everything applied before it was opened is seen. Chunks that parts took over since stay in the head until it is dropped.
+#[derive(Debug)]
+pub struct ReadView {
+    shard: Arc<Shard>,
+    store: StoreView,
+    flips: u64,
+}
+
+impl Drop for ReadView {
+    fn drop(&mut self) {
+        self.shard.views.lock().release(self.flips);
+    }
+}
+
+impl Shard {
+    /// Opens a view.
+    ///
+    /// # Errors
+    /// The store's data is gone.
+    pub fn read_view(self: &Arc<Self>) -> Result<ReadView, StoreError> {
+        let mut views = self.views.lock();
+        let store = self.store.view()?;
+        Ok(ReadView { shard: Arc::clone(self), store, flips: views.hold() })
+    }
+}
+
+/// What the head holds of one series, copied out of the lock.
+#[derive(Debug, Default)]
+struct Gathered {
+    labels: Option<Labels>,
+    sealed: Vec<Arc<SealedChunk>>,
+    open: Option<(OpenChunk, u64)>,
+    out_of_order: Option<Box<OutOfOrder>>,
+}
+
+impl ReadView {
+    /// Visits the series that match and have samples in the range, by series number, each once.
+    ///
+    /// The visitor stops the read by returning `Break`.
+    ///
+    /// # Errors
+    /// Stored bytes cannot be read.
+    pub fn select(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        mut visit: impl FnMut(SelectedSeries<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let found = self.matching(matchers, range)?;
+        let mut merger = Merger::default();
+        let mut sids = found.iter();
+        loop {
+            let batch: RoaringBitmap = sids.by_ref().take(BATCH_SERIES).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let gathered = self.gather(&batch, range);
+            let mut stored = self.store.chunks(&batch, range.first_ms(), range.to_ms)?;
+            stored.sort_by_key(|chunk| chunk.sid);
+            let mut stored = stored.as_slice();
+            for (sid, head) in batch.iter().zip(gathered) {
+                let mine = stored.partition_point(|chunk| chunk.sid <= sid);
+                let (chunks, rest) = stored.split_at(mine);
+                stored = rest;
+                merger.series(sid, chunks, &head, range)?;
+                if merger.timestamps().is_empty() {
+                    continue;
+                }
+                let labels = self.labels(sid, head.labels)?;
+                let series = SelectedSeries { sid, labels: &labels, timestamps: merger.timestamps(), values: merger.values() };
+                if visit(series).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Series of head and parts that satisfy the matchers and may have samples in the range.
+    fn matching(&self, matchers: &[Matcher], range: TimeRange) -> Result<RoaringBitmap, ReadError> {
+        let stored = self.store.select(matchers, range.first_ms(), range.to_ms)?;
+        Ok(self.matching_in_head(matchers) | stored)
+    }
+
+    fn matching_in_head(&self, matchers: &[Matcher]) -> RoaringBitmap {
+        match select(&*self.shard.index.read(), matchers) {
+            Ok(found) => found,
+            Err(never) => match never {},
+        }
+    }
+
+    fn gather(&self, batch: &RoaringBitmap, range: TimeRange) -> Vec<Gathered> {
+        let TimeRange { after_ms, to_ms } = range;
+        let head = self.shard.head.read();
+        let one = |sid| {
+            let Some(slot) = head.slot_of_sid(sid) else { return Gathered::default() };
+            let Some(line) = head.line(slot).filter(|line| line.overlaps(after_ms, to_ms)) else { return Gathered::default() };
+            let meets = |chunk: &OpenChunk| chunk.last_ms() > after_ms && chunk.first_ms() <= to_ms;
+            Gathered {
+                labels: Some(self.shard.labels_in_head(&head, slot)),
+                sealed: line.sealed.iter().filter(|s| meets(&s.chunk)).map(Arc::clone).collect(),
+                open: line.open.as_ref().filter(|c| meets(c)).map(|c| (c.clone(), line.open_indexes.0)),
+                out_of_order: line.out_of_order.clone(),
+            }
+        };
+        batch.iter().map(one).collect()
+    }
+
+    fn labels(&self, sid: u32, in_head: Option<Labels>) -> Result<Labels, ReadError> {
+        if let Some(labels) = in_head {
+            return Ok(labels);
+        }
+        let head = self.shard.head.read();
+        if let Some(slot) = head.slot_of_sid(sid) {
+            return Ok(self.shard.labels_in_head(&head, slot));
+        }
+        drop(head);
+        self.store.labels(sid)?.ok_or(ReadError::NoLabels { sid })
+    }
+}
