@@ -27,6 +27,8 @@ pub(crate) const NO_SERIES: u32 = u32::MAX;
 pub(crate) struct Series {
     /// [`NO_SERIES`] if the slot is free.
     pub(crate) sid: u32,
+    /// Groups the series of one metric name on disk; the same for all its life.
+    pub(crate) metric: u32,
     pub(crate) fp128: u128,
     pub(crate) placement: u64,
     /// Numbers of the label pairs in [`crate::postings::Index`], in name order.
@@ -89,7 +91,7 @@ impl Head {
 
     /// Takes a series out of its slot.
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Series> {
-        let vacant = Series { sid: NO_SERIES, fp128: 0, placement: 0, pairs: Arc::from([]) };
+        let vacant = Series { sid: NO_SERIES, metric: 0, fp128: 0, placement: 0, pairs: Arc::from([]) };
         let place = self.series.get_mut(slot as usize).filter(|s| s.sid != NO_SERIES)?;
         let series = std::mem::replace(place, vacant);
         if let Some(line) = self.lines.get_mut(slot as usize) {
@@ -123,6 +125,15 @@ impl Head {
     /// The line of a slot, for writing; account for a change of [`Line::bytes`] in `sample_bytes`.
     pub(crate) fn line_mut(&mut self, slot: u32) -> Option<&mut Line> {
         self.lines.get_mut(slot as usize)
+    }
+
+    /// Lets go of the first `chunks` sealed chunks of a slot, which parts hold.
+    pub(crate) fn drop_listed(&mut self, slot: u32, chunks: u32) {
+        if let Some(line) = self.lines.get_mut(slot as usize) {
+            let before = line.bytes();
+            line.drop_listed(chunks);
+            self.sample_bytes = self.sample_bytes + line.bytes() - before;
+        }
     }
 
     /// Slots in use or free.

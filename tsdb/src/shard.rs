@@ -30,14 +30,16 @@ use model::{LogPoint, ShardId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// One replica of one shard.
 #[derive(Debug)]
 pub struct Shard {
     pub(crate) id: ShardId,
     pub(crate) config: ShardConfig,
-    pub(crate) store: ShardStore,
+    store: RwLock<ShardStore>,
+    /// How often the data was replaced as a whole.
+    pub(crate) incarnation: AtomicU64,
     pub(crate) replicated: Mutex<Replicated>,
     pub(crate) head: RwLock<Head>,
     pub(crate) index: RwLock<Index>,
@@ -98,7 +100,8 @@ impl Shard {
         let shard = Self {
             id: store.identity().shard,
             config,
-            store,
+            store: RwLock::new(store.clone()),
+            incarnation: AtomicU64::new(0),
             replicated: Mutex::default(),
             head: RwLock::default(),
             index: RwLock::default(),
@@ -108,25 +111,30 @@ impl Shard {
             checkpointing: Mutex::default(),
             halted: AtomicBool::new(false),
         };
-        shard.reload()?;
+        shard.reload(store)?;
         Ok(Arc::new(shard))
     }
 
-    /// Takes over what the store holds now, after a snapshot was installed. Views opened before go on reading what they saw.
+    /// Takes over what `store` holds, after a snapshot was installed. Views opened before end with [`crate::view::ReadError::Replaced`].
     ///
     /// # Errors
-    /// The store cannot be read; the shard is then halted.
-    pub fn reload(&self) -> Result<(), StoreError> {
+    /// The store cannot be read; the shard stays as it was.
+    pub fn reload(&self, store: ShardStore) -> Result<(), StoreError> {
         let _alone = self.checkpointing.lock();
-        self.halted.store(true, Ordering::SeqCst);
-        let (replicated, head, index) = self.restore()?;
+        let (replicated, head, index) = stored::restore(&store)?;
         let mut state = self.replicated.lock();
         let (mut live_head, mut live_index) = (self.head.write(), self.index.write());
         *self.since_checkpoint.lock() = SinceCheckpoint { time_ms: replicated.time_ms, ..SinceCheckpoint::default() };
         self.listed.lock().clear();
+        *self.store.write() = store;
         (*state, *live_head, *live_index) = (replicated, head, index);
+        self.incarnation.fetch_add(1, Ordering::SeqCst);
         self.halted.store(false, Ordering::SeqCst);
         Ok(())
+    }
+
+    pub(crate) fn store(&self) -> ShardStore {
+        self.store.read().clone()
     }
 
     /// The cluster-wide number.
@@ -168,7 +176,8 @@ impl Shard {
     /// Where the last checkpoint stands, with its extra bytes: what a restart begins from, and up to where the log may be purged.
     #[must_use]
     pub fn durable(&self) -> Option<(LogPoint, Bytes)> {
-        self.store.checkpoint_info().map(|info| (info.point, info.extra))
+        let info = self.store().checkpoint_info()?;
+        Some((info.point, info.extra))
     }
 
     pub(crate) fn with_head<R>(&self, read: impl FnOnce(&Head) -> R) -> R {

@@ -36,8 +36,6 @@ pub(crate) struct Replicated {
     pub(crate) map: ShardMap,
     /// The id that the next new series gets.
     pub(crate) next_sid: u32,
-    /// Series with a lower id have a record in the store, from the checkpoint that this state comes from or an earlier one.
-    pub(crate) recorded_sids: u32,
     /// Samples accepted so far.
     pub(crate) samples: u64,
     /// First and last timestamp accepted so far.

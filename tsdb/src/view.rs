@@ -6,16 +6,18 @@ mod names;
 mod tests;
 
 use crate::error::{Corruption, StoreError};
-use crate::head::{OutOfOrder, SealedChunk};
 use crate::chunk::OpenChunk;
+use crate::head::{Head, OutOfOrder, SealedChunk};
 use crate::shard::Shard;
 use crate::store::StoreView;
 use crate::store::select::select;
 use merge::Merger;
 use model::{Labels, Matcher, Timestamp};
+use parking_lot::RwLockReadGuard;
 use roaring::RoaringBitmap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Series that are gathered in one short section of the head's lock and one scan of the parts.
 const BATCH_SERIES: usize = 256;
@@ -40,6 +42,17 @@ pub enum ReadError {
         /// The series.
         sid: u32,
     },
+    /// A snapshot replaced the shard's data while the view was open; read again.
+    #[error("the shard's data was replaced while it was read")]
+    Replaced,
+}
+
+impl ReadError {
+    /// Whether the same read may succeed at once on a new view.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        matches!(self, Self::Replaced)
+    }
 }
 
 /// A half-open span of time, as PromQL's windows are.
@@ -87,6 +100,7 @@ pub struct ReadView {
     shard: Arc<Shard>,
     store: StoreView,
     flips: u64,
+    incarnation: u64,
 }
 
 impl Drop for ReadView {
@@ -97,13 +111,13 @@ impl Drop for ReadView {
 
 impl Shard {
     /// Opens a view.
-    ///
-    /// # Errors
-    /// The store's data is gone.
-    pub fn read_view(self: &Arc<Self>) -> Result<ReadView, StoreError> {
+    #[must_use]
+    pub fn read_view(self: &Arc<Self>) -> ReadView {
         let mut views = self.views.lock();
-        let store = self.store.view()?;
-        Ok(ReadView { shard: Arc::clone(self), store, flips: views.hold() })
+        let incarnation = self.incarnation.load(Ordering::SeqCst);
+        // The number of flips is read before the manifest: a view may be taken for older than it is, never for newer.
+        let flips = views.hold();
+        ReadView { shard: Arc::clone(self), store: self.store().view(), flips, incarnation }
     }
 }
 
@@ -137,7 +151,7 @@ impl ReadView {
             if batch.is_empty() {
                 return Ok(());
             }
-            let gathered = self.gather(&batch, range);
+            let gathered = self.gather(&batch, range)?;
             let mut stored = self.store.chunks(&batch, range.first_ms(), range.to_ms)?;
             stored.sort_by_key(|chunk| chunk.sid);
             let mut stored = stored.as_slice();
@@ -171,9 +185,9 @@ impl ReadView {
         }
     }
 
-    fn gather(&self, batch: &RoaringBitmap, range: TimeRange) -> Vec<Gathered> {
+    fn gather(&self, batch: &RoaringBitmap, range: TimeRange) -> Result<Vec<Gathered>, ReadError> {
         let TimeRange { after_ms, to_ms } = range;
-        let head = self.shard.head.read();
+        let head = self.head()?;
         let one = |sid| {
             let Some(slot) = head.slot_of_sid(sid) else { return Gathered::default() };
             let Some(line) = head.line(slot).filter(|line| line.overlaps(after_ms, to_ms)) else { return Gathered::default() };
@@ -185,14 +199,20 @@ impl ReadView {
                 out_of_order: line.out_of_order.clone(),
             }
         };
-        batch.iter().map(one).collect()
+        Ok(batch.iter().map(one).collect())
+    }
+
+    /// The head, if it still goes with the parts of this view.
+    fn head(&self) -> Result<RwLockReadGuard<'_, Head>, ReadError> {
+        let head = self.shard.head.read();
+        if self.shard.incarnation.load(Ordering::SeqCst) == self.incarnation { Ok(head) } else { Err(ReadError::Replaced) }
     }
 
     fn labels(&self, sid: u32, in_head: Option<Labels>) -> Result<Labels, ReadError> {
         if let Some(labels) = in_head {
             return Ok(labels);
         }
-        let head = self.shard.head.read();
+        let head = self.head()?;
         if let Some(slot) = head.slot_of_sid(sid) {
             return Ok(self.shard.labels_in_head(&head, slot));
         }

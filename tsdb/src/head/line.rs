@@ -167,10 +167,11 @@ impl Line {
         self.listed = self.listed.max(count);
     }
 
-    /// Lets go of the chunks that a listed part holds.
-    pub(crate) fn drop_listed(&mut self) {
-        self.sealed.drain(..(self.listed as usize).min(self.sealed.len()));
-        self.listed = 0;
+    /// Lets go of the first `count` chunks, which listed parts hold.
+    pub(crate) fn drop_listed(&mut self, count: u32) {
+        let count = count.min(self.listed);
+        self.sealed.drain(..count as usize);
+        self.listed -= count;
         self.sealed.shrink_to_fit();
     }
 

@@ -61,7 +61,7 @@ fn listed_chunks_are_looked_up_in_parts_once_they_are_dropped() {
     assert_eq!((line.sealed.len(), line.unlisted().len()), (2, 2));
     line.mark_listed(2);
     assert_eq!((line.unlisted().len(), line.find(5000, &mut scratch).unwrap()), (0, Found::Bits(5f64.to_bits())));
-    line.drop_listed();
+    line.drop_listed(2);
     assert_eq!(line.sealed.len(), 0);
     assert_eq!(line.find(5000, &mut scratch).unwrap(), Found::MaybeStored);
     assert_eq!(line.find(250_000, &mut scratch).unwrap(), Found::Bits(250f64.to_bits()));
@@ -86,7 +86,7 @@ fn sealed_bytes_are_what_the_codec_gives() {
 #[test]
 fn slots_are_used_again_and_tables_follow() {
     let mut head = Head::default();
-    let series = |sid: u32| Series { sid, fp128: u128::from(sid) << 70 | 5, placement: 1, pairs: Arc::from([1, 2]) };
+    let series = |sid: u32| Series { sid, metric: 0, fp128: u128::from(sid) << 70 | 5, placement: 1, pairs: Arc::from([1, 2]) };
     for sid in 0..200 {
         assert_eq!(head.insert(series(sid), Line::default()), sid);
     }

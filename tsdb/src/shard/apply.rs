@@ -10,6 +10,8 @@ use crate::state::Replicated;
 use crate::verdict::{ApplyResponse, FirstError, PartVerdict, Refusal};
 use crate::metrics;
 use bytes::Bytes;
+use model::hash::fp128;
+use model::labels::METRIC_NAME;
 use model::{Labels, LogPoint, Timestamp};
 use std::sync::atomic::Ordering;
 
@@ -233,17 +235,17 @@ impl Shard {
         for from in (0..slots).step_by(SWEEP_SLOTS as usize) {
             let mut head = self.head.write();
             for slot in from..slots.min(from.saturating_add(SWEEP_SLOTS)) {
-                self.evict_slot(&mut head, slot, before_ms, replicated.recorded_sids);
+                self.evict_slot(&mut head, slot, before_ms);
             }
         }
     }
 
-    fn evict_slot(&self, head: &mut Head, slot: u32, before_ms: Timestamp, recorded_sids: u32) {
-        let (Some(series), Some(line)) = (head.series(slot), head.line(slot)) else { return };
+    fn evict_slot(&self, head: &mut Head, slot: u32, before_ms: Timestamp) {
+        let (Some(_), Some(line)) = (head.series(slot), head.line(slot)) else { return };
         if line.newest.is_some_and(|(t, _)| t >= before_ms) {
             return;
         }
-        if line.is_all_stored() && series.sid < recorded_sids {
+        if line.is_all_stored() {
             if let Some(series) = head.remove(slot) {
                 self.index.write().remove(series.sid, &series.pairs);
             }
@@ -396,7 +398,12 @@ impl Shard {
         let sid = replicated.next_sid;
         replicated.next_sid = sid.checked_add(1).expect("a shard has fewer than 2^32 series in its life");
         let pairs = self.index.write().insert(sid, labels.iter());
-        Ok(head.insert(Series { sid, fp128: created.fp128, placement: created.placement, pairs }, line))
+        let metric = metric_number(labels.metric_name(), replicated.map.placement_key);
+        Ok(head.insert(Series { sid, metric, fp128: created.fp128, placement: created.placement, pairs }, line))
     }
 }
 
+/// Where on disk a metric's series lie together. Keyed, so that keys on disk tell no name; two names may share a number.
+fn metric_number(name: &str, key: u64) -> u32 {
+    fp128(&Labels::from_sorted([(METRIC_NAME, name)]), key) as u32
+}

@@ -68,7 +68,7 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
 
     pub(crate) fn replicated(&mut self, replicated: &Replicated) -> Result<(), E> {
         let mut out = Vec::new();
-        let Replicated { applied, extra, time_ms, limits, map, next_sid, recorded_sids: _, samples, bounds, ring } = replicated;
+        let Replicated { applied, extra, time_ms, limits, map, next_sid, samples, bounds, ring } = replicated;
         put_varint(&mut out, u64::from(applied.is_some()));
         if let Some(LogPoint { term, leader, index }) = applied {
             for n in [*term, leader.0, *index] {
@@ -107,8 +107,9 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
     /// Writes a series whose sealed chunks lie in parts once the checkpoint is committed.
     pub(crate) fn series(&mut self, series: &Series, line: &Line, scratch: &mut Vec<u8>) -> Result<(), E> {
         scratch.clear();
-        let Series { sid, fp128, placement, pairs } = series;
+        let Series { sid, metric, fp128, placement, pairs } = series;
         put_varint(scratch, u64::from(*sid));
+        put_varint(scratch, u64::from(*metric));
         scratch.extend_from_slice(&fp128.to_le_bytes());
         scratch.extend_from_slice(&placement.to_le_bytes());
         put_varint(scratch, pairs.len() as u64);
@@ -204,11 +205,11 @@ fn read_replicated(r: &mut Reader<'_>) -> Result<Replicated, Corruption> {
     let next_sid = r.varint_u32()?;
     let (samples, bounds) = (r.varint()?, read_range(r)?);
     let ring = super::BatchRing::default();
-    Ok(Replicated { applied, extra, time_ms, limits, map, next_sid, recorded_sids: next_sid, samples, bounds, ring })
+    Ok(Replicated { applied, extra, time_ms, limits, map, next_sid, samples, bounds, ring })
 }
 
 fn read_series(r: &mut Reader<'_>) -> Result<(Series, Line), Corruption> {
-    let sid = r.varint_u32()?;
+    let (sid, metric) = (r.varint_u32()?, r.varint_u32()?);
     let (fp128, placement) = (u128::from_le_bytes(r.array()?), r.u64_le()?);
     let n = r.count(1)?;
     let pairs: Arc<[u32]> = (0..n).map(|_| r.varint_u32()).collect::<Result<_, _>>()?;
@@ -226,5 +227,5 @@ fn read_series(r: &mut Reader<'_>) -> Result<(Series, Line), Corruption> {
         let samples = (0..n).map(|_| Ok((r.zigzag()?, r.u64_le()?))).collect::<Result<_, Corruption>>()?;
         line.out_of_order = Some(Box::new(OutOfOrder { samples, min_index, max_index }));
     }
-    Ok((Series { sid, fp128, placement, pairs }, line))
+    Ok((Series { sid, metric, fp128, placement, pairs }, line))
 }

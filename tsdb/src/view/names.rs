@@ -11,7 +11,7 @@ impl ReadView {
     /// # Errors
     /// Stored bytes cannot be read.
     pub fn series(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Vec<Labels>, ReadError> {
-        let in_head = self.in_head_and_range(matchers, range);
+        let in_head = self.in_head_and_range(matchers, range)?;
         let stored = self.store.select(matchers, range.first_ms(), range.to_ms)?;
         let mut found = Vec::new();
         for sid in &(in_head | stored) {
@@ -28,7 +28,7 @@ impl ReadView {
     /// Stored bytes cannot be read.
     pub fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, ReadError> {
         let mut names: BTreeSet<String> = self.store.label_names(matchers, range.first_ms(), range.to_ms)?.into_iter().collect();
-        let in_head = self.in_head_and_range(matchers, range);
+        let in_head = self.in_head_and_range(matchers, range)?;
         names.extend(self.shard.index.read().names(Some(&in_head)).map(str::to_owned));
         Ok(names.into_iter().collect())
     }
@@ -40,18 +40,18 @@ impl ReadView {
     pub fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Vec<String>, ReadError> {
         let stored = self.store.label_values(name, matchers, range.first_ms(), range.to_ms)?;
         let mut values: BTreeSet<String> = stored.into_iter().collect();
-        let in_head = self.in_head_and_range(matchers, range);
+        let in_head = self.in_head_and_range(matchers, range)?;
         values.extend(self.shard.index.read().values(name, Some(&in_head)).map(str::to_owned));
         Ok(values.into_iter().take(if limit == 0 { usize::MAX } else { limit }).collect())
     }
 
-    fn in_head_and_range(&self, matchers: &[Matcher], range: TimeRange) -> RoaringBitmap {
+    fn in_head_and_range(&self, matchers: &[Matcher], range: TimeRange) -> Result<RoaringBitmap, ReadError> {
         let matching = self.matching_in_head(matchers);
-        let head = self.shard.head.read();
+        let head = self.head()?;
         let meets = |sid: &u32| {
             let line = head.slot_of_sid(*sid).and_then(|slot| head.line(slot));
             line.is_some_and(|line| line.overlaps(range.after_ms, range.to_ms))
         };
-        matching.iter().filter(meets).collect()
+        Ok(matching.iter().filter(meets).collect())
     }
 }
