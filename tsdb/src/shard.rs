@@ -176,8 +176,12 @@ impl Shard {
     /// Where the last checkpoint stands, with its extra bytes: what a restart begins from, and up to where the log may be purged.
     #[must_use]
     pub fn durable(&self) -> Option<(LogPoint, Bytes)> {
-        let info = self.store().checkpoint_info()?;
-        Some((info.point, info.extra))
+        let view = self.store().view();
+        Some((view.point()?, Bytes::copy_from_slice(view.extra())))
+    }
+
+    pub(crate) fn log_bytes_since_checkpoint(&self) -> u64 {
+        self.since_checkpoint.lock().log_bytes
     }
 
     pub(crate) fn with_head<R>(&self, read: impl FnOnce(&Head) -> R) -> R {

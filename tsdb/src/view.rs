@@ -11,10 +11,11 @@ use crate::head::{Head, OutOfOrder, SealedChunk};
 use crate::shard::Shard;
 use crate::store::StoreView;
 use crate::store::select::select;
-use merge::Merger;
-use model::{Labels, Matcher, Timestamp};
+use merge::{Merger, StoredChunks};
+use model::{Labels, Matcher, SeriesId, Timestamp};
 use parking_lot::RwLockReadGuard;
 use roaring::RoaringBitmap;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,8 +38,8 @@ pub enum ReadError {
         source: Corruption,
     },
     /// A stored series has no record.
-    #[error("series {sid} has no labels")]
-    NoLabels {
+    #[error("series {sid} has no record")]
+    NoRecord {
         /// The series.
         sid: u32,
     },
@@ -72,10 +73,6 @@ impl TimeRange {
     #[must_use]
     pub fn first_ms(self) -> Timestamp {
         self.after_ms.saturating_add(1)
-    }
-
-    fn contains(self, t: Timestamp) -> bool {
-        self.after_ms < t && t <= self.to_ms
     }
 }
 
@@ -124,7 +121,9 @@ impl Shard {
 /// What the head holds of one series, copied out of the lock.
 #[derive(Debug, Default)]
 struct Gathered {
-    labels: Option<Labels>,
+    sid: u32,
+    metric: u32,
+    labels: Labels,
     sealed: Vec<Arc<SealedChunk>>,
     open: Option<(OpenChunk, u64)>,
     out_of_order: Option<Box<OutOfOrder>>,
@@ -143,39 +142,51 @@ impl ReadView {
         range: TimeRange,
         mut visit: impl FnMut(SelectedSeries<'_>) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
-        let found = self.matching(matchers, range)?;
-        let mut merger = Merger::default();
+        let stored = self.store.select(matchers, range.first_ms(), range.to_ms)?;
+        let found = self.matching_in_head(matchers) | &stored;
+        let (mut merger, mut chunks) = (Merger::default(), StoredChunks::default());
         let mut sids = found.iter();
         loop {
             let batch: RoaringBitmap = sids.by_ref().take(BATCH_SERIES).collect();
             if batch.is_empty() {
                 return Ok(());
             }
-            let gathered = self.gather(&batch, range)?;
-            let mut stored = self.store.chunks(&batch, range.first_ms(), range.to_ms)?;
-            stored.sort_by_key(|chunk| chunk.sid);
-            let mut stored = stored.as_slice();
-            for (sid, head) in batch.iter().zip(gathered) {
-                let mine = stored.partition_point(|chunk| chunk.sid <= sid);
-                let (chunks, rest) = stored.split_at(mine);
-                stored = rest;
-                merger.series(sid, chunks, &head, range)?;
+            let gathered = self.gather(&batch, &stored, range)?;
+            self.read_parts(&gathered, &stored, range, &mut chunks)?;
+            for series in &gathered {
+                let sid = series.sid;
+                merger.series(sid, &chunks, series, range)?;
                 if merger.timestamps().is_empty() {
                     continue;
                 }
-                let labels = self.labels(sid, head.labels)?;
-                let series = SelectedSeries { sid, labels: &labels, timestamps: merger.timestamps(), values: merger.values() };
-                if visit(series).is_break() {
+                let selected =
+                    SelectedSeries { sid, labels: &series.labels, timestamps: merger.timestamps(), values: merger.values() };
+                if visit(selected).is_break() {
                     return Ok(());
                 }
             }
         }
     }
 
-    /// Series of head and parts that satisfy the matchers and may have samples in the range.
-    fn matching(&self, matchers: &[Matcher], range: TimeRange) -> Result<RoaringBitmap, ReadError> {
-        let stored = self.store.select(matchers, range.first_ms(), range.to_ms)?;
-        Ok(self.matching_in_head(matchers) | stored)
+    /// Copies the stored chunks of a batch, metric by metric.
+    fn read_parts(
+        &self,
+        batch: &[Gathered],
+        stored: &RoaringBitmap,
+        range: TimeRange,
+        chunks: &mut StoredChunks,
+    ) -> Result<(), StoreError> {
+        chunks.clear();
+        let mut by_metric: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
+        for series in batch.iter().filter(|series| stored.contains(series.sid)) {
+            by_metric.entry(series.metric).or_default().insert(series.sid);
+        }
+        for (metric, sids) in by_metric {
+            let push = |sid: SeriesId, log_index, chunk: &[u8]| chunks.push(sid.0, log_index, chunk);
+            self.store.scan(&sids, metric, range.first_ms(), range.to_ms, push)?;
+        }
+        chunks.sort();
+        Ok(())
     }
 
     fn matching_in_head(&self, matchers: &[Matcher]) -> RoaringBitmap {
@@ -185,21 +196,42 @@ impl ReadView {
         }
     }
 
-    fn gather(&self, batch: &RoaringBitmap, range: TimeRange) -> Result<Vec<Gathered>, ReadError> {
-        let TimeRange { after_ms, to_ms } = range;
-        let head = self.head()?;
-        let one = |sid| {
-            let Some(slot) = head.slot_of_sid(sid) else { return Gathered::default() };
-            let Some(line) = head.line(slot).filter(|line| line.overlaps(after_ms, to_ms)) else { return Gathered::default() };
-            let meets = |chunk: &OpenChunk| chunk.last_ms() > after_ms && chunk.first_ms() <= to_ms;
-            Gathered {
-                labels: Some(self.shard.labels_in_head(&head, slot)),
-                sealed: line.sealed.iter().filter(|s| meets(&s.chunk)).map(Arc::clone).collect(),
-                open: line.open.as_ref().filter(|c| meets(c)).map(|c| (c.clone(), line.open_indexes.0)),
-                out_of_order: line.out_of_order.clone(),
+    /// Copies what the head holds of a batch; series that are neither in the head's range nor stored are left out.
+    fn gather(&self, batch: &RoaringBitmap, stored: &RoaringBitmap, range: TimeRange) -> Result<Vec<Gathered>, ReadError> {
+        let (mut gathered, mut absent) = (Vec::with_capacity(batch.len() as usize), Vec::new());
+        {
+            let head = self.head()?;
+            for sid in batch {
+                match head.slot_of_sid(sid) {
+                    Some(slot) => gathered.extend(self.gather_slot(&head, slot, stored.contains(sid), range)),
+                    None if stored.contains(sid) => absent.push(sid),
+                    None => {}
+                }
             }
-        };
-        Ok(batch.iter().map(one).collect())
+        }
+        for sid in absent {
+            let record = self.store.series(SeriesId(sid))?.ok_or(ReadError::NoRecord { sid })?;
+            gathered.push(Gathered { sid, metric: record.metric, labels: record.labels, ..Gathered::default() });
+        }
+        gathered.sort_unstable_by_key(|series| series.sid);
+        Ok(gathered)
+    }
+
+    fn gather_slot(&self, head: &Head, slot: u32, is_stored: bool, range: TimeRange) -> Option<Gathered> {
+        let TimeRange { after_ms, to_ms } = range;
+        let (series, line) = (head.series(slot)?, head.line(slot)?);
+        if !is_stored && !line.overlaps(after_ms, to_ms) {
+            return None;
+        }
+        let meets = |chunk: &OpenChunk| chunk.last_ms() > after_ms && chunk.first_ms() <= to_ms;
+        Some(Gathered {
+            sid: series.sid,
+            metric: series.metric,
+            labels: self.shard.labels_in_head(head, slot),
+            sealed: line.sealed.iter().filter(|s| meets(&s.chunk)).map(Arc::clone).collect(),
+            open: line.open.as_ref().filter(|c| meets(c)).map(|c| (c.clone(), line.open_indexes.0)),
+            out_of_order: line.out_of_order.clone(),
+        })
     }
 
     /// The head, if it still goes with the parts of this view.
@@ -208,15 +240,12 @@ impl ReadView {
         if self.shard.incarnation.load(Ordering::SeqCst) == self.incarnation { Ok(head) } else { Err(ReadError::Replaced) }
     }
 
-    fn labels(&self, sid: u32, in_head: Option<Labels>) -> Result<Labels, ReadError> {
-        if let Some(labels) = in_head {
-            return Ok(labels);
-        }
+    fn labels(&self, sid: u32) -> Result<Labels, ReadError> {
         let head = self.head()?;
         if let Some(slot) = head.slot_of_sid(sid) {
             return Ok(self.shard.labels_in_head(&head, slot));
         }
         drop(head);
-        self.store.labels(sid)?.ok_or(ReadError::NoLabels { sid })
+        self.store.labels(SeriesId(sid))?.ok_or(ReadError::NoRecord { sid })
     }
 }

@@ -87,7 +87,7 @@ impl Fault {
     }
 }
 
-/// Series that `Open`-less shards and evictions may touch in one section of the head's lock.
+/// Slots that one section of the head's lock looks at.
 const SWEEP_SLOTS: u32 = 4096;
 
 impl Shard {
@@ -309,7 +309,8 @@ impl Writer<'_> {
     /// Writes a row of a series that has a slot.
     fn row(&mut self, replicated: &mut Replicated, head: &mut Head, rows: &mut WriteRows<'_>, row: WriteRow, target: Target) -> Result<(), Fault> {
         let Target { slot, checked } = target;
-        let (sid, placement) = head.series(slot).map_or((0, 0), |series| (series.sid, series.placement));
+        let Some(Series { sid, metric, placement, .. }) = head.series(slot) else { return Ok(()) };
+        let (series, placement) = ((*sid, *metric), *placement);
         for _ in 0..row.samples {
             let sample = rows.next_sample().map_err(EntryError::from)?;
             if checked && !replicated.map.places(self.shard.id, placement, sample.timestamp_ms) {
@@ -317,7 +318,7 @@ impl Writer<'_> {
                 continue;
             }
             let Some(line) = head.line_mut(slot) else { continue };
-            let find = || self.shard.find(sid, line, sample.timestamp_ms, &mut self.scratch);
+            let find = || self.shard.find(series, line, sample.timestamp_ms, &mut self.scratch);
             let decision = judge(replicated.time_ms, &replicated.limits, line.newest, sample, find)?;
             match decision {
                 Decision::Append => head.sample_bytes += line.append(sample, self.log_index),
@@ -385,10 +386,10 @@ struct Target {
 
 impl Shard {
     /// Looks a sample up in the logical content: the head, then what parts hold.
-    fn find(&self, sid: u32, line: &Line, t: Timestamp, scratch: &mut Columns) -> Result<Option<u64>, Fault> {
+    fn find(&self, series: (u32, u32), line: &Line, t: Timestamp, scratch: &mut Columns) -> Result<Option<u64>, Fault> {
         match settled(line.find(t, scratch)?) {
             Some(found) => Ok(found),
-            None => Ok(self.find_stored(sid, t)?),
+            None => Ok(self.find_stored(series, t)?),
         }
     }
 

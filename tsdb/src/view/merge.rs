@@ -2,8 +2,46 @@
 
 use super::{Gathered, ReadError, TimeRange};
 use crate::chunk;
-use crate::store::StoredChunk;
 use model::Timestamp;
+use std::ops::Range;
+
+/// Chunks of a batch of series, copied from parts.
+#[derive(Debug, Default)]
+pub(super) struct StoredChunks {
+    bytes: Vec<u8>,
+    chunks: Vec<StoredChunk>,
+}
+
+#[derive(Debug)]
+struct StoredChunk {
+    sid: u32,
+    log_index: u64,
+    bytes: Range<usize>,
+}
+
+impl StoredChunks {
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.chunks.clear();
+    }
+
+    pub(super) fn push(&mut self, sid: u32, log_index: u64, chunk: &[u8]) {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(chunk);
+        self.chunks.push(StoredChunk { sid, log_index, bytes: from..self.bytes.len() });
+    }
+
+    /// Brings the chunks of one series together, in the order they were read.
+    pub(super) fn sort(&mut self) {
+        self.chunks.sort_by_key(|chunk| chunk.sid);
+    }
+
+    fn of(&self, sid: u32) -> impl Iterator<Item = (u64, &[u8])> {
+        let from = self.chunks.partition_point(|chunk| chunk.sid < sid);
+        let mine = self.chunks[from..].iter().take_while(move |chunk| chunk.sid == sid);
+        mine.map(|chunk| (chunk.log_index, &self.bytes[chunk.bytes.clone()]))
+    }
+}
 
 /// Joins the chunks of one series after another, reusing its buffers.
 #[derive(Debug, Default)]
@@ -25,14 +63,14 @@ impl Merger {
         &self.values
     }
 
-    pub(super) fn series(&mut self, sid: u32, stored: &[StoredChunk], head: &Gathered, range: TimeRange) -> Result<(), ReadError> {
+    pub(super) fn series(&mut self, sid: u32, stored: &StoredChunks, head: &Gathered, range: TimeRange) -> Result<(), ReadError> {
         self.timestamps.clear();
         self.values.clear();
         self.runs.clear();
         let corrupt = |source| ReadError::Chunk { sid, source };
-        for piece in stored {
-            self.runs.push((self.timestamps.len(), piece.log_index));
-            chunk::decode(&piece.bytes, &mut self.timestamps, &mut self.values).map_err(corrupt)?;
+        for (log_index, bytes) in stored.of(sid) {
+            self.runs.push((self.timestamps.len(), log_index));
+            chunk::decode(bytes, &mut self.timestamps, &mut self.values).map_err(corrupt)?;
         }
         let sealed = head.sealed.iter().map(|s| (&s.chunk, s.min_index));
         for (chunk, log_index) in sealed.chain(head.open.iter().map(|(chunk, log_index)| (chunk, *log_index))) {
