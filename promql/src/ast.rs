@@ -291,8 +291,9 @@ impl Expr {
     #[must_use]
     pub fn value_type(&self) -> ValueType {
         let mut expr = self;
-        loop {
-            return match &expr.kind {
+        let mut is_operand = false;
+        let value_type = loop {
+            break match &expr.kind {
                 ExprKind::Number { .. } => ValueType::Scalar,
                 ExprKind::String(_) => ValueType::String,
                 ExprKind::Vector(_) | ExprKind::Aggregate(_) => ValueType::Vector,
@@ -304,20 +305,14 @@ impl Expr {
                 }
                 ExprKind::Binary(binary) if binary.right.value_type() == ValueType::Scalar => {
                     expr = &binary.left;
-                    match expr.value_type_if_flat() {
-                        Some(ValueType::Scalar) => ValueType::Scalar,
-                        Some(_) => ValueType::Vector,
-                        None => continue,
-                    }
+                    is_operand = true;
+                    continue;
                 }
                 ExprKind::Binary(_) => ValueType::Vector,
             };
-        }
-    }
-
-    /// The type of anything but a binary operation.
-    fn value_type_if_flat(&self) -> Option<ValueType> {
-        if matches!(self.kind, ExprKind::Binary(_)) { None } else { Some(self.value_type()) }
+        };
+        // An operation is a scalar only if both operands are.
+        if is_operand && value_type != ValueType::Scalar { ValueType::Vector } else { value_type }
     }
 }
 
