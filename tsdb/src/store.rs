@@ -167,3 +167,6 @@ impl ShardStore {
         self.0.reclaim()
     }
 }
+
+#[cfg(test)]
+mod tests;

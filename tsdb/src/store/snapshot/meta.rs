@@ -60,4 +60,10 @@ impl ExportMeta {
         reader.end()?;
         Ok(Self { manifest })
     }
+
+    /// For tests that promise what is not sent.
+    #[cfg(test)]
+    pub(crate) fn manifest_mut(&mut self) -> &mut Manifest {
+        &mut self.manifest
+    }
 }
