@@ -2,7 +2,7 @@
 
 use super::{Shard, SinceCheckpoint};
 use crate::error::StoreError;
-use crate::head::{SealedChunk, day_of};
+use crate::head::SealedChunk;
 use crate::rows::push_label;
 use crate::state::{PageWriter, ShardState};
 use crate::store::{CheckpointWriter, Day, PartSeries};
