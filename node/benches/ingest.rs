@@ -10,6 +10,9 @@ use prost::Message;
 use proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 use std::hint::black_box;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const SERIES: usize = 2000;
 const NOW_MS: i64 = 1_790_000_000_000;
 

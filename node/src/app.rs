@@ -4,8 +4,7 @@ mod rpc_serve;
 
 use crate::cluster::identity::{Identity, IdentityError};
 use crate::cluster::{bootstrap, operator, reconcile, time::ClusterTime, upkeep, watch};
-use crate::config::{Config, CorsOrigin};
-use crate::http::cors::Origins;
+use crate::config::Config;
 use crate::http::router::{self, Shared};
 use crate::http::serve::{ServeLimits, serve};
 use crate::meta::MetaView;
@@ -20,17 +19,20 @@ use crate::task::Tasks;
 use crate::{metrics, self_metrics, up};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::clock::SystemClock;
-use model::{Clock, ReplicaId, ShardId, StoreId};
+use model::seal::Seal;
+use model::{Clock, ReplicaId, ShardId, StoreId, WorkspaceId};
 use parking_lot::RwLock;
 use raft::{GroupSpec, Groups, RaftConfig, RocksEngine, RocksOptions, TonicTransport};
-use rpc_serve::RpcServer;
+use rpc_serve::{RaftServer, RpcServer};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tsdb::{Db, DbOptions, ShardIdentity};
+use tsdb::db::{Db, DbOptions, ShardIdentity};
+use tsdb::error::StoreError;
+use tsdb::store::faults::FaultPlan;
 
 /// Time that open HTTP requests get at the end.
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
@@ -56,7 +58,7 @@ pub enum AppError {
     Log(#[from] raft::OpenError),
     /// The chunk database.
     #[error(transparent)]
-    Store(#[from] tsdb::StoreError),
+    Store(#[from] StoreError),
     /// The meta group's state.
     #[error(transparent)]
     Meta(#[from] raft::StateMachineError),
@@ -85,7 +87,7 @@ pub async fn run(config: Config, stop_on: StopOn) -> Result<(), AppError> {
     let identity = Identity::open(&config.node.data)?;
     let http = up::bind(&config.web.listen_address).await.map_err(io_error("HTTP listener"))?;
     let rpc = RpcServer::new(up::bind(&config.rpc.listen_address).await.map_err(io_error("RPC listener"))?);
-    let shared = Shared::new(origins(&config)?);
+    let shared = Shared::new(config.web.cors_origin.clone());
     let http_stop = CancellationToken::new();
     let limits = ServeLimits { drain: HTTP_DRAIN, ..ServeLimits::default() };
     let http = tokio::spawn(serve(http, router::build(shared.clone()), limits, http_stop.clone().cancelled_owned()));
@@ -132,13 +134,8 @@ async fn start(config: Config, mut identity: Identity, rpc: RpcServer, shared: &
     Ok(Started { node, meta, rpc })
 }
 
-fn origins(config: &Config) -> Result<Origins, AppError> {
-    let CorsOrigin(pattern) = &config.web.cors_origin;
-    Origins::new(pattern).map_err(|e| AppError::Setting(e.to_string()))
-}
-
 /// Opens both databases and puts the node's handles together.
-fn open(config: Config, identity: Identity, peers: Peers, exposition: Option<PrometheusHandle>) -> Result<(Arc<Node>, raft::transport::RaftService), AppError> {
+fn open(config: Config, identity: Identity, peers: Peers, exposition: Option<PrometheusHandle>) -> Result<(Arc<Node>, RaftServer), AppError> {
     let memory = config.storage.memory_bytes;
     let membership = identity.membership.clone().ok_or_else(|| AppError::Setting("the node has no place in a cluster".to_owned()))?;
     let incarnation = u64::from_str_radix(identity.incarnation.get(..16).unwrap_or("0"), 16).unwrap_or(0);
@@ -147,13 +144,13 @@ fn open(config: Config, identity: Identity, peers: Peers, exposition: Option<Pro
         raft_identity.set_cluster(cluster.as_bytes()).map_err(|e| AppError::Setting(e.to_string()))?;
     }
     let share = |part: u64| usize::try_from(memory / part).unwrap_or(usize::MAX);
-    let engine = RocksEngine::open(&config.node.data.join("raftdb"), &RocksOptions { memory_bytes: share(8) })?;
-    let transport = Arc::new(TonicTransport::new(raft_identity.clone()));
-    let raft_config = RaftConfig { tail_cache_bytes: share(8), ..RaftConfig::default() };
-    let groups = Groups::open(raft_config, Arc::new(engine), transport, raft_identity.clone())?;
-    let db = Db::open(DbOptions::new(config.node.data.join("chunkdb"), memory / 4))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let disk_full = groups.refuse_appends_switch();
+    let engine = RocksEngine::open(&config.node.data.join("raftdb"), RocksOptions { memory_bytes: share(8), ..RocksOptions::default() })?;
+    let transport = TonicTransport::new(raft_identity.clone());
+    let raft_config = RaftConfig { tail_cache_bytes: share(8), ..RaftConfig::default() };
+    let groups = Groups::open(raft_config, raft_identity.clone(), Arc::new(engine), transport, Arc::clone(&clock))?;
+    let db = Db::open(DbOptions { path: config.node.data.join("chunkdb"), memory_bytes: share(4), seal: Seal::identity(), faults: FaultPlan::default() })?;
+    let disk_full = Arc::new(AtomicBool::new(false));
     let node = Arc::new(Node {
         tasks: Tasks::default(),
         time: Arc::new(ClusterTime::new(Arc::clone(&clock))),
@@ -171,9 +168,9 @@ fn open(config: Config, identity: Identity, peers: Peers, exposition: Option<Pro
         disk_full,
         draining: AtomicBool::new(false),
         config,
-        groups: groups.clone(),
+        groups: Arc::clone(&groups),
     });
-    Ok((node, raft::transport::server(&groups)))
+    Ok((node, raft::transport::server(groups.inbox())))
 }
 
 /// Opens this node's replica of the meta group, if it is a founder.
@@ -188,7 +185,7 @@ async fn open_meta(node: &Arc<Node>) -> Result<Option<Arc<MetaMachine>>, AppErro
     let store = if known {
         node.db.open_shard(ShardId::META, replica)?
     } else {
-        node.db.create_shard(ShardIdentity { shard: ShardId::META, replica, workspace: None })?
+        node.db.create_shard(ShardIdentity { shard: ShardId::META, replica, workspace: WorkspaceId::new("") })?
     };
     operator::refresh_peers(node, own);
     let machine = MetaMachine::open(store, node.meta.clone())?;
@@ -233,5 +230,7 @@ async fn stop(started: Started, http_stop: CancellationToken, http: tokio::task:
         keeper::checkpoint_meta(&node, machine).await;
     }
     rpc.stop().await;
-    node.groups.shutdown().await;
+    if let Err(e) = node.groups.shutdown().await {
+        tracing::error!(error = %e, "raft log not flushed");
+    }
 }

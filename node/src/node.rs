@@ -33,11 +33,11 @@ pub struct Node {
     /// The meta group's state.
     pub meta: MetaView,
     /// All Raft groups of this process.
-    pub groups: raft::Groups,
+    pub groups: Arc<raft::Groups>,
     /// Read barriers, coalesced per leader's node.
     pub barrier: raft::Barrier,
     /// The database of all shards.
-    pub db: tsdb::Db,
+    pub db: tsdb::db::Db,
     /// Open replicas.
     pub shards: ShardRegistry,
     /// Who led which shard.

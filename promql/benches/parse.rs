@@ -26,8 +26,8 @@ const TYPICAL: &[&str] = &[
 #[allow(clippy::disallowed_methods)]
 fn queries() -> Vec<String> {
     let Ok(folder) = std::env::var("FLOTILLA_CONFORMANCE") else { return TYPICAL.iter().map(|q| (*q).to_owned()).collect() };
-    let text = std::fs::read_to_string(format!("{folder}/promql-parser.jsonl")).unwrap();
-    let rows = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let text = std::fs::read_to_string(format!("{folder}/promql-parser.jsonl")).expect("recorded queries are readable");
+    let rows = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("recorded queries are readable"));
     rows.filter_map(|row| row["q"].as_str().map(str::to_owned)).filter(|q| parse_with(q, ALL).is_ok()).collect()
 }
 
@@ -40,7 +40,7 @@ fn bench(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(plain.len() as u64));
     group
         .bench_function("parse without patterns", |b| b.iter(|| plain.iter().for_each(|q| drop(black_box(parse_with(black_box(q), ALL))))));
-    let trees: Vec<_> = queries.iter().map(|q| parse_with(q, ALL).unwrap()).collect();
+    let trees: Vec<_> = queries.iter().map(|q| parse_with(q, ALL).expect("only valid queries are kept")).collect();
     group.throughput(Throughput::Elements(queries.len() as u64));
     group.bench_function("print", |b| {
         b.iter_batched_ref(

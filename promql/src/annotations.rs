@@ -59,19 +59,19 @@ struct Detail {
 
 /// Collects annotations; equal texts count once, as in Prometheus.
 #[derive(Clone, Debug, Default)]
-pub struct Annotations {
+pub(crate) struct Annotations {
     warnings: BTreeMap<String, Detail>,
     infos: BTreeMap<String, Detail>,
 }
 
 impl Annotations {
     /// Adds a warning about the part of the query at `span`.
-    pub fn warn(&mut self, span: Span, text: impl Into<String>) {
+    pub(crate) fn warn(&mut self, span: Span, text: impl Into<String>) {
         add(&mut self.warnings, span, format!("PromQL warning: {}", text.into()));
     }
 
     /// Adds an info about the part of the query at `span`.
-    pub fn info(&mut self, span: Span, text: impl Into<String>) {
+    pub(crate) fn info(&mut self, span: Span, text: impl Into<String>) {
         add(&mut self.infos, span, format!("PromQL info: {}", text.into()));
     }
 
@@ -92,7 +92,7 @@ impl Annotations {
 
     /// The texts with positions, sorted: (warnings, infos).
     #[must_use]
-    pub fn render(&self, query: &str) -> (Vec<String>, Vec<String>) {
+    pub(crate) fn render(&self, query: &str) -> (Vec<String>, Vec<String>) {
         (render(&self.warnings, query, "warning"), render(&self.infos, query, "info"))
     }
 }

@@ -27,13 +27,11 @@ pub enum PlanError {
         /// Distance of evaluation times.
         step_ms: i64,
     },
-    /// An argument has a form that the function cannot take.
-    #[error("invalid argument of {function}: {detail}")]
-    InvalidArgument {
-        /// Function or operator.
-        function: String,
-        /// What is wrong.
-        detail: String,
+    /// Operators are chained or nested deeper than this engine follows.
+    #[error("the expression nests deeper than {depth_max} operators")]
+    TooDeep {
+        /// The limit.
+        depth_max: usize,
     },
 }
 

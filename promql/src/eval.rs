@@ -177,9 +177,8 @@ fn repeat(once: &Block, steps: usize) -> Block {
 }
 
 fn instant_vector(timestamp_ms: i64, block: &Block) -> Value {
-    let sample = |(i, meta): (usize, &block::SeriesMeta)| {
-        block.row(i).get(0).map(|value| VectorSample { labels: meta.labels.clone(), value })
-    };
+    let sample =
+        |(i, meta): (usize, &block::SeriesMeta)| block.row(i).get(0).map(|value| VectorSample { labels: meta.labels.clone(), value });
     Value::Vector { timestamp_ms, samples: block.series.iter().enumerate().filter_map(sample).collect() }
 }
 

@@ -4,8 +4,8 @@
 //! query's own, one single time below an expression that does not change (`@`, literals), or the inner grid of a subquery.
 //! [`Plan::fragments`] lists the reads that leave this process; everything else is evaluated where the answers are gathered.
 
-pub mod fragment;
-pub mod logical;
+mod fragment;
+mod logical;
 
 use crate::annotations::Annotations;
 use crate::ast::{AggregateOp, BinaryOp, Expr, Span, ValueType, VectorMatching};
@@ -62,25 +62,25 @@ impl QueryParams {
 
 /// Evaluation times `start_ms + k * step_ms` for `k < steps`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grid {
+pub(crate) struct Grid {
     /// First time.
-    pub start_ms: Timestamp,
+    pub(crate) start_ms: Timestamp,
     /// Distance, at least 1.
-    pub step_ms: i64,
+    pub(crate) step_ms: i64,
     /// Number of times; a subquery's grid may have none.
-    pub steps: usize,
+    pub(crate) steps: usize,
 }
 
 impl Grid {
     /// The grid of one time.
     #[must_use]
-    pub fn single(at_ms: Timestamp) -> Self {
+    pub(crate) fn single(at_ms: Timestamp) -> Self {
         Self { start_ms: at_ms, step_ms: 1, steps: 1 }
     }
 
     /// All multiples of `step_ms` from `start_ms` that are not after `end_ms`.
     #[must_use]
-    pub fn between(start_ms: Timestamp, end_ms: Timestamp, step_ms: i64) -> Self {
+    pub(crate) fn between(start_ms: Timestamp, end_ms: Timestamp, step_ms: i64) -> Self {
         let step_ms = step_ms.max(1);
         let steps = if end_ms < start_ms { 0 } else { (end_ms.saturating_sub(start_ms) / step_ms) as usize + 1 };
         Self { start_ms, step_ms, steps }
@@ -88,41 +88,41 @@ impl Grid {
 
     /// The time of step `index`.
     #[must_use]
-    pub fn time(&self, index: usize) -> Timestamp {
+    pub(crate) fn time(&self, index: usize) -> Timestamp {
         self.start_ms + index as i64 * self.step_ms
     }
 
     /// The last time; the first one if there is none.
     #[must_use]
-    pub fn last_ms(&self) -> Timestamp {
+    pub(crate) fn last_ms(&self) -> Timestamp {
         self.time(self.steps.saturating_sub(1))
     }
 }
 
 /// Number of a node within its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeId(pub u32);
+pub(crate) struct NodeId(pub u32);
 
 /// Which times a selector or subquery looks back from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeShift {
+pub(crate) struct TimeShift {
     /// A fixed reference time, from `@`.
-    pub at_ms: Option<Timestamp>,
+    pub(crate) at_ms: Option<Timestamp>,
     /// Subtracted from the reference time.
-    pub offset_ms: i64,
+    pub(crate) offset_ms: i64,
 }
 
 impl TimeShift {
     /// The time that stands for evaluation time `ts`.
     #[must_use]
-    pub fn apply(&self, ts: Timestamp) -> Timestamp {
+    pub(crate) fn apply(&self, ts: Timestamp) -> Timestamp {
         self.at_ms.unwrap_or(ts).saturating_sub(self.offset_ms)
     }
 }
 
 /// Where the samples of a range come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RangeInput {
+pub(crate) enum RangeInput {
     /// Raw samples.
     Select(SelectId),
     /// The values of another node at the times of its own grid.
@@ -131,7 +131,7 @@ pub enum RangeInput {
 
 /// What an operator does.
 #[derive(Clone, Debug, PartialEq)]
-pub enum NodeKind {
+pub(crate) enum NodeKind {
     /// A number.
     Number(f64),
     /// A string.
@@ -193,15 +193,15 @@ pub enum NodeKind {
 
 /// An operator of a plan.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Node {
+pub(crate) struct Node {
     /// The part of the query it came from, for annotations.
-    pub span: Span,
+    pub(crate) span: Span,
     /// What it does.
-    pub kind: NodeKind,
+    pub(crate) kind: NodeKind,
     /// When it has values.
-    pub grid: Grid,
+    pub(crate) grid: Grid,
     /// The type of its value.
-    pub value_type: ValueType,
+    pub(crate) value_type: ValueType,
 }
 
 /// A query that is ready to be evaluated.

@@ -153,10 +153,8 @@ mod tests {
     #[test]
     fn parts_of_one_series_from_several_shards_become_one() {
         let id = SelectId(0);
-        let parts = [
-            (id, vec![series("b", &[(1, 1.0)]), series("a", &[(30, 3.0), (40, 4.0)])]),
-            (id, vec![series("a", &[(10, 1.0), (30, 3.0)])]),
-        ];
+        let parts =
+            [(id, vec![series("b", &[(1, 1.0)]), series("a", &[(30, 3.0), (40, 4.0)])]), (id, vec![series("a", &[(10, 1.0), (30, 3.0)])])];
         let source = GatheredSource::new(parts);
         let select = Select { id, matchers: Vec::new(), start_ms: 0, end_ms: 100 };
         let set = source.select(&select).unwrap();

@@ -106,6 +106,25 @@ fn choices_of_literals_and_prefixes_are_known() {
 }
 
 #[test]
+fn common_shapes_match_without_the_engine() {
+    for (pattern, yes, no) in [
+        (".*", &["", "\n", "a"][..], &[][..]),
+        (".+", &["a", "\n"], &[""]),
+        ("foo.*", &["foo", "foobar"], &["fo", "xfoo"]),
+        ("foo.+", &["foo1"], &["foo"]),
+        (".*foo", &["foo", "xfoo"], &["foox"]),
+        ("(.+)foo", &["éfoo"], &["foo"]),
+        (".*foo.*", &["foo", "xfoox"], &["fo"]),
+        ("aba.*aba", &["abaaba", "aba-aba"], &["aba", "ababa"]),
+    ] {
+        let regex = Regex::anchored(pattern).unwrap();
+        assert!(regex.inner.engine.get().is_none(), "{pattern}");
+        assert!(yes.iter().all(|v| regex.is_match(v)) && !no.iter().any(|v| regex.is_match(v)), "{pattern}");
+    }
+    assert!(!matches("(?-s).*", "\n"));
+}
+
+#[test]
 fn templates_expand_as_go_expands_them() {
     let regex = Regex::anchored("(?P<host>[a-z]+):(\\d+)?(?P<1st>x)?").unwrap();
     for (template, text) in [
@@ -155,11 +174,11 @@ proptest! {
 
     #[test]
     fn fast_paths_agree_with_the_engine(
-        pattern in "(a|b|ab|\\(|\\)|\\||\\*|\\?|\\+|\\.|\\[ab\\]|x\\{2\\}|\\(\\?i\\)){0,8}",
+        pattern in "(a|b|ab|\\(|\\)|\\||\\*|\\?|\\+|\\.|\\[ab\\]|\\.\\*|\\.\\+|x\\{2\\}|\\(\\?i\\)){0,8}",
         value in "[abABx.]{0,6}",
     ) {
         if let Ok(regex) = Regex::anchored(&pattern) {
-            let engine = regex.inner.engine.is_match(&value);
+            let engine = regex.inner.engine().unwrap().is_match(&value);
             prop_assert_eq!(regex.is_match(&value), engine);
             prop_assert!(!engine || value.starts_with(regex.prefix()));
         }

@@ -13,6 +13,9 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+/// Raft's service as tonic takes it.
+pub(super) type RaftServer = proto::raft::raft_transport_server::RaftTransportServer<raft::transport::RaftService>;
+
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A bound RPC socket.
@@ -50,7 +53,7 @@ impl RpcServer {
     }
 
     /// Serves everything until [`RpcServer::stop`].
-    pub(super) fn serve(&self, service: Service, raft: raft::transport::RaftService) {
+    pub(super) fn serve(&self, service: Service, raft: RaftServer) {
         let running = self.run(builder().add_service(node_rpc(service)).add_service(raft));
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
     }

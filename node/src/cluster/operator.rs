@@ -166,7 +166,7 @@ pub fn refresh_peers(node: &Node, own: StoreId) {
     let mut peers: Vec<StoreId> = Vec::new();
     for store in meta.stores.values().filter(|s| s.store_id != own.0) {
         peers.push(StoreId(store.store_id));
-        node.groups.set_peer(StoreId(store.store_id), store.rpc_address.clone());
+        node.groups.set_peer(StoreId(store.store_id), &store.rpc_address);
     }
     if meta.stores.is_empty() {
         let identity = node.identity.read();
@@ -175,7 +175,7 @@ pub fn refresh_peers(node: &Node, own: StoreId) {
             let store = StoreId(place as u64 + 1);
             if store != own {
                 peers.push(store);
-                node.groups.set_peer(store, address.clone());
+                node.groups.set_peer(store, address);
             }
         }
     }

@@ -12,7 +12,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tsdb::{Shard, ShardConfig, ShardIdentity};
+use tsdb::config::ShardConfig;
+use tsdb::db::ShardIdentity;
+use tsdb::error::StoreError;
+use tsdb::shard::Shard;
 
 const RETRY: Duration = Duration::from_secs(2);
 /// How long a replica may take to learn what was committed before it is waited for again.
@@ -23,13 +26,16 @@ const RECOVERY: Duration = Duration::from_secs(30);
 pub enum ReconcileError {
     /// The shard's storage.
     #[error(transparent)]
-    Store(#[from] tsdb::StoreError),
+    Store(#[from] StoreError),
     /// Its Raft group.
     #[error(transparent)]
     Group(#[from] raft::GroupError),
     /// The first membership.
     #[error(transparent)]
     Membership(#[from] raft::MembershipError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] std::io::Error),
     /// The work was aborted.
     #[error(transparent)]
     Aborted(#[from] tokio::task::JoinError),
@@ -81,11 +87,11 @@ async fn reconcile(node: &Arc<Node>, meta: &MetaState) -> bool {
 async fn open(node: &Arc<Node>, record: &ShardRecord, replica: ReplicaId) -> Result<(), ReconcileError> {
     let id = ShardId(record.shard);
     let workspace = WorkspaceId::new(&record.workspace);
-    let identity = ShardIdentity { shard: id, replica, workspace: Some(workspace.clone()) };
+    let identity = ShardIdentity { shard: id, replica, workspace: workspace.clone() };
     let db = node.db.clone();
     let config = shard_config(node);
     let shard = node
-        .compute(move || -> Result<Arc<Shard>, tsdb::StoreError> {
+        .compute(move || -> Result<Arc<Shard>, StoreError> {
             let known = db.shards().iter().any(|s| s.shard == id && s.replica == replica);
             let store = if known { db.open_shard(id, replica)? } else { db.create_shard(identity)? };
             Shard::open(store, config)
@@ -127,7 +133,8 @@ fn voters(record: &ShardRecord) -> BTreeMap<ReplicaId, StoreId> {
 async fn destroy(node: &Node, local: &LocalShard) -> Result<(), ReconcileError> {
     node.shards.remove(local.id);
     local.closed.cancel();
-    node.groups.destroy(local.id, local.replica).await?;
+    node.groups.close(local.id).await?;
+    node.groups.destroy(local.replica).await?;
     let (db, id, replica) = (node.db.clone(), local.id, local.replica);
     node.compute(move || db.destroy_shard(id, replica)).await??;
     tracing::info!(shard = %local.id, replica = %local.replica, "replica destroyed");

@@ -9,7 +9,9 @@ use crate::query::engine::{self, QueryError};
 use crate::query::fragment_service::ReadError;
 use axum::response::Response;
 use model::limits::QUERY_BYTES_MAX;
-use promql::{EvalError, QueryOutput, QueryParams, Value};
+use promql::error::EvalError;
+use promql::plan::QueryParams;
+use promql::value::{QueryOutput, Value};
 
 const TRUNCATED: &str = "results truncated due to limit";
 

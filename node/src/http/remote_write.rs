@@ -73,7 +73,7 @@ fn conclude(workspace: &str, mut rejected: Rejections, outcomes: &[PartOutcome])
         match outcome {
             PartOutcome::Final(verdict) => {
                 metrics::count_ingested(workspace, u64::from(verdict.accepted));
-                for (kind, samples) in tsdb::Refusal::ALL.iter().zip(verdict.rejected) {
+                for (kind, samples) in tsdb::verdict::Refusal::ALL.iter().zip(verdict.rejected) {
                     if samples > 0 {
                         metrics::count_discarded(workspace, kind.reason(), u64::from(samples));
                     }
@@ -94,7 +94,7 @@ fn conclude(workspace: &str, mut rejected: Rejections, outcomes: &[PartOutcome])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tsdb::{FirstError, PartVerdict, Refusal};
+    use tsdb::verdict::{FirstError, PartVerdict, Refusal};
 
     fn rejected_by_shard(ordinal: u32) -> PartOutcome {
         let error = FirstError { ordinal, kind: Refusal::Duplicate, labels: format!("{{n=\"{ordinal}\"}}"), timestamp_ms: 1 };

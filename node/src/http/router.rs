@@ -5,6 +5,7 @@ use super::extract::{ReadLimits, read_body};
 use super::params::Params;
 use super::routes::{self, Action, Endpoint, Route, WorkspaceSource};
 use super::{cors, encoding, health, metadata_api, query_api, remote_write, respond, workspaces};
+use crate::config::CorsOrigin;
 use crate::meta::state::WorkspaceRecord;
 use crate::metrics;
 use crate::node::Node;
@@ -27,13 +28,13 @@ use tokio::time::Instant;
 pub struct Shared {
     node: Arc<OnceLock<Arc<Node>>>,
     waiting: Arc<Mutex<String>>,
-    origins: Arc<cors::Origins>,
+    origins: Arc<CorsOrigin>,
 }
 
 impl Shared {
     /// Starts without a node; `origins` may read answers in browsers.
     #[must_use]
-    pub fn new(origins: cors::Origins) -> Self {
+    pub fn new(origins: CorsOrigin) -> Self {
         Self { node: Arc::default(), waiting: Arc::new(Mutex::new("starting".to_owned())), origins: Arc::new(origins) }
     }
 

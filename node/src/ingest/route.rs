@@ -14,7 +14,7 @@ use rand::RngExt;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tokio::time::Instant;
-use tsdb::PartVerdict;
+use tsdb::verdict::PartVerdict;
 
 /// How long a request may look for leaders before its sender is told to come back.
 pub const BUDGET: Duration = Duration::from_secs(10);

@@ -3,19 +3,24 @@
 use super::command::{MetaCommand, MetaResponse, decode, encode};
 use super::state::MetaState;
 use super::view::MetaView;
+use crate::shard::machine::{export, stage};
 use bytes::Bytes;
 use model::LogPoint;
 use parking_lot::Mutex;
-use raft::{AppliedEntry, Durable, SnapshotSink, SnapshotSource, Staged, StateMachine, StateMachineError};
+use raft::{AppliedEntry, Durable, SnapshotSink, SnapshotSource, StateMachine, StateMachineError};
 use std::sync::Arc;
-use tsdb::ShardStore;
+use tsdb::error::StoreError;
+use tsdb::store::ShardStore;
 
 const PAGE_BYTES: usize = 256 << 10;
 
 /// The meta group's replica on this node.
 #[derive(Debug)]
-pub struct MetaMachine {
-    store: ShardStore,
+pub struct MetaMachine(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Mutex<ShardStore>,
     applied: Mutex<Applied>,
     view: MetaView,
 }
@@ -35,31 +40,15 @@ impl MetaMachine {
     /// # Errors
     /// The checkpoint cannot be read.
     pub fn open(store: ShardStore, view: MetaView) -> Result<Arc<Self>, StateMachineError> {
-        let machine = Self { store, applied: Mutex::default(), view };
-        machine.reload()?;
-        Ok(Arc::new(machine))
-    }
-
-    fn reload(&self) -> Result<(), StateMachineError> {
-        let mut applied = Applied::default();
-        if let Some(info) = self.store.checkpoint_info() {
-            let mut bytes = Vec::new();
-            for page in self.store.read_checkpoint_pages() {
-                bytes.extend_from_slice(&page.map_err(StateMachineError::new)?);
-            }
-            applied.state = decode(&bytes).map_err(StateMachineError::new)?;
-            applied.point = Some(info.point);
-            applied.membership = info.extra.clone();
-        }
-        self.view.publish(Arc::new(applied.state.clone()));
-        *self.applied.lock() = applied;
-        Ok(())
+        let inner = Inner { store: Mutex::new(store.clone()), applied: Mutex::default(), view };
+        inner.take_over(store)?;
+        Ok(Arc::new(Self(Arc::new(inner))))
     }
 
     /// Whether a checkpoint is worth its sync.
     #[must_use]
     pub fn wants_checkpoint(&self, entries: u64) -> bool {
-        self.applied.lock().pending >= entries
+        self.0.applied.lock().pending >= entries
     }
 
     /// Writes the applied state; durable when this returns. Blocks.
@@ -68,12 +57,13 @@ impl MetaMachine {
     /// The store refused.
     pub fn checkpoint(&self) -> Result<Option<LogPoint>, StateMachineError> {
         let (bytes, point, membership) = {
-            let mut applied = self.applied.lock();
+            let mut applied = self.0.applied.lock();
             let Some(point) = applied.point else { return Ok(None) };
             applied.pending = 0;
             (encode(&applied.state), point, applied.membership.clone())
         };
-        let mut writer = self.store.begin_checkpoint().map_err(StateMachineError::new)?;
+        let store = self.0.store.lock().clone();
+        let mut writer = store.begin_checkpoint().map_err(StateMachineError::new)?;
         for page in bytes.chunks(PAGE_BYTES) {
             writer.page(page).map_err(StateMachineError::new)?;
         }
@@ -82,13 +72,38 @@ impl MetaMachine {
     }
 }
 
+impl Inner {
+    /// Reads what `store` holds and shows it.
+    fn take_over(&self, store: ShardStore) -> Result<(), StateMachineError> {
+        let mut applied = Applied::default();
+        let stored = store.view();
+        if let Some(point) = stored.point() {
+            let mut bytes = Vec::new();
+            stored
+                .pages(|page| {
+                    bytes.extend_from_slice(page);
+                    Ok::<(), StoreError>(())
+                })
+                .map_err(StateMachineError::new)?;
+            applied.state = decode(&bytes).map_err(StateMachineError::new)?;
+            applied.point = Some(point);
+            applied.membership = Bytes::copy_from_slice(stored.extra());
+        }
+        self.view.publish(Arc::new(applied.state.clone()));
+        *self.applied.lock() = applied;
+        *self.store.lock() = store;
+        Ok(())
+    }
+}
+
 impl StateMachine for MetaMachine {
     fn durable(&self) -> Option<Durable> {
-        self.store.checkpoint_info().map(|info| Durable { point: info.point, membership: info.extra.clone() })
+        let stored = self.0.store.lock().view();
+        stored.point().map(|point| Durable { point, membership: Bytes::copy_from_slice(stored.extra()) })
     }
 
     fn apply(&self, batch: Vec<AppliedEntry>) -> Result<Vec<Bytes>, StateMachineError> {
-        let mut applied = self.applied.lock();
+        let mut applied = self.0.applied.lock();
         let before = applied.state.revision;
         let mut responses = Vec::with_capacity(batch.len());
         for entry in batch {
@@ -106,30 +121,18 @@ impl StateMachine for MetaMachine {
             responses.push(encode(&response));
         }
         if applied.state.revision != before {
-            self.view.publish(Arc::new(applied.state.clone()));
+            self.0.view.publish(Arc::new(applied.state.clone()));
         }
         Ok(responses)
     }
 
     fn snapshot(&self) -> Result<Option<Box<dyn SnapshotSource>>, StateMachineError> {
-        crate::shard::machine::export(&self.store)
+        Ok(export(&self.0.store.lock()))
     }
 
     fn stage(&self, meta: Durable) -> Result<Box<dyn SnapshotSink>, StateMachineError> {
-        // The store hands itself over to the staged data; the state is read anew once that is in force.
-        crate::shard::machine::stage(&self.store, &meta, StagedMeta { store: self.store.clone(), view: self.view.clone() })
-    }
-}
-
-/// What must be read anew after a snapshot of the meta group is in force.
-#[derive(Debug)]
-struct StagedMeta {
-    store: ShardStore,
-    view: MetaView,
-}
-
-impl Staged for StagedMeta {
-    fn install(self: Box<Self>) -> Result<(), StateMachineError> {
-        MetaMachine::open(self.store, self.view).map(|_| ())
+        let inner = Arc::clone(&self.0);
+        let store = inner.store.lock().clone();
+        Ok(stage(store, meta, move |store| inner.take_over(store)))
     }
 }

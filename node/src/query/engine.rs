@@ -7,7 +7,12 @@ use crate::meta::state::WorkspaceRecord;
 use crate::metrics;
 use crate::node::Node;
 use futures::future::try_join_all;
-use promql::{Budget, EvalError, GatheredSource, ParseErrors, Plan, PlanError, QueryOutput, QueryParams, Select};
+use promql::ParseErrors;
+use promql::budget::{BYTES_MAX_DEFAULT, Budget};
+use promql::error::{EvalError, PlanError};
+use promql::plan::{Plan, QueryParams};
+use promql::source::{GatheredSource, RawSeries, Select, SelectId};
+use promql::value::QueryOutput;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -54,7 +59,7 @@ pub async fn run(node: &Node, workspace: &WorkspaceRecord, text: &str, params: Q
     let cancel = CancelOnDrop(Arc::default());
     let samples_max = node.config.query.max_samples as u64;
     let monotonic_deadline = node.clock.monotonic() + deadline.saturating_duration_since(Instant::now());
-    let budget = Budget::with_deadline(samples_max, promql::BYTES_MAX_DEFAULT, Arc::clone(&node.clock), monotonic_deadline, Arc::clone(&cancel.0));
+    let budget = Budget::with_deadline(samples_max, BYTES_MAX_DEFAULT, Arc::clone(&node.clock), monotonic_deadline, Arc::clone(&cancel.0));
 
     let fetches = plan.fragments().iter().map(|select| fetch(node, workspace, select, samples_max, deadline, &cancel.0));
     let gathered = try_join_all(fetches).await?;
@@ -70,7 +75,7 @@ pub async fn run(node: &Node, workspace: &WorkspaceRecord, text: &str, params: Q
     Ok(output)
 }
 
-type Gathered = Vec<(promql::SelectId, Vec<promql::RawSeries>)>;
+type Gathered = Vec<(SelectId, Vec<RawSeries>)>;
 
 async fn fetch(
     node: &Node,

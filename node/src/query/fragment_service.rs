@@ -5,12 +5,13 @@ use crate::node::Node;
 use crate::shard::LocalShard;
 use bytes::Bytes;
 use model::{Labels, Matcher, ShardId, StoreId};
-use promql::RawSeries;
+use promql::source::RawSeries;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
-use tsdb::SelectError;
+use std::ops::ControlFlow;
+use tsdb::view::{ReadError as StorageError, ReadView, TimeRange};
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -103,7 +104,7 @@ pub async fn read_local(node: &Node, local: Arc<LocalShard>, spec: ReadSpec, dea
     let leader: StoreId = leader.ok_or_else(|| unavailable("its leader is not known".to_owned()))?;
     let index = node.barrier.confirm(shard, leader, deadline).await.map_err(|e| unavailable(e.to_string()))?;
     local.group.wait_applied(index, deadline).await.map_err(|e| unavailable(e.to_string()))?;
-    if local.shard.map_revision() > spec.known_revision {
+    if local.shard.generations().iter().any(|g| g.rev > spec.known_revision) {
         return Err(ReadError::StaleMap { shard });
     }
     node.compute(move || read(&local, &spec, &cancelled)).await.map_err(|e| unavailable(e.to_string()))?
@@ -111,54 +112,72 @@ pub async fn read_local(node: &Node, local: Arc<LocalShard>, spec: ReadSpec, dea
 
 fn read(local: &LocalShard, spec: &ReadSpec, cancelled: &AtomicBool) -> Result<Found, ReadError> {
     let shard = local.id;
-    let error = |e: SelectError| match e {
-        SelectError::Cancelled => ReadError::Cancelled,
-        e => ReadError::Storage { shard, reason: e.to_string() },
-    };
-    let go_on = || !cancelled.load(Ordering::Relaxed);
-    let view = local.shard.read_view().map_err(|e| ReadError::Storage { shard, reason: e.to_string() })?;
+    let view = local.shard.read_view();
     let all = [Vec::new()];
     let sets: &[Vec<Matcher>] = if spec.matcher_sets.is_empty() { &all } else { &spec.matcher_sets };
-    match &spec.kind {
-        ReadKind::Samples { samples_max } => {
-            let mut series = Vec::new();
-            let mut samples = 0u64;
-            let mut too_many = false;
-            for matchers in sets {
-                let outcome = view.select(matchers, spec.start_ms, spec.end_ms, &go_on, &mut |labels, timestamps: &[i64], values: &[f64]| {
-                    samples += timestamps.len() as u64;
-                    too_many |= samples > *samples_max;
-                    series.push(RawSeries { labels, timestamps: timestamps.to_vec(), values: values.to_vec() });
-                    !too_many
-                });
-                if too_many {
-                    return Err(ReadError::TooManySamples);
-                }
-                outcome.map_err(error)?;
-            }
-            Ok(Found::Samples(series))
-        }
+    let found = match &spec.kind {
+        ReadKind::Samples { samples_max } => return samples(&view, shard, sets, spec, *samples_max, cancelled),
         ReadKind::Series => {
-            let mut found = BTreeSet::new();
-            for matchers in sets {
-                found.extend(view.series(matchers, spec.start_ms, spec.end_ms, spec.limit, &go_on).map_err(error)?);
-            }
-            Ok(Found::Series(found.into_iter().collect()))
+            let found = each(sets, cancelled, |set| view.series(set, inclusive(spec), spec.limit.unwrap_or(usize::MAX)));
+            found.map(|f| Found::Series(f.into_iter().collect::<BTreeSet<_>>().into_iter().collect()))
         }
-        ReadKind::LabelNames => {
-            let mut found = BTreeSet::new();
-            for matchers in sets {
-                found.extend(view.label_names(matchers, spec.start_ms, spec.end_ms, &go_on).map_err(error)?);
-            }
-            Ok(Found::Texts(found))
-        }
+        ReadKind::LabelNames => each(sets, cancelled, |set| view.label_names(set, inclusive(spec))).map(|f| Found::Texts(f.into_iter().collect())),
         ReadKind::LabelValues { label } => {
-            let mut found = BTreeSet::new();
-            for matchers in sets {
-                found.extend(view.label_values(label, matchers, spec.start_ms, spec.end_ms, spec.limit, &go_on).map_err(error)?);
-            }
-            Ok(Found::Texts(found))
+            let found = each(sets, cancelled, |set| view.label_values(label, set, inclusive(spec), spec.limit.unwrap_or(usize::MAX)));
+            found.map(|f| Found::Texts(f.into_iter().collect()))
         }
+    };
+    found.map_err(|e| storage_error(shard, &e)).and_then(|f| if cancelled.load(Ordering::Relaxed) { Err(ReadError::Cancelled) } else { Ok(f) })
+}
+
+/// The reader's half-open range for a span whose both ends count.
+fn inclusive(spec: &ReadSpec) -> TimeRange {
+    TimeRange { after_ms: spec.start_ms.saturating_sub(1), to_ms: spec.end_ms }
+}
+
+fn each<T>(sets: &[Vec<Matcher>], cancelled: &AtomicBool, mut one: impl FnMut(&[Matcher]) -> Result<Vec<T>, StorageError>) -> Result<Vec<T>, StorageError> {
+    let mut found = Vec::new();
+    for set in sets {
+        if cancelled.load(Ordering::Relaxed) {
+            break;
+        }
+        found.extend(one(set)?);
+    }
+    Ok(found)
+}
+
+fn samples(view: &ReadView, shard: ShardId, sets: &[Vec<Matcher>], spec: &ReadSpec, samples_max: u64, cancelled: &AtomicBool) -> Result<Found, ReadError> {
+    let range = TimeRange { after_ms: spec.start_ms, to_ms: spec.end_ms };
+    let mut series = Vec::new();
+    let mut samples = 0u64;
+    let mut stopped = None;
+    for matchers in sets {
+        let outcome = view.select(matchers, range, |one| {
+            samples += one.timestamps.len() as u64;
+            if samples > samples_max {
+                stopped = Some(ReadError::TooManySamples);
+            } else if cancelled.load(Ordering::Relaxed) {
+                stopped = Some(ReadError::Cancelled);
+            } else {
+                series.push(RawSeries { labels: one.labels.clone(), timestamps: one.timestamps.to_vec(), values: one.values.to_vec() });
+                return ControlFlow::Continue(());
+            }
+            ControlFlow::Break(())
+        });
+        if let Some(error) = stopped.take() {
+            return Err(error);
+        }
+        outcome.map_err(|e| storage_error(shard, &e))?;
+    }
+    Ok(Found::Samples(series))
+}
+
+fn storage_error(shard: ShardId, error: &StorageError) -> ReadError {
+    if error.is_retriable() {
+        ReadError::Unavailable { shard, reason: error.to_string() }
+    } else {
+        tracing::error!(%shard, %error, "stored data cannot be read");
+        ReadError::Storage { shard, reason: error.to_string() }
     }
 }
 

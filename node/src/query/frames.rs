@@ -8,7 +8,7 @@
 //! `labels` is the region of `tsdb::rows`.
 
 use model::Labels;
-use promql::RawSeries;
+use promql::source::RawSeries;
 use tsdb::rows::{RowError, labels_of, push_label};
 
 /// A frame is sent when it has grown beyond this.

@@ -24,7 +24,6 @@ pub async fn run(node: Arc<Node>, meta: Option<Arc<MetaMachine>>) {
         rounds.tick().await;
         let idle = cpu.sample(&node) < IDLE_SHARE;
         for local in node.shards.all() {
-            metrics_of(&local);
             if local.shard.wants_checkpoint(idle).is_some() {
                 checkpoint(&node, &local).await;
             }
@@ -69,10 +68,6 @@ pub async fn checkpoint_meta(node: &Node, machine: &Arc<MetaMachine>) {
         Ok(Err(e)) => tracing::error!(error = %e, "meta checkpoint not written"),
         Err(e) => tracing::error!(error = %e, "meta checkpoint aborted"),
     }
-}
-
-fn metrics_of(local: &LocalShard) {
-    raft::metrics::show(&local.group.status());
 }
 
 fn show_active_series(node: &Node) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
-use tsdb::Shard;
+use tsdb::shard::Shard;
 
 /// One open replica.
 #[derive(Debug)]

@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
-use tsdb::{ApplyResponse, EntryBuilder, Origin, PartInput, PartVerdict};
+use tsdb::entry::{Generation, Limits, Origin};
+use tsdb::resolve::{EntryBuilder, PartInput};
+use tsdb::verdict::{ApplyResponse, PartVerdict};
 
 /// Own entries in flight beyond which parts are gathered.
 const IN_FLIGHT_EAGER: usize = 2;
@@ -196,7 +198,7 @@ impl Runner {
         let estimate = self.time.now().map_err(|e| Outcome::Unavailable(e.to_string()))?;
         let at = self.time.clock().monotonic();
         if self.stamp.as_ref().is_none_or(|(t, _)| *t != term) {
-            self.stamp = Some((term, Stamp::elected(self.local.shard.entry_time_ms(), at)));
+            self.stamp = Some((term, Stamp::elected(self.local.shard.time_ms(), at)));
         }
         let confirmed = self.meta.get().confirmed_ms();
         Ok(self.stamp.as_mut().map_or(estimate, |(_, stamp)| stamp.next(estimate, at, confirmed)))
@@ -268,7 +270,7 @@ impl Runner {
         }
         let limits = workspace.limits;
         if shard.limits().version < limits.version {
-            return Some(tsdb::entry::set_limits(&tsdb::Limits {
+            return Some(tsdb::entry::set_limits(&Limits {
                 version: limits.version,
                 out_of_order_window_ms: limits.out_of_order_window_ms,
                 late_window_ms: limits.late_window_ms,
@@ -279,18 +281,18 @@ impl Runner {
         if shard.wants_eviction(now) {
             return Some(tsdb::entry::evict_idle(now));
         }
-        (shard.has_samples() && now - shard.entry_time_ms() >= TICK_MS).then(|| tsdb::entry::tick(now))
+        (shard.has_samples() && now - shard.time_ms() >= TICK_MS).then(|| tsdb::entry::tick(now))
     }
 }
 
 /// The placement key and the generations of a workspace, as its shards keep them.
-fn tsdb_map(workspace: &WorkspaceRecord) -> Option<(u64, Vec<tsdb::Generation>)> {
+fn tsdb_map(workspace: &WorkspaceRecord) -> Option<(u64, Vec<Generation>)> {
     let generations = workspace
         .generations
         .iter()
         .map(|g| {
             let generation = u32::try_from(g.generation).ok()?;
-            Some(tsdb::Generation { generation, rev: g.rev, from_ms: g.from_ms, shards: g.shards.iter().copied().map(model::ShardId).collect() })
+            Some(Generation { generation, rev: g.rev, from_ms: g.from_ms, shards: g.shards.iter().copied().map(model::ShardId).collect() })
         })
         .collect::<Option<Vec<_>>>()?;
     Some((workspace.placement_key, generations))

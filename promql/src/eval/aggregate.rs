@@ -78,9 +78,7 @@ impl Groups {
 
 /// Evaluates an aggregation.
 pub(crate) fn evaluate<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Result<Block, EvalError> {
-    let NodeKind::Aggregate { op, input, param, grouping, without } = &node.kind else {
-        unreachable!("called for aggregations only")
-    };
+    let NodeKind::Aggregate { op, input, param, grouping, without } = &node.kind else { unreachable!("called for aggregations only") };
     let grouping = Grouping { names: grouping, without: *without };
     match op {
         AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio => {

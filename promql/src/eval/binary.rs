@@ -94,9 +94,7 @@ fn common(a: Row<'_>, b: Row<'_>) -> impl Iterator<Item = u64> {
 
 /// Streams the result of a binary operator with at least one vector.
 pub(crate) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
-    let NodeKind::Binary { op, left, right, matching, return_bool } = &node.kind else {
-        unreachable!("called for binary operators only")
-    };
+    let NodeKind::Binary { op, left, right, matching, return_bool } = &node.kind else { unreachable!("called for binary operators only") };
     let operation = Operation { op: *op, return_bool: *return_bool };
     let is_scalar = |id: NodeId| evaluator.node(id).value_type == ValueType::Scalar;
     match (is_scalar(*left), is_scalar(*right), matching) {
@@ -104,11 +102,8 @@ pub(crate) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
         (true, false, _) => with_scalar(evaluator, operation, *right, *left, true, sink),
         (false, false, Some(by)) => {
             let (left, right) = (evaluator.vector(*left)?, evaluator.vector(*right)?);
-            let block = if op.is_set() {
-                set::combine(*op, left, right, by)?
-            } else {
-                matching::combine(evaluator, operation, left, right, by)?
-            };
+            let block =
+                if op.is_set() { set::combine(*op, left, right, by)? } else { matching::combine(evaluator, operation, left, right, by)? };
             sink(evaluator, block)
         }
         _ => unreachable!("the type check gives vectors a matching and scalars a scalar type"),

@@ -16,13 +16,13 @@ use super::{Evaluator, Sink};
 use crate::ast::Expr;
 use crate::error::{EvalError, PlanError};
 use crate::plan::{Node, NodeId, NodeKind};
-pub use date::DatePart;
-pub use math::MathFunction;
+pub(crate) use date::DatePart;
+pub(crate) use math::MathFunction;
 use model::Labels;
 
 /// A function of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
+pub(crate) enum Function {
     /// Of the samples in a window.
     Range(RangeFunction),
     /// `absent`.
@@ -276,7 +276,12 @@ pub(crate) fn map_values<'p>(
     apply(evaluator, all)
 }
 
-fn clamp<'p>(evaluator: &mut Evaluator<'p>, args: &[NodeId], (has_min, has_max): (bool, bool), sink: Sink<'_, 'p>) -> Result<(), EvalError> {
+fn clamp<'p>(
+    evaluator: &mut Evaluator<'p>,
+    args: &[NodeId],
+    (has_min, has_max): (bool, bool),
+    sink: Sink<'_, 'p>,
+) -> Result<(), EvalError> {
     let bound = |evaluator: &mut Evaluator<'p>, has: bool, at: usize, otherwise: f64| -> Result<Vec<f64>, EvalError> {
         if has { evaluator.scalar(args[at]) } else { Ok(vec![otherwise; evaluator.node(args[0]).grid.steps]) }
     };

@@ -22,7 +22,7 @@ use window::{Samples, Windows};
 /// Functions whose argument is a range vector and whose result has a value for each series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum RangeFunction {
+pub(crate) enum RangeFunction {
     Rate,
     Increase,
     Delta,
@@ -74,9 +74,7 @@ struct RangeArgument {
 fn range_argument(evaluator: &Evaluator<'_>, id: NodeId) -> RangeArgument {
     let node = evaluator.node(id);
     match &node.kind {
-        NodeKind::Matrix { input, range_ms, shift } => {
-            RangeArgument { input: *input, range_ms: *range_ms, shift: *shift, span: node.span }
-        }
+        NodeKind::Matrix { input, range_ms, shift } => RangeArgument { input: *input, range_ms: *range_ms, shift: *shift, span: node.span },
         _ => unreachable!("the type check lets only range vectors be used as such"),
     }
 }
@@ -180,7 +178,9 @@ fn annotate(evaluator: &mut Evaluator<'_>, function: RangeFunction, labels: &Lab
     match labels.get("__type__") {
         Some("counter" | "histogram" | "unknown" | "") | None => {}
         Some(other) => {
-            let text = format!("metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {other:?}: {name:?}");
+            let text = format!(
+                "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {other:?}: {name:?}"
+            );
             evaluator.annotations.info(span, text);
             return;
         }

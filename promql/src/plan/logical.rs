@@ -12,6 +12,9 @@ pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError>
     if params.step_ms < 0 || params.end_ms < params.start_ms {
         return Err(PlanError::InvalidRange { start_ms: params.start_ms, end_ms: params.end_ms, step_ms: params.step_ms });
     }
+    if left_depth(expr) > DEPTH_MAX {
+        return Err(PlanError::TooDeep { depth_max: DEPTH_MAX });
+    }
     let value_type = expr.value_type();
     let grid = if params.step_ms == 0 {
         Grid::single(params.start_ms)
@@ -24,6 +27,19 @@ pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError>
     let mut builder = Builder { nodes: Vec::new(), selects: SelectSet::default(), params };
     let root = builder.folded(expr, grid)?;
     Ok(Plan { nodes: builder.nodes, root, selects: builder.selects.finish(), params })
+}
+
+/// Operators of one chain `a + b + c …`, which nests to the left without a limit of the parser's.
+const DEPTH_MAX: usize = 400;
+
+fn left_depth(expr: &Expr) -> usize {
+    let mut depth = 0;
+    let mut expr = expr;
+    while let ExprKind::Binary(binary) = &expr.kind {
+        depth += 1;
+        expr = &binary.left;
+    }
+    depth
 }
 
 /// Whether the value is the same at every step of the query.
@@ -80,7 +96,8 @@ impl Builder {
             ExprKind::Subquery(subquery) => self.subquery(subquery, grid)?,
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, grid)?,
             ExprKind::Call { function, args } => self.call(function, args, grid)?,
-            ExprKind::Binary(binary) => self.binary(binary, grid)?,
+            ExprKind::Binary(binary) if left_depth(expr) <= DEPTH_MAX => self.binary(binary, grid)?,
+            ExprKind::Binary(_) => return Err(PlanError::TooDeep { depth_max: DEPTH_MAX }),
         };
         Ok(self.push(expr, grid, kind))
     }

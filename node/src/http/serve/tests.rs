@@ -1,5 +1,6 @@
 use super::*;
-use crate::http::cors::{self, Origins};
+use crate::config::CorsOrigin;
+use crate::http::cors;
 use crate::http::error::WriteError;
 use crate::http::extract::{ReadLimits, read_body};
 use axum::body::Body;
@@ -30,7 +31,7 @@ fn router() -> Router {
         .route("/-/healthy", get(|| async { "ok" }))
         .route("/slow", get(slow))
         .route("/stuck", get(|| async { std::future::pending::<&str>().await }))
-        .layer(axum::middleware::from_fn_with_state(Arc::new(Origins::Any), cors::middleware))
+        .layer(axum::middleware::from_fn_with_state(Arc::new(CorsOrigin::parse(".*").unwrap()), cors::middleware))
 }
 
 struct Server {

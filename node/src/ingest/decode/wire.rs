@@ -44,6 +44,18 @@ pub(super) enum WireType {
 }
 
 impl WireType {
+    /// The wire type in the low bits of a key; groups and unknown types have none.
+    #[inline]
+    fn of(key: u64) -> Option<Self> {
+        match key & 7 {
+            0 => Some(Self::Varint),
+            1 => Some(Self::Fixed64),
+            2 => Some(Self::Bytes),
+            5 => Some(Self::Fixed32),
+            _ => None,
+        }
+    }
+
     fn number(self) -> u8 {
         match self {
             Self::Varint => 0,
@@ -107,24 +119,28 @@ impl<'a> Wire<'a> {
     /// Field number and wire type of the next field; `None` at the end of the message.
     #[inline]
     pub(super) fn key(&mut self) -> Result<Option<(u32, WireType)>, DecodeError> {
-        if self.rest.is_empty() {
-            return Ok(None);
+        let Some((&byte, rest)) = self.rest.split_first() else { return Ok(None) };
+        // Every field there is has a key of one byte.
+        if (0x08..0x80).contains(&byte)
+            && let Some(wire_type) = WireType::of(u64::from(byte))
+        {
+            self.rest = rest;
+            return Ok(Some((u32::from(byte >> 3), wire_type)));
         }
+        self.any_key().map(Some)
+    }
+
+    #[cold]
+    fn any_key(&mut self) -> Result<(u32, WireType), DecodeError> {
         let before = *self;
         let key = self.varint()?;
         let field = u32::try_from(key).map_err(|_| before.fault(Fault::FieldNumber))? >> 3;
-        let wire_type = match key & 7 {
-            0 => WireType::Varint,
-            1 => WireType::Fixed64,
-            2 => WireType::Bytes,
-            5 => WireType::Fixed32,
-            3 | 4 => return Err(before.fault(Fault::Group { field })),
-            found => return Err(before.fault(Fault::WireType { field, found: found as u8 })),
-        };
-        if field == 0 {
-            return Err(before.fault(Fault::FieldNumber));
+        match (WireType::of(key), key & 7) {
+            (None, 3 | 4) => Err(before.fault(Fault::Group { field })),
+            (None, found) => Err(before.fault(Fault::WireType { field, found: found as u8 })),
+            (Some(_), _) if field == 0 => Err(before.fault(Fault::FieldNumber)),
+            (Some(wire_type), _) => Ok((field, wire_type)),
         }
-        Ok(Some((field, wire_type)))
     }
 
     #[inline]

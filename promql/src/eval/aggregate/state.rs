@@ -15,18 +15,9 @@ pub(crate) enum State {
     /// `count` and `group`.
     Count(Vec<u32>),
     /// `min` and `max`.
-    Extreme {
-        values: Vec<f64>,
-        valid: Vec<u64>,
-        largest: bool,
-    },
+    Extreme { values: Vec<f64>, valid: Vec<u64>, largest: bool },
     /// `sum` and `avg`, with squares also `stddev` and `stdvar`.
-    Sums {
-        counts: Vec<u32>,
-        saw: Vec<u8>,
-        sums: Box<ExactSums>,
-        squares: Option<Box<ExactSums>>,
-    },
+    Sums { counts: Vec<u32>, saw: Vec<u8>, sums: Box<ExactSums>, squares: Option<Box<ExactSums>> },
 }
 
 impl State {
@@ -34,11 +25,9 @@ impl State {
     pub(crate) fn new(op: AggregateOp, steps: usize) -> Self {
         match op {
             AggregateOp::Count | AggregateOp::Group => Self::Count(vec![0; steps]),
-            AggregateOp::Min | AggregateOp::Max => Self::Extreme {
-                values: vec![0.0; steps],
-                valid: vec![0; steps.div_ceil(64)],
-                largest: op == AggregateOp::Max,
-            },
+            AggregateOp::Min | AggregateOp::Max => {
+                Self::Extreme { values: vec![0.0; steps], valid: vec![0; steps.div_ceil(64)], largest: op == AggregateOp::Max }
+            }
             _ => {
                 let squares = matches!(op, AggregateOp::Stddev | AggregateOp::Stdvar).then(|| Box::new(ExactSums::new(steps)));
                 Self::Sums { counts: vec![0; steps], saw: vec![0; steps], sums: Box::new(ExactSums::new(steps)), squares }

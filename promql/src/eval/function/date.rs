@@ -3,7 +3,7 @@
 /// Which part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum DatePart {
+pub(crate) enum DatePart {
     DaysInMonth,
     DayOfMonth,
     DayOfWeek,

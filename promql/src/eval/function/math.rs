@@ -3,7 +3,7 @@
 /// See the function of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum MathFunction {
+pub(crate) enum MathFunction {
     Abs,
     Acos,
     Acosh,
