@@ -318,3 +318,13 @@ fn check_tells_what_each_setting_came_to_and_why() {
     }
     assert_eq!(text.lines().count(), settings::SETTINGS.len() + 1);
 }
+
+#[test]
+fn every_setting_stands_in_the_operators_page() {
+    let page = include_str!("../../../docs/operate.md");
+    for setting in settings::SETTINGS {
+        let default = if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
+        let row = format!("| `{}` | `--{}` | {default} | {} |", setting.key, setting.flag, setting.help);
+        assert!(page.contains(&row), "docs/operate.md lacks the row\n{row}");
+    }
+}
