@@ -11,6 +11,7 @@
 //! | [`time`] | timestamps and Prometheus durations |
 //! | [`number`] | floats as Go and Prometheus print and read them |
 //! | [`ids`] | workspace, shard, store, replica and series identities |
+//! | [`generation`] | a workspace's shard map |
 //! | [`hash`] | placement and identity hashes of label sets, jump hash |
 //! | [`limits`] | every named maximum |
 //! | [`seal`] | the one pair through which every stored value goes |
@@ -19,6 +20,7 @@
 //! When you change [`hash`] or [`seal`], stored data changes meaning: golden tests hold both.
 
 pub mod clock;
+pub mod generation;
 pub mod hash;
 pub mod ids;
 pub mod labels;
@@ -30,6 +32,7 @@ pub mod sample;
 pub mod seal;
 pub mod time;
 
+pub use generation::{Generation, GenerationList};
 pub use ids::{LogPoint, ReplicaId, SeriesId, ShardId, StoreId, WorkspaceId};
 pub use labels::{Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher};

@@ -1,1 +1,337 @@
 //! Floats as Go's `strconv` and Prometheus print and read them.
+
+use std::fmt;
+use std::io::Write as _;
+
+/// Appends `value` as the Prometheus HTTP API prints it: the shortest decimal that reads back, with an exponent
+/// below 1e-6 and from 1e21 on, and `NaN`, `+Inf`, `-Inf`.
+pub fn write_float(out: &mut Vec<u8>, value: f64) {
+    let magnitude = value.abs();
+    if value.is_finite() && magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
+        write_exponent(out, value);
+    } else if value.is_finite() {
+        write_to(out, format_args!("{value}"));
+    } else {
+        out.extend_from_slice(special(value).as_bytes());
+    }
+}
+
+/// `strconv.FormatFloat(value, 'f', -1, 64)`: the shortest decimal without exponent, and `NaN`, `+Inf`, `-Inf`.
+#[must_use]
+pub fn format_float(value: f64) -> String {
+    DisplayFloat(value).to_string()
+}
+
+/// Displays a float as [`format_float`] does, without a text in between.
+#[derive(Clone, Copy, Debug)]
+pub struct DisplayFloat(pub f64);
+
+impl fmt::Display for DisplayFloat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_finite() { write!(f, "{}", self.0) } else { f.write_str(special(self.0)) }
+    }
+}
+
+fn special(value: f64) -> &'static str {
+    match value {
+        v if v.is_nan() => "NaN",
+        v if v > 0.0 => "+Inf",
+        _ => "-Inf",
+    }
+}
+
+/// `1e+21`, `1.5e-07`: Go writes the sign and at least two digits of the exponent.
+fn write_exponent(out: &mut Vec<u8>, value: f64) {
+    let begin = out.len();
+    write_to(out, format_args!("{value:e}"));
+    let Some(e) = out[begin..].iter().position(|b| *b == b'e') else { return };
+    let digits = begin + e + 1;
+    let negative = out[digits] == b'-';
+    if !negative {
+        out.insert(digits, b'+');
+    }
+    if out.len() - digits < 3 {
+        out.insert(digits + 1, b'0');
+    }
+}
+
+fn write_to(out: &mut Vec<u8>, args: fmt::Arguments<'_>) {
+    out.write_fmt(args).expect("writing to memory cannot fail");
+}
+
+/// Why a text is not a number; the words are Go's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NumberError {
+    /// Not of the form of a number.
+    #[error("strconv.ParseFloat: parsing {}: invalid syntax", crate::labels::quote(.text))]
+    Syntax {
+        /// The text.
+        text: String,
+    },
+    /// A number beyond the range of a float.
+    #[error("strconv.ParseFloat: parsing {}: value out of range", crate::labels::quote(.text))]
+    Range {
+        /// The text.
+        text: String,
+    },
+}
+
+/// Reads a number of the query language: Go's integer forms first (`0x1f`, `017` is octal, `1_000`), then [`parse_float`].
+///
+/// # Errors
+/// See [`NumberError`].
+pub fn parse_number(text: &str) -> Result<f64, NumberError> {
+    if let Some(value) = parse_plain(text) {
+        return Ok(value);
+    }
+    match parse_integer(text) {
+        Some(value) => Ok(value as f64),
+        None => parse_float(text),
+    }
+}
+
+/// The common case: up to fifteen decimal digits that do not begin with a zero.
+fn parse_plain(text: &str) -> Option<f64> {
+    let bytes = text.as_bytes();
+    if bytes.is_empty() || bytes.len() > 15 || (bytes[0] == b'0' && bytes.len() > 1) {
+        return None;
+    }
+    let mut value = 0u64;
+    for b in bytes {
+        value = value * 10 + u64::from(b.checked_sub(b'0').filter(|d| *d < 10)?);
+    }
+    Some(value as f64)
+}
+
+/// `strconv.ParseInt(text, 0, 64)`.
+fn parse_integer(text: &str) -> Option<i64> {
+    let (negative, digits) = split_sign(text);
+    let bytes = digits.as_bytes();
+    let (radix, body) = match bytes {
+        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
+        [b'0', _, ..] => (8, &digits[1..]),
+        _ => (10, digits),
+    };
+    if !underscores_separate_digits(digits) {
+        return None;
+    }
+    let mut value = 0u64;
+    let mut seen = false;
+    for b in body.bytes().filter(|b| *b != b'_') {
+        let digit = char::from(b).to_digit(radix)?;
+        value = value.checked_mul(u64::from(radix))?.checked_add(u64::from(digit))?;
+        seen = true;
+    }
+    if !seen {
+        return None;
+    }
+    if negative { 0i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() }
+}
+
+fn split_sign(text: &str) -> (bool, &str) {
+    match text.as_bytes().first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(b'+') => (false, &text[1..]),
+        _ => (false, text),
+    }
+}
+
+/// Go's rule: an underscore stands between two digits, or between a base prefix and a digit.
+fn underscores_separate_digits(text: &str) -> bool {
+    if !text.contains('_') {
+        return true;
+    }
+    let bytes = text.as_bytes();
+    let prefixed = bytes.len() >= 2 && bytes[0] == b'0' && matches!(bytes[1] | 0x20, b'x' | b'o' | b'b');
+    let hex = prefixed && bytes[1] | 0x20 == b'x';
+    let mut previous = if prefixed { b'0' } else { b'^' };
+    for b in &bytes[if prefixed { 2 } else { 0 }..] {
+        let digit = b.is_ascii_digit() || (hex && b.is_ascii_hexdigit());
+        previous = match (digit, *b) {
+            (true, _) => b'0',
+            (false, b'_') if previous == b'0' => b'_',
+            (false, b'_') => return false,
+            (false, _) if previous == b'_' => return false,
+            (false, _) => b'!',
+        };
+    }
+    previous != b'_'
+}
+
+/// `strconv.ParseFloat(text, 64)`: decimal and hexadecimal floats, underscores, `inf`, `infinity`, `nan` in any case.
+///
+/// # Errors
+/// See [`NumberError`].
+pub fn parse_float(text: &str) -> Result<f64, NumberError> {
+    let syntax = || NumberError::Syntax { text: text.to_owned() };
+    let (negative, body) = split_sign(text);
+    let sign = if negative { -1.0 } else { 1.0 };
+    if body.eq_ignore_ascii_case("inf") || body.eq_ignore_ascii_case("infinity") {
+        return Ok(sign * f64::INFINITY);
+    }
+    if text.eq_ignore_ascii_case("nan") {
+        return Ok(f64::NAN);
+    }
+    if !underscores_separate_digits(body) {
+        return Err(syntax());
+    }
+    let stripped;
+    let plain = if body.contains('_') {
+        stripped = body.replace('_', "");
+        stripped.as_str()
+    } else {
+        body
+    };
+    let value = match plain.as_bytes() {
+        [b'0', b'x' | b'X', rest @ ..] => parse_hex_float(rest).ok_or_else(syntax)?,
+        [b'0'..=b'9' | b'.', ..] => plain.parse::<f64>().map_err(|_| syntax())?,
+        _ => return Err(syntax()),
+    };
+    if value.is_infinite() {
+        return Err(NumberError::Range { text: text.to_owned() });
+    }
+    Ok(sign * value)
+}
+
+/// `1.8p-3` after its `0x`: rounded once, to nearest even.
+fn parse_hex_float(bytes: &[u8]) -> Option<f64> {
+    let p = bytes.iter().position(|b| matches!(b, b'p' | b'P'))?;
+    let exponent: i64 = std::str::from_utf8(&bytes[p + 1..]).ok()?.parse::<i64>().ok()?.clamp(-100_000, 100_000);
+    let (mut mantissa, mut shift, mut sticky, mut seen, mut fraction) = (0u64, 0i64, false, false, false);
+    for b in &bytes[..p] {
+        if *b == b'.' && !fraction {
+            fraction = true;
+            continue;
+        }
+        let digit = u64::from(char::from(*b).to_digit(16)?);
+        seen = true;
+        if mantissa >> 56 == 0 {
+            mantissa = mantissa << 4 | digit;
+            shift -= if fraction { 4 } else { 0 };
+        } else {
+            sticky |= digit != 0;
+            shift += if fraction { 0 } else { 4 };
+        }
+    }
+    if !seen {
+        return None;
+    }
+    Some(scale(mantissa, sticky, exponent + shift))
+}
+
+/// `mantissa × 2^exponent`, rounded once; `sticky` says that bits below the mantissa were dropped.
+fn scale(mut mantissa: u64, mut sticky: bool, mut exponent: i64) -> f64 {
+    if mantissa == 0 {
+        return 0.0;
+    }
+    let up = mantissa.leading_zeros();
+    mantissa <<= up;
+    exponent -= i64::from(up);
+    // The value is mantissa × 2^exponent with the top bit set, so its highest bit weighs 2^(exponent + 63).
+    let kept = (exponent + 63 + 1074 + 1).clamp(0, 53);
+    let dropped = 64 - kept as u32;
+    let (mut bits, rest) = if dropped == 64 { (0, mantissa) } else { (mantissa >> dropped, mantissa << (64 - dropped)) };
+    sticky |= rest << 1 != 0;
+    if rest >> 63 == 1 && (sticky || bits & 1 == 1) && (dropped < 64 || exponent + 63 == -1075) {
+        bits += 1;
+    }
+    let power = exponent + i64::from(dropped);
+    if power > 971 {
+        return f64::INFINITY;
+    }
+    // Both factors are exact and so is the product, unless it overflows.
+    let half = power.max(-1074) / 2;
+    bits as f64 * 2f64.powi(half as i32) * 2f64.powi((power.max(-1074) - half) as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(value: f64) -> String {
+        let mut out = Vec::new();
+        write_float(&mut out, value);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn floats_are_written_as_the_api_writes_them() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (0.1, "0.1"),
+            (1e-6, "0.000001"),
+            (9.9e-7, "9.9e-07"),
+            (1e-7, "1e-07"),
+            (-2.5e-100, "-2.5e-100"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (1.234e22, "1.234e+22"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ] {
+            assert_eq!(written(value), text);
+        }
+        assert_eq!(format_float(1e21), "1000000000000000000000");
+        assert_eq!(format_float(f64::INFINITY), "+Inf");
+    }
+
+    #[test]
+    fn numbers_are_read_as_go_reads_them() {
+        for (text, value) in [
+            ("017", 15.0),
+            ("0x1f", 31.0),
+            ("1_000", 1000.0),
+            ("0x_c", 12.0),
+            ("08", 8.0),
+            ("1e3", 1000.0),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("-Inf", f64::NEG_INFINITY),
+            ("iNfinity", f64::INFINITY),
+            ("0x1p-2", 0.25),
+            ("0x1.8p1", 3.0),
+            ("0x1p-1074", f64::from_bits(1)),
+            ("0x1p-1075", 0.0),
+            ("0x1.8p-1075", f64::from_bits(1)),
+            ("0x1.fffffffffffffp1023", f64::MAX),
+            ("9223372036854775808", 9_223_372_036_854_775_808.0),
+            ("1_23.50_0_0e+1_2", 1.235e14),
+        ] {
+            assert_eq!(parse_number(text).unwrap(), value, "{text}");
+        }
+        assert!(parse_number("NaN").unwrap().is_nan());
+        for text in ["", "1__0", "_1", "1_", "0x", "0x1.8", "1e", "abc", "+-1", "--1", "0b2", "1 "] {
+            assert_eq!(parse_number(text), Err(NumberError::Syntax { text: text.to_owned() }), "{text}");
+        }
+        assert_eq!(parse_float("1e400").unwrap_err().to_string(), "strconv.ParseFloat: parsing \"1e400\": value out of range");
+        assert_eq!(parse_float("0x1p1024"), Err(NumberError::Range { text: "0x1p1024".to_owned() }));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(bits in any::<u64>()) {
+            let value = f64::from_bits(bits);
+            for text in [written(value), format_float(value)] {
+                let read = parse_float(&text).unwrap();
+                prop_assert!(read.to_bits() == value.to_bits() || (read.is_nan() && value.is_nan()));
+            }
+        }
+
+        #[test]
+        fn exact_hex_floats_read_back(bits in any::<u64>()) {
+            let value = f64::from_bits(bits & !(1 << 63));
+            prop_assume!(value.is_finite());
+            let exponent = (value.to_bits() >> 52) as i64;
+            let fraction = value.to_bits() & ((1 << 52) - 1);
+            let (lead, power) = if exponent == 0 { (0, -1022) } else { (1, exponent - 1023) };
+            prop_assert_eq!(parse_float(&format!("0x{lead}.{fraction:013x}p{power}")).unwrap(), value);
+        }
+    }
+}

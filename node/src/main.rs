@@ -1,1 +1,42 @@
-fn main() {}
+//! The binary users see, `flotilla`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use node::config::{Cli, Command, Config, ServeArgs};
+use node::probe::{Target, check};
+use node::up;
+
+/// Exit code of a command line or configuration that cannot be used.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve(&args),
+        Command::Up(args) => up::run(&args).unwrap_or_else(|error| fail(EXIT_USAGE, &error)),
+        Command::Health(args) => {
+            Target::parse(&args.url).and_then(|target| check(&target)).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+        }
+        Command::Version => say(format_args!("flotilla, version {}", env!("CARGO_PKG_VERSION"))),
+    }
+}
+
+fn serve(args: &ServeArgs) -> ExitCode {
+    match Config::load(&args.flags, &args.file) {
+        Err(error) => fail(EXIT_USAGE, &error),
+        Ok((_, effective)) if args.file.check => say(format_args!("{effective}")),
+        Ok(_) => ExitCode::FAILURE,
+    }
+}
+
+fn say(line: std::fmt::Arguments<'_>) -> ExitCode {
+    let written = writeln!(std::io::stdout().lock(), "{line}");
+    if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
+    // Where standard error is gone there is nobody left to tell.
+    let _ = writeln!(std::io::stderr().lock(), "flotilla: {error}");
+    ExitCode::from(code)
+}

@@ -1,5 +1,7 @@
 //! The syntax tree. Every node knows which bytes of the query it came from.
 
+mod chain;
+
 use model::{Matcher, Timestamp};
 
 /// Bytes `start..end` of the query text.
@@ -124,6 +126,45 @@ pub enum AggregateOp {
     LimitRatio,
 }
 
+impl AggregateOp {
+    /// The operator's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Group => "group",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::Topk => "topk",
+            Self::Bottomk => "bottomk",
+            Self::CountValues => "count_values",
+            Self::Quantile => "quantile",
+            Self::Limitk => "limitk",
+            Self::LimitRatio => "limit_ratio",
+        }
+    }
+
+    /// The type of the parameter, where the operator takes one.
+    #[must_use]
+    pub fn param_type(self) -> Option<ValueType> {
+        match self {
+            Self::Topk | Self::Bottomk | Self::Quantile | Self::Limitk | Self::LimitRatio => Some(ValueType::Scalar),
+            Self::CountValues => Some(ValueType::String),
+            _ => None,
+        }
+    }
+
+    /// Needs `promql-experimental-functions`.
+    #[must_use]
+    pub fn is_experimental(self) -> bool {
+        matches!(self, Self::Limitk | Self::LimitRatio)
+    }
+}
+
 /// An aggregation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {
@@ -162,6 +203,29 @@ pub enum BinaryOp {
 }
 
 impl BinaryOp {
+    /// The operator as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Greater => ">",
+            Self::Less => "<",
+            Self::GreaterOrEqual => ">=",
+            Self::LessOrEqual => "<=",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+        }
+    }
+
     /// Whether it is one of `==`, `!=`, `>`, `<`, `>=`, `<=`.
     #[must_use]
     pub fn is_comparison(self) -> bool {
@@ -199,7 +263,9 @@ pub struct VectorMatching {
 }
 
 /// A binary operation.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// A chain of left-associative operators nests as deep as it is long, so nothing here recurses to the left.
+#[derive(Debug)]
 pub struct Binary {
     /// The operator.
     pub op: BinaryOp,
@@ -211,6 +277,43 @@ pub struct Binary {
     pub matching: Option<VectorMatching>,
     /// `bool` after a comparison.
     pub return_bool: bool,
+}
+
+/// A placeholder: the number 0 from nowhere.
+impl Default for Expr {
+    fn default() -> Self {
+        Self { span: Span::default(), kind: ExprKind::Number { value: 0.0, is_duration: false } }
+    }
+}
+
+impl Expr {
+    /// The type of the value.
+    #[must_use]
+    pub fn value_type(&self) -> ValueType {
+        let mut expr = self;
+        let mut is_operand = false;
+        let value_type = loop {
+            break match &expr.kind {
+                ExprKind::Number { .. } => ValueType::Scalar,
+                ExprKind::String(_) => ValueType::String,
+                ExprKind::Vector(_) | ExprKind::Aggregate(_) => ValueType::Vector,
+                ExprKind::Matrix { .. } | ExprKind::Subquery(_) => ValueType::Matrix,
+                ExprKind::Call { function, .. } => function.returns,
+                ExprKind::Unary { expr: inner, .. } | ExprKind::Paren(inner) => {
+                    expr = inner;
+                    continue;
+                }
+                ExprKind::Binary(binary) if binary.right.value_type() == ValueType::Scalar => {
+                    expr = &binary.left;
+                    is_operand = true;
+                    continue;
+                }
+                ExprKind::Binary(_) => ValueType::Vector,
+            };
+        };
+        // An operation is a scalar only if both operands are.
+        if is_operand && value_type != ValueType::Scalar { ValueType::Vector } else { value_type }
+    }
 }
 
 /// The type of an expression's value.
@@ -227,7 +330,7 @@ pub enum ValueType {
 }
 
 impl ValueType {
-    /// The name the API and error messages use for it (`instant vector`, …: see `check`).
+    /// The name the API uses for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -235,6 +338,17 @@ impl ValueType {
             Self::String => "string",
             Self::Vector => "vector",
             Self::Matrix => "matrix",
+        }
+    }
+
+    /// The name error messages use for it.
+    #[must_use]
+    pub fn documented(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::String => "string",
+            Self::Vector => "instant vector",
+            Self::Matrix => "range vector",
         }
     }
 }

@@ -1,0 +1,76 @@
+//! What the edge spends on one remote write request of 2,000 series with one sample each, as an agent on a node exporter sends it.
+#![allow(missing_docs)]
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use model::{Generation, GenerationList, ShardId};
+use node::ingest::admit::AdmitLimits;
+use node::ingest::decode::{BodyLimits, SnappyBuffer, WriteRequestReader};
+use node::ingest::split::{SplitRules, Splitter};
+use prost::Message;
+use proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
+use std::hint::black_box;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+const SERIES: usize = 2000;
+const NOW_MS: i64 = 1_790_000_000_000;
+
+fn series(i: usize) -> TimeSeries {
+    let label = |name: &str, value: String| Label { name: name.into(), value };
+    let mut labels = vec![
+        label("__name__", ["node_cpu_seconds_total", "node_disk_read_bytes_total", "node_memory_MemFree_bytes"][i % 3].to_owned()),
+        label("instance", format!("10.12.{}.{}:9100", i / 250, i % 250)),
+        label("job", "node-exporter".to_owned()),
+    ];
+    match i % 3 {
+        0 => {
+            labels.push(label("cpu", (i % 64).to_string()));
+            labels.push(label("mode", ["idle", "iowait", "system", "user"][i % 4].to_owned()));
+        }
+        1 => labels.push(label("device", format!("nvme{}n1", i % 8))),
+        _ => {}
+    }
+    labels.push(label("cluster", "eu-west-1-prod".to_owned()));
+    labels.push(label("region", "eu-west-1".to_owned()));
+    labels.sort_by(|a, b| a.name.cmp(&b.name));
+    TimeSeries { labels, samples: vec![Sample { value: i as f64 * 1.37, timestamp: NOW_MS + i as i64 }], exemplars: vec![] }
+}
+
+fn ingest(c: &mut Criterion) {
+    let body = WriteRequest { timeseries: (0..SERIES).map(series).collect(), metadata: vec![] }.encode_to_vec();
+    let block = snap::raw::Encoder::new().compress_vec(&body).expect("a body below 4 GiB");
+    let generation = Generation { generation: 1, rev: 1, from_ms: i64::MIN, shards: (1..=8).map(ShardId).collect() };
+    let generations = GenerationList::new(vec![generation]).expect("one generation");
+    let admit = AdmitLimits::new(NOW_MS - 3_600_000);
+    let rules = SplitRules { admit: &admit, generations: &generations, hash_key: 0x5eed };
+    let limits = BodyLimits::default();
+
+    let mut group = c.benchmark_group("remote_write_2000");
+    group.throughput(Throughput::Elements(SERIES as u64));
+    let mut snappy = SnappyBuffer::default();
+    group.bench_function("snappy", |b| b.iter(|| black_box(snappy.decode(black_box(&block), &limits).map(<[u8]>::len))));
+    group.bench_function("walk", |b| b.iter(|| walk(black_box(&body))));
+    group.bench_function("decode", |b| b.iter(|| walk(snappy.decode(black_box(&block), &limits).expect("a valid block"))));
+    let mut splitter = Splitter::default();
+    group.bench_function("decode_and_split", |b| b.iter(|| black_box(splitter.split(black_box(&block), &limits, &rules))));
+    group.bench_function("prost_decode", |b| {
+        b.iter_batched(|| body.as_slice(), |body| WriteRequest::decode(black_box(body)), BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
+fn walk(body: &[u8]) -> (usize, u64) {
+    let mut reader = WriteRequestReader::new(body);
+    let (mut labels, mut bits) = (0, 0);
+    while let Some(series) = reader.next_series().expect("a valid body") {
+        labels += series.labels.len();
+        for sample in series.samples {
+            bits ^= sample.value.to_bits() ^ sample.timestamp_ms as u64;
+        }
+    }
+    (labels, bits)
+}
+
+criterion_group!(benches, ingest);
+criterion_main!(benches);

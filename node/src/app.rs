@@ -1,0 +1,236 @@
+//! A node from its start to its end: bind, find a place in a cluster, open what is stored, serve, drain.
+
+mod rpc_serve;
+
+use crate::cluster::identity::{Identity, IdentityError};
+use crate::cluster::{bootstrap, operator, reconcile, time::ClusterTime, upkeep, watch};
+use crate::config::Config;
+use crate::http::router::{self, Shared};
+use crate::http::serve::{ServeLimits, serve};
+use crate::meta::MetaView;
+use crate::meta::machine::MetaMachine;
+use crate::node::Node;
+use crate::query::admit::QuerySlots;
+use crate::rpc::client::Peers;
+use crate::rpc::server::{ProbeOnly, Service, probe_reply};
+use crate::shard::{ShardRegistry, keeper};
+use crate::signals::{StopOn, StopSignals};
+use crate::task::Tasks;
+use crate::{metrics, self_metrics, up};
+use metrics_exporter_prometheus::PrometheusHandle;
+use model::clock::SystemClock;
+use model::seal::Seal;
+use model::{Clock, ReplicaId, ShardId, StoreId, WorkspaceId};
+use parking_lot::RwLock;
+use raft::{GroupSpec, Groups, RaftConfig, RocksEngine, RocksOptions, TonicTransport};
+use rpc_serve::{RaftServer, RpcServer};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tsdb::db::{Db, DbOptions, ShardIdentity};
+use tsdb::error::StoreError;
+use tsdb::store::faults::FaultPlan;
+
+/// Time that open HTTP requests get at the end.
+const HTTP_DRAIN: Duration = Duration::from_secs(10);
+/// Time that background tasks get at the end.
+const TASK_DRAIN: Duration = Duration::from_secs(5);
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The data directory or a socket.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The identity file.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] raft::OpenError),
+    /// The chunk database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The meta group's state.
+    #[error(transparent)]
+    Meta(#[from] raft::StateMachineError),
+    /// A Raft group.
+    #[error(transparent)]
+    Group(#[from] raft::GroupError),
+    /// The meta group's first membership.
+    #[error(transparent)]
+    Membership(#[from] raft::MembershipError),
+    /// A setting that only its use can judge.
+    #[error("{0}")]
+    Setting(String),
+}
+
+/// Runs a node until it is told to stop; a second signal ends the process at once.
+///
+/// # Errors
+/// See [`AppError`].
+pub async fn run(config: Config, stop_on: StopOn) -> Result<(), AppError> {
+    let io_error = |what| move |source| AppError::Io { what, source };
+    let mut signals = StopSignals::listen(stop_on).map_err(io_error("signal handlers"))?;
+    let exposition = metrics::install().ok();
+    raft::metrics::describe();
+    tsdb::metrics::describe();
+    up::write_pid_file(&config.node.data).map_err(io_error("pid file"))?;
+    let identity = Identity::open(&config.node.data)?;
+    let http = up::bind(&config.web.listen_address).await.map_err(io_error("HTTP listener"))?;
+    let rpc = RpcServer::new(up::bind(&config.rpc.listen_address).await.map_err(io_error("RPC listener"))?);
+    let shared = Shared::new(config.web.cors_origin.clone());
+    let http_stop = CancellationToken::new();
+    let limits = ServeLimits { drain: HTTP_DRAIN, ..ServeLimits::default() };
+    let http = tokio::spawn(serve(http, router::build(shared.clone()), limits, http_stop.clone().cancelled_owned()));
+
+    let started = tokio::select! {
+        started = start(config, identity, rpc, &shared, exposition) => started?,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping before the node joined");
+            return Ok(());
+        }
+    };
+    let signal = signals.next().await;
+    tracing::info!(signal, "stopping");
+    tokio::select! {
+        () = stop(started, http_stop, http) => tracing::info!("stopped"),
+        signal = signals.next() => tracing::warn!(signal, "stopping at once"),
+    }
+    Ok(())
+}
+
+/// A node that serves.
+struct Started {
+    node: Arc<Node>,
+    meta: Option<Arc<MetaMachine>>,
+    rpc: RpcServer,
+}
+
+async fn start(config: Config, mut identity: Identity, rpc: RpcServer, shared: &Shared, exposition: Option<PrometheusHandle>) -> Result<Started, AppError> {
+    let peers = Peers::default();
+    if identity.membership.is_none() {
+        let probes = rpc.serve_probes(ProbeOnly { reply: probe_reply(&config, &identity) });
+        let membership = bootstrap::find_place(&config, &identity, &peers, |reason| shared.waiting(reason)).await;
+        tracing::info!(store = membership.store_id, founding = !membership.founders.is_empty(), "place in the cluster found");
+        identity.membership = Some(membership);
+        identity.store(&config.node.data)?;
+        probes.stop().await;
+    }
+    shared.waiting("opening what is stored");
+    let (node, raft_service) = open(config, identity, peers, exposition)?;
+    rpc.serve(Service::new(Arc::clone(&node)), raft_service);
+    let meta = open_meta(&node).await?;
+    spawn_tasks(&node, meta.clone());
+    shared.set_node(Arc::clone(&node));
+    Ok(Started { node, meta, rpc })
+}
+
+/// Opens both databases and puts the node's handles together.
+fn open(config: Config, identity: Identity, peers: Peers, exposition: Option<PrometheusHandle>) -> Result<(Arc<Node>, RaftServer), AppError> {
+    let memory = config.storage.memory_bytes;
+    let membership = identity.membership.clone().ok_or_else(|| AppError::Setting("the node has no place in a cluster".to_owned()))?;
+    let incarnation = u64::from_str_radix(identity.incarnation.get(..16).unwrap_or("0"), 16).unwrap_or(0);
+    let raft_identity = raft::Identity::new(StoreId(membership.store_id), incarnation, env!("CARGO_PKG_VERSION"), 1);
+    if let Some(cluster) = &membership.cluster_id {
+        raft_identity.set_cluster(cluster.as_bytes()).map_err(|e| AppError::Setting(e.to_string()))?;
+    }
+    let share = |part: u64| usize::try_from(memory / part).unwrap_or(usize::MAX);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let engine = RocksEngine::open(&config.node.data.join("raftdb"), RocksOptions { memory_bytes: share(8), ..RocksOptions::default() })?;
+    let transport = TonicTransport::new(raft_identity.clone());
+    let raft_config = RaftConfig { tail_cache_bytes: share(8), ..RaftConfig::default() };
+    let groups = Groups::open(raft_config, raft_identity.clone(), Arc::new(engine), transport, Arc::clone(&clock))?;
+    let db = Db::open(DbOptions { path: config.node.data.join("chunkdb"), memory_bytes: share(4), seal: Seal::identity(), faults: FaultPlan::default() })?;
+    let disk_full = Arc::new(AtomicBool::new(false));
+    let node = Arc::new(Node {
+        tasks: Tasks::default(),
+        time: Arc::new(ClusterTime::new(Arc::clone(&clock))),
+        clock,
+        identity: RwLock::new(identity),
+        raft_identity,
+        meta: MetaView::default(),
+        barrier: groups.barrier(),
+        db,
+        shards: ShardRegistry::default(),
+        leaders: crate::ingest::route::LeaderHints::default(),
+        peers,
+        slots: QuerySlots::new(config.query.max_concurrency),
+        exposition,
+        disk_full,
+        draining: AtomicBool::new(false),
+        config,
+        groups: Arc::clone(&groups),
+    });
+    Ok((node, raft::transport::server(groups.inbox())))
+}
+
+/// Opens this node's replica of the meta group, if it is a founder.
+async fn open_meta(node: &Arc<Node>) -> Result<Option<Arc<MetaMachine>>, AppError> {
+    let founders = node.identity.read().membership.as_ref().map_or(0, |m| m.founders.len() as u64);
+    if founders == 0 {
+        return Ok(None);
+    }
+    let own = node.store_id();
+    let replica = ReplicaId(own.0);
+    let known = node.db.shards().iter().any(|s| s.shard == ShardId::META && s.replica == replica);
+    let store = if known {
+        node.db.open_shard(ShardId::META, replica)?
+    } else {
+        node.db.create_shard(ShardIdentity { shard: ShardId::META, replica, workspace: WorkspaceId::new("") })?
+    };
+    operator::refresh_peers(node, own);
+    let machine = MetaMachine::open(store, node.meta.clone())?;
+    let group = node.groups.create(GroupSpec { shard: ShardId::META, replica }, Arc::clone(&machine) as Arc<dyn raft::StateMachine>).await?;
+    if !group.is_initialized() {
+        let members: BTreeMap<ReplicaId, StoreId> = (1..=founders).map(|n| (ReplicaId(n), StoreId(n))).collect();
+        group.initialize(members).await?;
+    }
+    Ok(Some(machine))
+}
+
+fn spawn_tasks(node: &Arc<Node>, meta: Option<Arc<MetaMachine>>) {
+    let tasks = &node.tasks;
+    tasks.spawn("cluster id", watch::cluster_id(Arc::clone(node)));
+    tasks.spawn("clocks", watch::clocks(Arc::clone(node)));
+    tasks.spawn("meta fetch", watch::meta(Arc::clone(node)));
+    tasks.spawn("meta operator", operator::run(Arc::clone(node)));
+    tasks.spawn("reconciler", reconcile::run(Arc::clone(node)));
+    tasks.spawn("upkeep", upkeep::run(Arc::clone(node)));
+    tasks.spawn("checkpoint keeper", keeper::run(Arc::clone(node), meta));
+    if let Some(interval) = node.config.self_metrics.interval {
+        tasks.spawn("own metrics", self_metrics::run(Arc::clone(node), interval));
+    }
+}
+
+/// Stops a node so that its next start has nothing to replay: leadership away, requests done, checkpoints written, log purged.
+async fn stop(started: Started, http_stop: CancellationToken, http: tokio::task::JoinHandle<crate::http::serve::Drained>) {
+    let Started { node, meta, rpc } = started;
+    node.draining.store(true, Ordering::Relaxed);
+    upkeep::give_away(&node).await;
+    http_stop.cancel();
+    if let Ok(drained) = http.await
+        && drained.cut > 0
+    {
+        tracing::warn!(connections = drained.cut, "connections cut");
+    }
+    node.tasks.drain(TASK_DRAIN).await;
+    for local in node.shards.all() {
+        keeper::checkpoint(&node, &local).await;
+    }
+    if let Some(machine) = &meta {
+        keeper::checkpoint_meta(&node, machine).await;
+    }
+    rpc.stop().await;
+    if let Err(e) = node.groups.shutdown().await {
+        tracing::error!(error = %e, "raft log not flushed");
+    }
+}

@@ -1,0 +1,9 @@
+//! What makes processes one cluster: identity of the disk, founding and joining, cluster time, and carrying out placement.
+
+pub mod bootstrap;
+pub mod identity;
+pub mod operator;
+pub mod reconcile;
+pub mod time;
+pub mod upkeep;
+pub mod watch;

@@ -1,0 +1,261 @@
+//! What a node does for the meta group: passing commands to its leader, making itself known, and, while it leads, founding what every
+//! cluster has.
+
+use crate::config::Config;
+use crate::meta::command::{decode, encode};
+use crate::meta::placement::replication_target;
+use crate::meta::state::Limits;
+use crate::meta::{MetaCommand, MetaResponse, MetaState};
+use crate::node::Node;
+use crate::rpc::client::{header, request};
+use bytes::Bytes;
+use model::{ShardId, StoreId, WorkspaceId};
+use proto::node::ProposeMetaRequest;
+use raft::ProposeError;
+use rand::RngExt;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a command looks for the meta group's leader.
+const BUDGET: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often a node looks whether it has something to tell.
+const ROUND: Duration = Duration::from_millis(250);
+/// How often each node reports its clock.
+const REPORT: Duration = Duration::from_secs(60);
+
+/// Why a command has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MetaError {
+    /// No leader took it in time; it may have been taken by one that then failed.
+    #[error("the meta group has no leader: {reason}")]
+    Unavailable {
+        /// What the last attempt met.
+        reason: String,
+    },
+    /// The answer is of a binary that knows more.
+    #[error("the meta group's answer cannot be read: {reason}")]
+    Malformed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Limits a new workspace begins with.
+#[must_use]
+pub fn default_limits(config: &Config) -> Limits {
+    let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+    Limits {
+        version: 0,
+        out_of_order_window_ms: ms(config.limits.out_of_order_window),
+        late_window_ms: ms(config.limits.late_window),
+        retention_ms: ms(config.storage.retention),
+    }
+}
+
+/// Shards a new workspace begins with.
+#[must_use]
+pub fn shards_per_workspace(meta: &MetaState) -> u32 {
+    if replication_target(meta.stores.len()) > 1 { 3 } else { 1 }
+}
+
+/// Brings a command to the meta group's leader, wherever it is, and answers what it decided.
+///
+/// Commands are repeated when their outcome is unknown: applying one twice must not do more than once.
+///
+/// # Errors
+/// See [`MetaError`].
+pub async fn propose(node: &Node, command: MetaCommand) -> Result<MetaResponse, MetaError> {
+    let bytes = encode(&command);
+    let deadline = Instant::now() + BUDGET;
+    let mut repeated = false;
+    loop {
+        let reason = match propose_once(node, bytes.clone(), deadline).await {
+            Ok(answer) => {
+                let response = decode(&answer).map_err(|e| MetaError::Malformed { reason: e.to_string() })?;
+                return Ok(if repeated { settle(node, &command, response) } else { response });
+            }
+            Err((reason, unknown)) => {
+                repeated |= unknown;
+                reason
+            }
+        };
+        if Instant::now() + PAUSE >= deadline {
+            return Err(MetaError::Unavailable { reason });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A repeated command that finds its own work done has succeeded.
+fn settle(node: &Node, command: &MetaCommand, response: MetaResponse) -> MetaResponse {
+    match (command, response) {
+        (MetaCommand::DeleteWorkspace { .. }, MetaResponse::NotFound { .. }) => MetaResponse::Done,
+        (MetaCommand::CreateWorkspace { id, placement_key, .. }, conflict @ MetaResponse::Conflict { .. }) => {
+            match node.meta.get().workspaces.get(id).filter(|w| w.placement_key == *placement_key) {
+                Some(made) => MetaResponse::Workspace { workspace: Box::new(made.clone()) },
+                None => conflict,
+            }
+        }
+        (_, response) => response,
+    }
+}
+
+/// One attempt; an error says why, and whether the command may have been taken all the same.
+async fn propose_once(node: &Node, command: Bytes, deadline: Instant) -> Result<Bytes, (String, bool)> {
+    if let Some(group) = node.groups.group(ShardId::META) {
+        match group.propose(command.clone(), None).await {
+            Ok(answer) => return Ok(answer),
+            Err(ProposeError::NotLeader { leader: Some((_, store)) }) if store != node.store_id() => {
+                return forward(node, &address_of(node, store).into_iter().collect::<Vec<_>>(), command, deadline).await;
+            }
+            Err(e) => return Err((e.to_string(), e == ProposeError::Unknown)),
+        }
+    }
+    let known: BTreeSet<String> = node.meta.get().stores.values().map(|s| s.rpc_address.clone()).collect();
+    let initial: BTreeSet<String> = node.config.cluster.initial_nodes.iter().map(ToString::to_string).collect();
+    let own = node.config.rpc.advertise_address.to_string();
+    let others: Vec<String> = known.union(&initial).filter(|a| **a != own).cloned().collect();
+    forward(node, &others, command, deadline).await
+}
+
+async fn forward(node: &Node, addresses: &[String], command: Bytes, deadline: Instant) -> Result<Bytes, (String, bool)> {
+    let mut last = ("no member of the meta group is known".to_owned(), false);
+    for address in addresses {
+        let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(3));
+        let message = ProposeMetaRequest { header: Some(header(&node.cluster_id(), node.store_id().0, left)), command: command.clone() };
+        let Ok(mut client) = node.peers.client(address) else { continue };
+        match client.propose_meta(request(message, left)).await {
+            Ok(reply) => return Ok(reply.into_inner().response),
+            Err(status) => last = (format!("{address}: {}", status.message()), last.1 || status.code() != tonic::Code::FailedPrecondition),
+        }
+    }
+    Err(last)
+}
+
+fn address_of(node: &Node, store: StoreId) -> Option<String> {
+    let meta = node.meta.get();
+    if let Some(known) = meta.stores.get(&store.0) {
+        return Some(known.rpc_address.clone());
+    }
+    let identity = node.identity.read();
+    let founders = &identity.membership.as_ref()?.founders;
+    founders.keys().nth(usize::try_from(store.0).ok()?.checked_sub(1)?).cloned()
+}
+
+/// Keeps this node known, its peers' addresses current, and, on the leader, the cluster founded. Runs until dropped.
+pub async fn run(node: Arc<Node>) {
+    let mut reported: Option<Instant> = None;
+    let mut rounds = tokio::time::interval(ROUND);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let store = node.store_id();
+        refresh_peers(&node, store);
+        if let Err(e) = round(&node, store, &mut reported).await {
+            tracing::debug!(error = %e, "meta round put off");
+        }
+    }
+}
+
+/// Tells Raft and cluster time which other stores there are and where.
+pub fn refresh_peers(node: &Node, own: StoreId) {
+    let meta = node.meta.get();
+    let mut peers: Vec<StoreId> = Vec::new();
+    for store in meta.stores.values().filter(|s| s.store_id != own.0) {
+        peers.push(StoreId(store.store_id));
+        node.groups.set_peer(StoreId(store.store_id), &store.rpc_address);
+    }
+    if meta.stores.is_empty() {
+        let identity = node.identity.read();
+        let founders = identity.membership.as_ref().map(|m| m.founders.clone()).unwrap_or_default();
+        for (place, address) in founders.keys().enumerate() {
+            let store = StoreId(place as u64 + 1);
+            if store != own {
+                peers.push(store);
+                node.groups.set_peer(store, address);
+            }
+        }
+    }
+    node.time.set_peers(&peers);
+}
+
+async fn round(node: &Arc<Node>, store: StoreId, reported: &mut Option<Instant>) -> Result<(), MetaError> {
+    let meta = node.meta.get();
+    let leads = node.groups.group(ShardId::META).is_some_and(|g| g.status().is_leader);
+    if meta.cluster_id.is_none() {
+        if leads {
+            let command = MetaCommand::FoundCluster { cluster_id: super::identity::random_hex(), now_ms: node.clock.now_ms() };
+            propose(node, command).await?;
+        }
+        return Ok(());
+    }
+    let known = meta.stores.get(&store.0).is_some_and(|s| {
+        s.rpc_address == node.config.rpc.advertise_address.to_string()
+            && s.http_address == node.config.web.listen_address.to_string()
+            && s.name == node.config.node.name
+            && s.zone == node.config.node.zone
+    });
+    if !known {
+        register(node, Some(store.0)).await?;
+        return Ok(());
+    }
+    if reported.is_none_or(|at| at.elapsed() >= REPORT)
+        && let Ok(now_ms) = node.time.now()
+    {
+        propose(node, MetaCommand::ReportTime { store_id: store.0, now_ms }).await?;
+        *reported = Some(Instant::now());
+    }
+    if leads {
+        found_workspaces(node, &meta).await?;
+    }
+    Ok(())
+}
+
+/// Makes this store known; without an id, asks for one.
+///
+/// # Errors
+/// See [`MetaError`].
+pub async fn register(node: &Node, store_id: Option<u64>) -> Result<MetaResponse, MetaError> {
+    let command = MetaCommand::RegisterStore {
+        incarnation: node.identity.read().incarnation.clone(),
+        store_id,
+        name: node.config.node.name.clone(),
+        zone: node.config.node.zone.clone(),
+        rpc_address: node.config.rpc.advertise_address.to_string(),
+        http_address: node.config.web.listen_address.to_string(),
+    };
+    let response = propose(node, command).await?;
+    if let MetaResponse::Conflict { id, reason } = &response {
+        tracing::error!(store = id, reason, "this store is not accepted by its cluster");
+    }
+    Ok(response)
+}
+
+/// Creates `default` and `system` once all founders are known and time is confirmed.
+async fn found_workspaces(node: &Node, meta: &MetaState) -> Result<(), MetaError> {
+    let founders = node.identity.read().membership.as_ref().map_or(0, |m| m.founders.len());
+    if meta.stores.len() < founders || meta.confirmed_ms().is_none() {
+        return Ok(());
+    }
+    for id in [WorkspaceId::DEFAULT, WorkspaceId::SYSTEM] {
+        if meta.workspaces.contains_key(id) {
+            continue;
+        }
+        let Ok(now_ms) = node.time.now() else { return Ok(()) };
+        let command = MetaCommand::CreateWorkspace {
+            id: id.to_owned(),
+            alias: None,
+            placement_key: rand::rng().random(),
+            shards: shards_per_workspace(meta),
+            limits: default_limits(&node.config),
+            tags: std::collections::BTreeMap::new(),
+            client_token: None,
+            now_ms,
+        };
+        propose(node, command).await?;
+    }
+    Ok(())
+}

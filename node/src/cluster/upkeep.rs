@@ -1,0 +1,84 @@
+//! What a node watches about itself: free disk space, its clock, and whether leadership is where the meta group prefers it.
+
+use crate::node::Node;
+use model::{ReplicaId, ShardId, StoreId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior};
+
+const ROUND: Duration = Duration::from_secs(1);
+/// Time between two transfers of one shard's leadership.
+const COOL_DOWN: Duration = Duration::from_secs(10);
+/// A target may lag so many entries.
+const LAG_MAX: u64 = 128;
+
+/// Runs until dropped.
+pub async fn run(node: Arc<Node>) {
+    let mut rounds = tokio::time::interval(ROUND);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut transferred: HashMap<ShardId, Instant> = HashMap::new();
+    loop {
+        rounds.tick().await;
+        check_disk(&node);
+        let unfit = node.disk_full.load(Ordering::Relaxed) || node.time.now().is_err();
+        for group in node.groups.list() {
+            let status = group.status();
+            if !status.is_leader || status.voters.len() < 2 {
+                continue;
+            }
+            if transferred.get(&status.shard).is_some_and(|at| at.elapsed() < COOL_DOWN) {
+                continue;
+            }
+            let preferred = preferred_leader(&node, status.shard);
+            let target = status.voters.iter().filter(|(replica, _)| **replica != status.replica).find(|(replica, store)| {
+                let lag = status.last_log_index.unwrap_or(0).saturating_sub(status.matched.get(replica).copied().flatten().unwrap_or(0));
+                lag <= LAG_MAX && (unfit || preferred == Some(**store))
+            });
+            if let Some((replica, store)) = target {
+                transferred.insert(status.shard, Instant::now());
+                hand_over(&group, *replica, *store).await;
+            }
+        }
+    }
+}
+
+async fn hand_over(group: &raft::Group, replica: ReplicaId, store: StoreId) {
+    match group.transfer_leader(replica).await {
+        Ok(()) => tracing::info!(shard = %group.shard(), %store, "leadership handed over"),
+        Err(e) => tracing::debug!(shard = %group.shard(), %store, error = %e, "leadership not handed over"),
+    }
+}
+
+/// The store that should lead, unless it is this one.
+fn preferred_leader(node: &Node, shard: ShardId) -> Option<StoreId> {
+    let meta = node.meta.get();
+    meta.shards.get(&shard.0)?.replicas.first().map(|r| StoreId(r.store)).filter(|s| *s != node.store_id())
+}
+
+/// Gives away every leadership that another replica can take, before this node stops.
+pub async fn give_away(node: &Node) {
+    for group in node.groups.list() {
+        let status = group.status();
+        let target = status.voters.iter().find(|(replica, _)| **replica != status.replica && status.matched.get(replica).copied().flatten() == status.last_log_index);
+        if let Some((replica, store)) = target.filter(|_| status.is_leader) {
+            hand_over(&group, *replica, *store).await;
+        }
+    }
+}
+
+fn check_disk(node: &Node) {
+    let min = node.config.storage.min_free_bytes;
+    let full = match rustix::fs::statvfs(&node.config.node.data) {
+        Ok(stat) => min > 0 && stat.f_bavail.saturating_mul(stat.f_frsize) < min,
+        Err(_) => false,
+    };
+    if full != node.disk_full.swap(full, Ordering::Relaxed) {
+        if full {
+            tracing::error!(min_free_bytes = min, "too little free disk space: writes are refused");
+        } else {
+            tracing::info!("disk space is free again: writes are taken");
+        }
+    }
+}

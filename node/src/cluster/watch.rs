@@ -1,0 +1,125 @@
+//! Keeps what this node knows of the others current: their clocks, and the meta state where this node has no replica of it.
+
+use crate::meta::MetaState;
+use crate::meta::command::decode;
+use crate::node::Node;
+use crate::rpc::client::{header, request};
+use futures::future::join_all;
+use model::{ShardId, StoreId};
+use proto::node::{FetchMetaRequest, PingRequest};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+
+const PING: Duration = Duration::from_millis(500);
+const PING_TIMEOUT: Duration = Duration::from_millis(450);
+const FETCH: Duration = Duration::from_millis(500);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Addresses of the other stores, as far as they are known.
+fn others(node: &Node) -> Vec<(StoreId, String)> {
+    let own = node.store_id();
+    let meta = node.meta.get();
+    if !meta.stores.is_empty() {
+        return meta.stores.values().filter(|s| s.store_id != own.0).map(|s| (StoreId(s.store_id), s.rpc_address.clone())).collect();
+    }
+    let founders = node.identity.read().membership.as_ref().map(|m| m.founders.clone()).unwrap_or_default();
+    let founders = founders.into_keys().enumerate().map(|(i, address)| (StoreId(i as u64 + 1), address));
+    founders.filter(|(store, _)| *store != own).collect()
+}
+
+/// Reads the other nodes' clocks until dropped.
+pub async fn clocks(node: Arc<Node>) {
+    let mut rounds = tokio::time::interval(PING);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        join_all(others(&node).into_iter().map(|(store, address)| ping(&node, store, address))).await;
+        crate::metrics::set_stamping(node.time.now().is_ok());
+    }
+}
+
+async fn ping(node: &Node, store: StoreId, address: String) {
+    let Ok(mut client) = node.peers.client(&address) else { return };
+    let message = PingRequest { header: Some(header(&node.cluster_id(), node.store_id().0, PING_TIMEOUT)) };
+    let before = (node.clock.now_ms(), node.clock.monotonic());
+    let Ok(reply) = client.ping(request(message, PING_TIMEOUT)).await else { return };
+    let reply = reply.into_inner();
+    let trip_ms = i64::try_from(node.clock.monotonic().saturating_sub(before.1).as_millis()).unwrap_or(0);
+    if reply.store_id == store.0 {
+        node.time.observe(store, reply.now_ms, before.0.saturating_add(trip_ms / 2));
+    }
+}
+
+/// Fetches the meta state until dropped, if this node is no member of the meta group.
+pub async fn meta(node: Arc<Node>) {
+    let mut rounds = tokio::time::interval(FETCH);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        if node.groups.group(ShardId::META).is_some() {
+            continue;
+        }
+        let mut addresses: Vec<String> = others(&node).into_iter().map(|(_, address)| address).collect();
+        if addresses.is_empty() {
+            let own = node.config.rpc.advertise_address.to_string();
+            addresses = super::bootstrap::initial_nodes(&node.config).into_iter().filter(|a| *a != own).collect();
+        }
+        for address in addresses {
+            if fetch(&node, &address).await.is_some() {
+                break;
+            }
+        }
+    }
+}
+
+async fn fetch(node: &Node, address: &str) -> Option<()> {
+    let mut client = node.peers.client(address).ok()?;
+    let incarnation = node.identity.read().incarnation.clone();
+    let message = FetchMetaRequest {
+        header: Some(header(&node.cluster_id(), node.store_id().0, FETCH_TIMEOUT)),
+        revision: node.meta.get().revision,
+        incarnation,
+    };
+    let reply = client.fetch_meta(request(message, FETCH_TIMEOUT)).await.ok()?.into_inner();
+    if !reply.state.is_empty() {
+        node.meta.publish(Arc::new(decode::<MetaState>(&reply.state).ok()?));
+    }
+    Some(())
+}
+
+/// Writes the cluster's id into this node's identity as soon as the meta group tells it. Runs until it is known.
+pub async fn cluster_id(node: Arc<Node>) {
+    let mut changes = node.meta.watch();
+    loop {
+        let meta = Arc::clone(&changes.borrow_and_update());
+        if let Some(id) = &meta.cluster_id {
+            adopt(&node, id);
+            return;
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn adopt(node: &Node, id: &str) {
+    let mut identity = node.identity.write();
+    let Some(membership) = identity.membership.as_mut() else { return };
+    match &membership.cluster_id {
+        Some(known) if known != id => {
+            tracing::error!(ours = %known, theirs = id, "the meta group is of another cluster");
+            return;
+        }
+        Some(_) => {}
+        None => {
+            membership.cluster_id = Some(id.to_owned());
+            if let Err(e) = identity.store(&node.config.node.data) {
+                tracing::error!(error = %e, "cluster id not stored");
+            }
+        }
+    }
+    if let Err(e) = node.raft_identity.set_cluster(id.as_bytes()) {
+        tracing::error!(error = %e, "the meta group is of another cluster");
+    }
+}

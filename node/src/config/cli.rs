@@ -1,0 +1,82 @@
+//! What can be typed after `flotilla`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::Flags;
+
+/// A Prometheus-compatible metrics service that loses nothing.
+#[derive(Debug, Parser)]
+#[command(name = "flotilla", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands of `flotilla`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run one node.
+    Serve(ServeArgs),
+    /// Run a whole local cluster as child processes; one Ctrl-C stops it.
+    Up(UpArgs),
+    /// Print the version and exit.
+    Version,
+    /// Exit 0 if a URL answers 200 within two seconds, else 1. Meant for container health checks.
+    Health(HealthArgs),
+}
+
+/// Arguments of `flotilla serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Settings given as flags.
+    #[command(flatten)]
+    pub flags: Flags,
+    /// Where other layers are read from.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Process id of the `flotilla up` that started this node; the node dies with it.
+    #[arg(long, value_name = "PID", hide = true)]
+    pub supervisor_pid: Option<i32>,
+}
+
+/// Arguments of `flotilla up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Number of nodes.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=NODES_MAX))]
+    pub nodes: u16,
+    /// HTTP port of the first node. Node i takes this plus 2(i-1), and the port above for RPC.
+    #[arg(long, value_name = "PORT", default_value_t = 9480, value_parser = clap::value_parser!(u16).range(1..))]
+    pub http_port: u16,
+    /// Settings that every node gets; `--data` is the directory above the nodes' own.
+    #[command(flatten)]
+    pub flags: Flags,
+    /// Where other layers are read from.
+    #[command(flatten)]
+    pub file: FileArgs,
+}
+
+/// Most nodes of one local cluster: beyond it they only fight for one machine.
+const NODES_MAX: i64 = 15;
+
+/// Arguments about the configuration itself.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FileArgs {
+    /// YAML file with settings; environment and flags win over it.
+    #[arg(id = "config_file", long = "config.file", value_name = "FILE")]
+    pub path: Option<PathBuf>,
+    /// Check the configuration, print what it comes to, and exit.
+    #[arg(id = "config_check", long = "config.check")]
+    pub check: bool,
+}
+
+/// Arguments of `flotilla health`.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// URL to ask, for example `http://127.0.0.1:9480/-/ready`.
+    #[arg(default_value = "http://127.0.0.1:9480/-/ready")]
+    pub url: String,
+}

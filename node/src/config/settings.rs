@@ -1,0 +1,141 @@
+//! The one table of settings. Flags, environment names, file keys and help are all derived from it.
+
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+
+/// One setting: where it can be given and what it is by default.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// `section.name`, the path in the file. Upper-cased and joined by `__` it is the environment name.
+    pub key: &'static str,
+    /// Flag without the two dashes.
+    pub flag: &'static str,
+    /// What stands for the value in help.
+    pub value_name: &'static str,
+    /// Value when no layer gives one; empty when it is computed or there is none.
+    pub default: &'static str,
+    /// What the setting does, with its unit.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// Section of the file, the part of the key before the dot.
+    pub fn section(&self) -> &'static str {
+        self.key.split_once('.').map_or(self.key, |(section, _)| section)
+    }
+
+    /// Name of the environment variable: `FLOTILLA_SECTION__NAME`.
+    pub fn env_name(&self) -> String {
+        format!("{ENV_PREFIX}{}", self.key.replace('.', "__").to_uppercase())
+    }
+
+    fn is_switch(&self) -> bool {
+        self.value_name == "BOOL"
+    }
+}
+
+/// What every environment variable of ours begins with.
+pub const ENV_PREFIX: &str = "FLOTILLA_";
+
+macro_rules! settings {
+    ($($name:ident = $key:literal, $flag:literal, $value:literal, $default:literal, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub static $name: Setting = Setting { key: $key, flag: $flag, value_name: $value, default: $default, help: $help };
+        )*
+
+        /// Every setting, in the order of help and of `--config.check`.
+        pub static SETTINGS: &[&Setting] = &[$(&$name),*];
+    };
+}
+
+settings! {
+    NODE_DATA = "node.data", "data", "DIR", "data", "Directory of everything that this node stores.";
+    NODE_NAME = "node.name", "node-name", "NAME", "", "Name of this node in metrics, logs and cluster status. Default: the host name.";
+    NODE_ZONE = "node.zone", "zone", "ZONE", "", "Failure zone of this node; replicas of a shard are spread over zones.";
+    WEB_LISTEN_ADDRESS = "web.listen_address", "web.listen-address", "HOST:PORT", "0.0.0.0:9480", "Where HTTP is served: API, health and /metrics.";
+    WEB_CORS_ORIGIN = "web.cors_origin", "web.cors.origin", "REGEX", ".*", "Origins that browsers may call from: a regular expression that must match the whole origin.";
+    RPC_LISTEN_ADDRESS = "rpc.listen_address", "rpc.listen-address", "HOST:PORT", "127.0.0.1:9481", "Where other nodes of the cluster reach this one.";
+    RPC_ADVERTISE_ADDRESS = "rpc.advertise_address", "rpc.advertise-address", "HOST:PORT", "", "Address that other nodes dial. Default: --rpc.listen-address, where that names one host.";
+    CLUSTER_INITIAL_NODES = "cluster.initial_nodes", "initial-nodes", "A,B,C", "", "Advertised RPC addresses of the nodes that found the cluster together; the same list on each of them.";
+    CLUSTER_BOOTSTRAP = "cluster.bootstrap", "bootstrap", "BOOL", "false", "Found a cluster of this node alone if its disk is empty.";
+    STORAGE_RETENTION = "storage.retention", "storage.retention", "DURATION", "150d", "How long samples are kept.";
+    STORAGE_MEMORY = "storage.memory", "storage.memory", "BYTES", "", "Memory for storage: caches, memtables, heads. Default: a quarter of the machine's memory, at most 4GiB.";
+    STORAGE_MIN_FREE = "storage.min_free", "storage.min-free", "BYTES", "1GiB", "With less free disk space than this the node refuses writes and goes on reading.";
+    LIMITS_LATE_WINDOW = "limits.late_window", "limits.late-window", "DURATION", "3h", "How old a sample may be that is newer than everything its series has.";
+    LIMITS_OUT_OF_ORDER_WINDOW = "limits.out_of_order_window", "limits.out-of-order-window", "DURATION", "1h", "How old a sample may be that is not newer than everything its series has.";
+    QUERY_TIMEOUT = "query.timeout", "query.timeout", "DURATION", "2m", "Time after which a query is given up.";
+    QUERY_LOOKBACK_DELTA = "query.lookback_delta", "query.lookback-delta", "DURATION", "5m", "How old the newest sample of a series may be for an instant selector to return it.";
+    QUERY_MAX_CONCURRENCY = "query.max_concurrency", "query.max-concurrency", "N", "20", "Queries that this node evaluates at once.";
+    QUERY_MAX_SAMPLES = "query.max_samples", "query.max-samples", "N", "50000000", "Samples that one query may hold in memory.";
+    SELF_METRICS_INTERVAL = "self_metrics.interval", "self-metrics.interval", "DURATION", "15s", "How often this node writes its own metrics into the workspace `system`; 0 turns it off.";
+    LOG_LEVEL = "log.level", "log.level", "LEVEL", "info", "Least severe messages to log: debug, info, warn or error.";
+    LOG_FORMAT = "log.format", "log.format", "FORMAT", "logfmt", "How log lines look: logfmt or json.";
+}
+
+/// Finds a setting by its path in the file.
+pub fn by_key(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().copied().find(|setting| setting.key == key)
+}
+
+/// Settings given as flags, as text; what they mean is judged together with the other layers.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    given: Vec<(&'static Setting, String)>,
+}
+
+impl Flags {
+    /// Sets a flag, replacing what was given for it.
+    pub fn set(&mut self, setting: &'static Setting, text: impl Into<String>) {
+        self.given.retain(|(have, _)| *have != setting);
+        self.given.push((setting, text.into()));
+    }
+
+    /// What was given for a setting.
+    pub fn get(&self, setting: &Setting) -> Option<&str> {
+        self.given.iter().find(|(have, _)| *have == setting).map(|(_, text)| text.as_str())
+    }
+
+    /// Every given flag with its text.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Setting, &str)> {
+        self.given.iter().map(|(setting, text)| (*setting, text.as_str()))
+    }
+
+    /// The flags as arguments that parse back to the same flags.
+    pub fn to_arguments(&self) -> Vec<String> {
+        self.iter().map(|(setting, text)| format!("--{}={text}", setting.flag)).collect()
+    }
+}
+
+impl FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Flags::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for setting in SETTINGS {
+            if let Some(text) = matches.get_one::<String>(setting.key) {
+                self.set(setting, text);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        SETTINGS.iter().fold(command, |command, setting| command.arg(argument(setting)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn argument(setting: &'static Setting) -> Arg {
+    let help =
+        if setting.default.is_empty() { setting.help.to_owned() } else { format!("{} [default: {}]", setting.help, setting.default) };
+    let arg = Arg::new(setting.key).long(setting.flag).value_name(setting.value_name).help(help);
+    if setting.is_switch() { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg }
+}

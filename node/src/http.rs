@@ -1,0 +1,30 @@
+//! The HTTP edge: reading requests, writing Prometheus's answers, serving connections.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`params`] | merged query and form parameters |
+//! | [`json`] | Prometheus's JSON, streamed |
+//! | [`error`] | error types, statuses, plain texts |
+//! | [`encoding`] | gzip and deflate answers |
+//! | [`cors`] | cross-origin headers |
+//! | [`extract`] | bodies with a byte and a time limit |
+//! | [`routes`], [`router`] | the table of all routes, and the router built from it |
+//! | [`remote_write`], [`query_api`], [`metadata_api`], [`workspaces`], [`health`] | what answers them |
+//! | [`respond`] | answers that are whole in memory |
+//! | [`serve`] | the accept loop and graceful drain |
+
+pub mod cors;
+pub mod encoding;
+pub mod error;
+pub mod extract;
+pub mod json;
+pub mod params;
+pub mod serve;
+pub mod health;
+pub mod metadata_api;
+pub mod query_api;
+pub mod remote_write;
+pub mod respond;
+pub mod router;
+pub mod routes;
+pub mod workspaces;

@@ -1,0 +1,123 @@
+//! Remote write: decode, admit and split off the reactor, route, and tell the sender what `core.md` C7 says.
+
+use super::error::WriteError;
+use super::extract::{ReadLimits, read_body};
+use crate::ingest::admit::AdmitLimits;
+use crate::ingest::check_headers;
+use crate::ingest::decode::BodyLimits;
+use crate::ingest::route::{self, PartOutcome};
+use crate::ingest::split::{SplitRequest, SplitRules, Splitter};
+use crate::ingest::verdict::Rejections;
+use crate::meta::state::WorkspaceRecord;
+use crate::metrics;
+use crate::node::Node;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use axum::response::Response;
+use bytes::Bytes;
+use model::limits::{REMOTE_WRITE_COMPRESSED_BYTES_MAX, REQUEST_BODY_TIMEOUT};
+use parking_lot::Mutex;
+use std::time::Duration;
+
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Bodies up to this are split on the reactor's thread: it takes well below a millisecond.
+const INLINE_BYTES: usize = 64 << 10;
+
+/// Splitters between requests, so that their buffers are reused.
+static SPLITTERS: Mutex<Vec<Splitter>> = Mutex::new(Vec::new());
+const SPLITTERS_KEPT: usize = 8;
+
+/// Stores the samples of one request.
+///
+/// # Errors
+/// See [`WriteError`]: what it says decides whether the sender drops or repeats the request.
+pub async fn handle(node: &Node, workspace: &WorkspaceRecord, request: Request<Body>) -> Result<Response, WriteError> {
+    check_headers(request.headers())?;
+    let (head, body) = request.into_parts();
+    let limits = ReadLimits { bytes: REMOTE_WRITE_COMPRESSED_BYTES_MAX, time: REQUEST_BODY_TIMEOUT };
+    let body = read_body(&head.headers, body, limits).await?;
+    let split = split(node, workspace, body).await?;
+    let outcomes = route::write(node, &workspace.id, &split.parts).await;
+    conclude(&workspace.id, split.rejected, &outcomes)?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+async fn split(node: &Node, workspace: &WorkspaceRecord, body: Bytes) -> Result<SplitRequest, WriteError> {
+    let unavailable = |text: String| WriteError::Unavailable { text, retry_after: RETRY_AFTER };
+    let generations = workspace.generation_list().map_err(|e| unavailable(e.to_string()))?;
+    let now_ms = node.time.now().unwrap_or_else(|_| node.clock.now_ms());
+    let admit = AdmitLimits::new(now_ms.saturating_sub(workspace.limits.retention_ms));
+    let hash_key = workspace.placement_key;
+    let inline = body.len() <= INLINE_BYTES;
+    let work = move || {
+        let mut splitter = SPLITTERS.lock().pop().unwrap_or_default();
+        let rules = SplitRules { admit: &admit, generations: &generations, hash_key };
+        let split = splitter.split(&body, &BodyLimits::default(), &rules);
+        let mut kept = SPLITTERS.lock();
+        if kept.len() < SPLITTERS_KEPT {
+            kept.push(splitter);
+        }
+        split
+    };
+    let split = if inline { work() } else { node.compute(work).await.map_err(|e| unavailable(e.to_string()))? };
+    Ok(split?)
+}
+
+/// 204, 400 or 503 from what became of all parts.
+fn conclude(workspace: &str, mut rejected: Rejections, outcomes: &[PartOutcome]) -> Result<(), WriteError> {
+    metrics::count_discarded(workspace, "invalid", u64::from(rejected.samples()));
+    let mut unfinished = None;
+    for outcome in outcomes {
+        match outcome {
+            PartOutcome::Final(verdict) => {
+                metrics::count_ingested(workspace, u64::from(verdict.accepted));
+                for (kind, samples) in tsdb::verdict::Refusal::ALL.iter().zip(verdict.rejected) {
+                    if samples > 0 {
+                        metrics::count_discarded(workspace, kind.reason(), u64::from(samples));
+                    }
+                }
+                if let Some(error) = &verdict.first_error {
+                    rejected.push(error.ordinal, verdict.rejected_total(), || error.message());
+                }
+            }
+            PartOutcome::Unfinished { reason } => unfinished = Some(reason),
+        }
+    }
+    if let Some(reason) = unfinished {
+        return Err(WriteError::Unavailable { text: reason.clone(), retry_after: RETRY_AFTER });
+    }
+    if rejected.is_empty() { Ok(()) } else { Err(WriteError::Rejected { text: rejected.body() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tsdb::verdict::{FirstError, PartVerdict, Refusal};
+
+    fn rejected_by_shard(ordinal: u32) -> PartOutcome {
+        let error = FirstError { ordinal, kind: Refusal::Duplicate, labels: format!("{{n=\"{ordinal}\"}}"), timestamp_ms: 1 };
+        let mut verdict = PartVerdict { first_error: Some(error), ..PartVerdict::default() };
+        verdict.rejected[3] = 1;
+        PartOutcome::Final(verdict)
+    }
+
+    #[test]
+    fn c7_any_part_without_a_final_outcome_makes_the_request_503() {
+        let unfinished = PartOutcome::Unfinished { reason: "no leader".into() };
+        let result = conclude("w", Rejections::default(), &[rejected_by_shard(1), unfinished]);
+        assert!(matches!(result, Err(WriteError::Unavailable { .. })));
+    }
+
+    #[test]
+    fn c7_the_first_error_in_request_order_decides_the_400() {
+        let mut rejected = Rejections::default();
+        rejected.push(5, 1, || "edge".into());
+        let Err(WriteError::Rejected { text }) = conclude("w", rejected, &[rejected_by_shard(9), rejected_by_shard(2)]) else { panic!() };
+        assert!(text.starts_with("duplicate sample for timestamp"), "{text}");
+        assert!(text.contains("n=\"2\""), "{text}");
+        let accepted = PartOutcome::Final(PartVerdict { accepted: 3, ..PartVerdict::default() });
+        assert_eq!(conclude("w", Rejections::default(), &[accepted]), Ok(()));
+    }
+}

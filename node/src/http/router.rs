@@ -1,0 +1,180 @@
+//! The router, built from the table of routes: finds the workspace, calls what answers, counts, compresses.
+
+use super::error::ApiError;
+use super::extract::{ReadLimits, read_body};
+use super::params::Params;
+use super::routes::{self, Action, Endpoint, Route, WorkspaceSource};
+use super::{cors, encoding, health, metadata_api, query_api, remote_write, respond, workspaces};
+use crate::config::CorsOrigin;
+use crate::meta::state::WorkspaceRecord;
+use crate::metrics;
+use crate::node::Node;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_TYPE, ORIGIN};
+use axum::http::{HeaderName, Method, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, on, options};
+use model::limits::{HTTP_FORM_BYTES_MAX, REQUEST_BODY_TIMEOUT};
+use std::collections::{BTreeMap, HashMap};
+use parking_lot::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use tokio::time::Instant;
+
+/// What handlers share: the node, once it has its place in a cluster, and until then what it waits for.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    node: Arc<OnceLock<Arc<Node>>>,
+    waiting: Arc<Mutex<String>>,
+    origins: Arc<CorsOrigin>,
+}
+
+impl Shared {
+    /// Starts without a node; `origins` may read answers in browsers.
+    #[must_use]
+    pub fn new(origins: CorsOrigin) -> Self {
+        Self { node: Arc::default(), waiting: Arc::new(Mutex::new("starting".to_owned())), origins: Arc::new(origins) }
+    }
+
+    /// Notes what the node waits for.
+    pub fn waiting(&self, reason: &str) {
+        let mut waiting = self.waiting.lock();
+        if *waiting != reason {
+            tracing::info!(reason, "waiting");
+            reason.clone_into(&mut waiting);
+        }
+    }
+
+    /// From now on the node answers.
+    pub fn set_node(&self, node: Arc<Node>) {
+        let _ = self.node.set(node);
+    }
+}
+
+type PathValues = Path<HashMap<String, String>>;
+
+/// Builds the router of all routes.
+#[must_use]
+pub fn build(shared: Shared) -> Router {
+    let mut paths: BTreeMap<&'static str, MethodRouter<Shared>> = BTreeMap::new();
+    for route in routes::all() {
+        let handler = move |State(shared): State<Shared>, path: PathValues, request: Request<Body>| answer(shared, route, path, request);
+        let methods = paths.remove(route.path).unwrap_or_default();
+        paths.insert(route.path, methods.merge(on(route.methods, handler)));
+    }
+    let mut router = Router::new();
+    for (path, methods) in paths {
+        router = router.route(path, methods.merge(options(no_content)));
+    }
+    router.fallback(fallback).with_state(shared)
+}
+
+async fn no_content(State(shared): State<Shared>, request: Request<Body>) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    cors::apply(&shared.origins, request.headers().get(ORIGIN), response.headers_mut());
+    response
+}
+
+async fn fallback(State(shared): State<Shared>, request: Request<Body>) -> Response {
+    if request.method() == Method::OPTIONS {
+        return no_content(State(shared), request).await;
+    }
+    metrics::observe_http("unknown", 404, std::time::Duration::ZERO);
+    super::error::plain(StatusCode::NOT_FOUND, "404 page not found")
+}
+
+async fn answer(shared: Shared, route: &'static Route, Path(path): PathValues, request: Request<Body>) -> Response {
+    let began = Instant::now();
+    let headers = request.headers().clone();
+    let mut response = match shared.node.get() {
+        Some(node) => dispatch(node, route, &path, request).await,
+        None if route.endpoint == Endpoint::Healthy => health::healthy(),
+        None => health::service_unavailable(false, &shared.waiting.lock()),
+    };
+    if route.action != Action::RemoteWrite {
+        response = encoding::compress(&headers, response);
+    }
+    cors::apply(&shared.origins, headers.get(ORIGIN), response.headers_mut());
+    metrics::observe_http(route.path, response.status().as_u16(), began.elapsed());
+    response
+}
+
+async fn dispatch(node: &Arc<Node>, route: &Route, path: &HashMap<String, String>, request: Request<Body>) -> Response {
+    if !route.before_ready && (node.draining.load(Ordering::Relaxed) || node.meta.get().cluster_id.is_none()) {
+        return health::not_ready(node, "the node is not yet part of a cluster, or is leaving it");
+    }
+    match route.endpoint {
+        Endpoint::Ready => health::ready(node),
+        Endpoint::Healthy => health::healthy(),
+        Endpoint::Metrics => health::metrics(node),
+        Endpoint::CreateWorkspace | Endpoint::ListWorkspaces | Endpoint::DescribeWorkspace | Endpoint::DeleteWorkspace => {
+            control_plane(node, route.endpoint, path, request).await
+        }
+        _ => match workspace_of(node, route.workspace, path, &request) {
+            Ok(workspace) => data_plane(node, route.endpoint, &workspace, path, request).await,
+            Err(response) => response,
+        },
+    }
+}
+
+async fn control_plane(node: &Node, endpoint: Endpoint, path: &HashMap<String, String>, request: Request<Body>) -> Response {
+    let id = path.get("workspace").map_or("", String::as_str);
+    let result = match endpoint {
+        Endpoint::CreateWorkspace => workspaces::create(node, request).await,
+        Endpoint::DescribeWorkspace => workspaces::describe(node, id),
+        Endpoint::DeleteWorkspace => workspaces::delete(node, id).await,
+        _ => match Params::new(request.uri().query().unwrap_or(""), None) {
+            Ok(params) => workspaces::list(node, &params),
+            Err(e) => Err(workspaces::ControlError::Validation(e.message)),
+        },
+    };
+    let mut response = result.unwrap_or_else(workspaces::ControlError::into_response);
+    response.headers_mut().insert(HeaderName::from_static("x-amzn-requestid"), workspaces::request_id());
+    response
+}
+
+#[allow(clippy::result_large_err)]
+fn workspace_of(node: &Node, source: WorkspaceSource, path: &HashMap<String, String>, request: &Request<Body>) -> Result<WorkspaceRecord, Response> {
+    let id = match source {
+        WorkspaceSource::Path => path.get("workspace").map_or("", String::as_str),
+        WorkspaceSource::Header | WorkspaceSource::None => {
+            request.headers().get("x-scope-orgid").and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()).unwrap_or(model::WorkspaceId::DEFAULT)
+        }
+    };
+    node.meta.get().workspaces.get(id).cloned().ok_or_else(|| workspaces::ControlError::NotFound(id.to_owned()).into_response())
+}
+
+async fn data_plane(node: &Node, endpoint: Endpoint, workspace: &WorkspaceRecord, path: &HashMap<String, String>, request: Request<Body>) -> Response {
+    if endpoint == Endpoint::RemoteWrite {
+        return remote_write::handle(node, workspace, request).await.unwrap_or_else(IntoResponse::into_response);
+    }
+    let params = match read_params(request).await {
+        Ok(params) => params,
+        Err(response) => return response,
+    };
+    let result = match endpoint {
+        Endpoint::Query => query_api::query(node, workspace, &params).await,
+        Endpoint::QueryRange => query_api::query_range(node, workspace, &params).await,
+        Endpoint::Series => metadata_api::series(node, workspace, &params).await,
+        Endpoint::Labels => metadata_api::labels(node, workspace, &params).await,
+        Endpoint::LabelValues => metadata_api::label_values(node, workspace, path.get("name").map_or("", String::as_str), &params).await,
+        Endpoint::Metadata => Ok(metadata_api::metadata()),
+        Endpoint::BuildInfo => Ok(metadata_api::build_info()),
+        _ => Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),
+    };
+    result.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn read_params(request: Request<Body>) -> Result<Params, Response> {
+    let (head, body) = request.into_parts();
+    let is_form = head.headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let form = if head.method == Method::POST && is_form {
+        let limits = ReadLimits { bytes: HTTP_FORM_BYTES_MAX, time: REQUEST_BODY_TIMEOUT };
+        Some(read_body(&head.headers, body, limits).await.map_err(IntoResponse::into_response)?)
+    } else {
+        None
+    };
+    Params::new(head.uri.query().unwrap_or(""), form.as_deref()).map_err(|e: ApiError| e.into_response())
+}

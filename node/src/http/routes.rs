@@ -1,0 +1,138 @@
+//! The one table of all routes. The router is built from it; nothing is reachable that is not in it.
+
+use axum::routing::MethodFilter;
+
+/// What a request does, for access control: AMP's names where AMP has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Action {
+    RemoteWrite,
+    QueryMetrics,
+    GetSeries,
+    GetLabels,
+    GetMetricMetadata,
+    GetStatus,
+    CreateWorkspace,
+    ListWorkspaces,
+    DescribeWorkspace,
+    DeleteWorkspace,
+    /// Health and the node's own metrics: no workspace, no data.
+    Observe,
+}
+
+/// Where a request names its workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkspaceSource {
+    /// The path, `/workspaces/{id}/…`.
+    Path,
+    /// `X-Scope-OrgID`, else `default`.
+    Header,
+    /// The request concerns none.
+    None,
+}
+
+/// What answers a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Endpoint {
+    RemoteWrite,
+    Query,
+    QueryRange,
+    Series,
+    Labels,
+    LabelValues,
+    Metadata,
+    BuildInfo,
+    CreateWorkspace,
+    ListWorkspaces,
+    DescribeWorkspace,
+    DeleteWorkspace,
+    Ready,
+    Healthy,
+    Metrics,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Methods it answers; others get 405.
+    pub methods: MethodFilter,
+    /// The path as the router reads it.
+    pub path: &'static str,
+    /// What it does.
+    pub action: Action,
+    /// Where it names its workspace.
+    pub workspace: WorkspaceSource,
+    /// What answers.
+    pub endpoint: Endpoint,
+    /// Whether it answers before the node is ready.
+    pub before_ready: bool,
+}
+
+const READ: MethodFilter = MethodFilter::GET.or(MethodFilter::POST);
+
+/// A data-plane route under all three prefixes: AMP's, the bare one and Mimir's.
+macro_rules! data_plane {
+    ($methods:expr, $suffix:literal, $action:ident, $endpoint:ident) => {
+        [
+            row($methods, concat!("/workspaces/{workspace}/api/v1/", $suffix), Action::$action, WorkspaceSource::Path, Endpoint::$endpoint),
+            row($methods, concat!("/api/v1/", $suffix), Action::$action, WorkspaceSource::Header, Endpoint::$endpoint),
+            row($methods, concat!("/prometheus/api/v1/", $suffix), Action::$action, WorkspaceSource::Header, Endpoint::$endpoint),
+        ]
+    };
+}
+
+const fn row(methods: MethodFilter, path: &'static str, action: Action, workspace: WorkspaceSource, endpoint: Endpoint) -> Route {
+    Route { methods, path, action, workspace, endpoint, before_ready: false }
+}
+
+const fn early(methods: MethodFilter, path: &'static str, endpoint: Endpoint) -> Route {
+    Route { methods, path, action: Action::Observe, workspace: WorkspaceSource::None, endpoint, before_ready: true }
+}
+
+static DATA_PLANE: [[Route; 3]; 9] = [
+    data_plane!(MethodFilter::POST, "remote_write", RemoteWrite, RemoteWrite),
+    data_plane!(MethodFilter::POST, "write", RemoteWrite, RemoteWrite),
+    data_plane!(READ, "query", QueryMetrics, Query),
+    data_plane!(READ, "query_range", QueryMetrics, QueryRange),
+    data_plane!(READ, "series", GetSeries, Series),
+    data_plane!(READ, "labels", GetLabels, Labels),
+    data_plane!(MethodFilter::GET, "label/{name}/values", GetLabels, LabelValues),
+    data_plane!(MethodFilter::GET, "metadata", GetMetricMetadata, Metadata),
+    data_plane!(MethodFilter::GET, "status/buildinfo", GetStatus, BuildInfo),
+];
+
+static OTHERS: [Route; 11] = [
+    row(MethodFilter::POST, "/api/v1/push", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
+    row(MethodFilter::POST, "/api/v1/receive", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
+    row(MethodFilter::POST, "/workspaces", Action::CreateWorkspace, WorkspaceSource::None, Endpoint::CreateWorkspace),
+    row(MethodFilter::GET, "/workspaces", Action::ListWorkspaces, WorkspaceSource::None, Endpoint::ListWorkspaces),
+    row(MethodFilter::GET, "/workspaces/{workspace}", Action::DescribeWorkspace, WorkspaceSource::Path, Endpoint::DescribeWorkspace),
+    row(MethodFilter::DELETE, "/workspaces/{workspace}", Action::DeleteWorkspace, WorkspaceSource::Path, Endpoint::DeleteWorkspace),
+    early(MethodFilter::GET, "/-/ready", Endpoint::Ready),
+    early(MethodFilter::GET, "/ready", Endpoint::Ready),
+    early(MethodFilter::GET, "/-/healthy", Endpoint::Healthy),
+    early(MethodFilter::GET, "/health", Endpoint::Healthy),
+    early(MethodFilter::GET, "/metrics", Endpoint::Metrics),
+];
+
+/// All routes.
+pub fn all() -> impl Iterator<Item = &'static Route> {
+    DATA_PLANE.iter().flatten().chain(&OTHERS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_route_stands_once_and_names_its_workspace_where_its_path_does() {
+        let mut seen = HashSet::new();
+        for route in all() {
+            assert!(seen.insert((route.path, format!("{:?}", route.methods))), "{} stands twice", route.path);
+            assert_eq!(route.workspace == WorkspaceSource::Path, route.path.contains("{workspace}"), "{}", route.path);
+            assert_eq!(route.action == Action::Observe, route.before_ready, "{}", route.path);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The meta group: the one replicated record of stores, workspaces, generations and placement.
+//!
+//! [`command`] is what can be asked of it, [`state`] what it knows, [`apply`] how a command changes the state (a pure function),
+//! [`machine`] binds both to the group's log and checkpoints, [`view`] lets the rest of the node watch.
+
+pub mod apply;
+pub mod command;
+pub mod machine;
+pub mod placement;
+pub mod state;
+pub mod view;
+
+pub use command::{MetaCommand, MetaResponse};
+pub use state::MetaState;
+pub use view::MetaView;

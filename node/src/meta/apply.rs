@@ -1,0 +1,238 @@
+//! How a command changes the state: a pure function of both.
+
+use super::command::{MetaCommand, MetaResponse};
+use super::placement;
+use super::state::{FIRST_ALLOCATED_REPLICA, GenerationRecord, Limits, MetaState, ShardRecord, StoreRecord, TokenRecord, WorkspaceRecord};
+use std::collections::BTreeMap;
+
+/// How long a client token is remembered.
+const TOKEN_MS: i64 = 24 * 3_600_000;
+
+impl MetaState {
+    /// Applies one command. `revision` grows if, and only if, anything changed.
+    pub fn apply(&mut self, command: MetaCommand) -> MetaResponse {
+        match command {
+            MetaCommand::FoundCluster { cluster_id, .. } => self.found_cluster(cluster_id),
+            MetaCommand::RegisterStore { incarnation, store_id, name, zone, rpc_address, http_address } => {
+                let record = StoreRecord { store_id: store_id.unwrap_or(0), incarnation, name, zone, rpc_address, http_address, reported_ms: 0 };
+                self.register_store(record)
+            }
+            MetaCommand::ReportTime { store_id, now_ms } => self.report_time(store_id, now_ms),
+            MetaCommand::CreateWorkspace { id, alias, placement_key, shards, limits, tags, client_token, now_ms } => {
+                let workspace = WorkspaceRecord { id, alias, created_ms: now_ms, placement_key, generations: Vec::new(), limits, tags };
+                self.create_workspace(workspace, shards, client_token)
+            }
+            MetaCommand::DeleteWorkspace { id } => self.delete_workspace(id),
+            MetaCommand::SetLimits { id, limits } => self.set_limits(id, limits),
+        }
+    }
+
+    fn found_cluster(&mut self, cluster_id: String) -> MetaResponse {
+        if self.cluster_id.is_none() {
+            self.cluster_id = Some(cluster_id);
+            self.next_shard = 1;
+            self.next_replica = FIRST_ALLOCATED_REPLICA;
+            self.revision += 1;
+        }
+        MetaResponse::Done
+    }
+
+    fn register_store(&mut self, mut record: StoreRecord) -> MetaResponse {
+        if let Some(known) = self.stores.values_mut().find(|s| s.incarnation == record.incarnation) {
+            if record.store_id != 0 && record.store_id != known.store_id {
+                let reason = format!("its disk is known as store {}", known.store_id);
+                return MetaResponse::Conflict { id: record.store_id.to_string(), reason };
+            }
+            record.store_id = known.store_id;
+            record.reported_ms = known.reported_ms;
+            if *known != record {
+                *known = record.clone();
+                self.revision += 1;
+            }
+            return MetaResponse::Store { store: record };
+        }
+        if self.stores.contains_key(&record.store_id) {
+            let reason = "the store is known with another disk".to_owned();
+            return MetaResponse::Conflict { id: record.store_id.to_string(), reason };
+        }
+        if record.store_id == 0 {
+            record.store_id = self.next_store.max(1);
+        }
+        // Founders take 1..=n; whoever joins later must come after them even if some have not registered yet.
+        self.next_store = self.next_store.max(record.store_id + 1).max(FIRST_ALLOCATED_REPLICA);
+        self.stores.insert(record.store_id, record.clone());
+        self.revision += 1;
+        MetaResponse::Store { store: record }
+    }
+
+    fn report_time(&mut self, store_id: u64, now_ms: i64) -> MetaResponse {
+        match self.stores.get_mut(&store_id) {
+            Some(store) => {
+                store.reported_ms = now_ms;
+                self.revision += 1;
+                MetaResponse::Done
+            }
+            None => MetaResponse::NotFound { id: store_id.to_string() },
+        }
+    }
+
+    fn create_workspace(&mut self, mut workspace: WorkspaceRecord, shards: u32, client_token: Option<String>) -> MetaResponse {
+        let now_ms = workspace.created_ms;
+        self.tokens.retain(|_, t| t.created_ms > now_ms.saturating_sub(TOKEN_MS));
+        if let Some(token) = client_token.as_ref().and_then(|t| self.tokens.get(t)) {
+            return match self.workspaces.get(&token.workspace) {
+                Some(made) if made.alias == workspace.alias && made.tags == workspace.tags => MetaResponse::Workspace { workspace: Box::new(made.clone()) },
+                _ => MetaResponse::Conflict { id: token.workspace.clone(), reason: "the client token was used for another request".to_owned() },
+            };
+        }
+        if self.workspaces.contains_key(&workspace.id) {
+            return MetaResponse::Conflict { id: workspace.id, reason: "it exists".to_owned() };
+        }
+        if self.stores.is_empty() {
+            return MetaResponse::Conflict { id: workspace.id, reason: "no store is known".to_owned() };
+        }
+        let replication = placement::replication_target(self.stores.len());
+        let mut ids = Vec::new();
+        for _ in 0..shards.max(1) {
+            let stores = placement::choose_stores(self, replication);
+            let replicas = placement::allocate_replicas(self, &stores);
+            let shard = self.next_shard;
+            self.next_shard += 1;
+            self.shards.insert(shard, ShardRecord { shard, workspace: workspace.id.clone(), replicas, conf_ver: 1 });
+            ids.push(shard);
+        }
+        workspace.generations = vec![GenerationRecord { generation: 1, rev: 1, from_ms: i64::MIN, shards: ids }];
+        workspace.limits.version = 1;
+        if let Some(token) = client_token {
+            self.tokens.insert(token, TokenRecord { workspace: workspace.id.clone(), created_ms: now_ms });
+        }
+        self.workspaces.insert(workspace.id.clone(), workspace.clone());
+        self.revision += 1;
+        MetaResponse::Workspace { workspace: Box::new(workspace) }
+    }
+
+    fn delete_workspace(&mut self, id: String) -> MetaResponse {
+        if self.workspaces.remove(&id).is_none() {
+            return MetaResponse::NotFound { id };
+        }
+        self.shards.retain(|_, s| s.workspace != id);
+        self.revision += 1;
+        MetaResponse::Done
+    }
+
+    fn set_limits(&mut self, id: String, mut limits: Limits) -> MetaResponse {
+        let Some(workspace) = self.workspaces.get_mut(&id) else { return MetaResponse::NotFound { id } };
+        limits.version = workspace.limits.version;
+        if limits != workspace.limits {
+            limits.version += 1;
+            workspace.limits = limits;
+            self.revision += 1;
+        }
+        MetaResponse::Workspace { workspace: Box::new(workspace.clone()) }
+    }
+}
+
+/// Tags as the API takes them.
+pub type Tags = BTreeMap<String, String>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3 }
+    }
+
+    fn register(state: &mut MetaState, incarnation: &str, store_id: Option<u64>) -> MetaResponse {
+        state.apply(MetaCommand::RegisterStore {
+            incarnation: incarnation.into(),
+            store_id,
+            name: incarnation.into(),
+            zone: String::new(),
+            rpc_address: format!("{incarnation}:1"),
+            http_address: format!("{incarnation}:2"),
+        })
+    }
+
+    fn create(state: &mut MetaState, id: &str, token: Option<&str>) -> MetaResponse {
+        state.apply(MetaCommand::CreateWorkspace {
+            id: id.into(),
+            alias: None,
+            placement_key: 7,
+            shards: 3,
+            limits: limits(),
+            tags: Tags::new(),
+            client_token: token.map(str::to_owned),
+            now_ms: 1,
+        })
+    }
+
+    fn founded(stores: u64) -> MetaState {
+        let mut state = MetaState::default();
+        state.apply(MetaCommand::FoundCluster { cluster_id: "c".into(), now_ms: 0 });
+        for id in 1..=stores {
+            register(&mut state, &format!("disk-{id}"), Some(id));
+        }
+        state
+    }
+
+    #[test]
+    fn c12_a_wiped_disk_cannot_take_a_founders_id() {
+        let mut state = founded(3);
+        assert!(matches!(register(&mut state, "new-disk", Some(2)), MetaResponse::Conflict { .. }));
+        let MetaResponse::Store { store } = register(&mut state, "new-disk", None) else { panic!("refused") };
+        assert!(store.store_id > 3);
+        assert!(matches!(register(&mut state, "new-disk", None), MetaResponse::Store { store: again } if again == store));
+    }
+
+    #[test]
+    fn the_first_cluster_id_stays() {
+        let mut state = founded(1);
+        state.apply(MetaCommand::FoundCluster { cluster_id: "other".into(), now_ms: 0 });
+        assert_eq!(state.cluster_id.as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn replicas_spread_over_stores_and_leaders_rotate() {
+        let mut state = founded(3);
+        create(&mut state, "default", None);
+        create(&mut state, "system", None);
+        let leaders: Vec<u64> = state.shards.values().map(|s| s.replicas[0].store).collect();
+        for store in 1..=3 {
+            assert_eq!(leaders.iter().filter(|l| **l == store).count(), 2, "{leaders:?}");
+        }
+        for shard in state.shards.values() {
+            let mut stores: Vec<u64> = shard.replicas.iter().map(|r| r.store).collect();
+            stores.sort_unstable();
+            assert_eq!(stores, [1, 2, 3]);
+            assert!(shard.replicas.iter().all(|r| r.replica >= FIRST_ALLOCATED_REPLICA));
+        }
+    }
+
+    #[test]
+    fn c12_replication_is_one_or_three_never_two() {
+        assert_eq!([1, 2, 3, 4].map(placement::replication_target), [1, 1, 3, 3]);
+    }
+
+    #[test]
+    fn a_repeated_client_token_creates_one_workspace() {
+        let mut state = founded(1);
+        let first = create(&mut state, "ws-1", Some("token"));
+        assert!(matches!(first, MetaResponse::Workspace { .. }));
+        assert_eq!(create(&mut state, "ws-2", Some("token")), first);
+        assert_eq!(state.workspaces.len(), 1);
+        assert!(matches!(create(&mut state, "ws-1", None), MetaResponse::Conflict { .. }));
+    }
+
+    #[test]
+    fn deleting_a_workspace_frees_its_shards_and_no_id_is_used_twice() {
+        let mut state = founded(3);
+        create(&mut state, "ws-1", None);
+        let before = state.next_shard;
+        assert_eq!(state.apply(MetaCommand::DeleteWorkspace { id: "ws-1".into() }), MetaResponse::Done);
+        assert!(state.shards.is_empty());
+        assert!(matches!(state.apply(MetaCommand::DeleteWorkspace { id: "ws-1".into() }), MetaResponse::NotFound { .. }));
+        create(&mut state, "ws-1", None);
+        assert!(state.shards.keys().all(|s| *s >= before));
+    }
+}

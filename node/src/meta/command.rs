@@ -1,0 +1,154 @@
+//! Commands and responses of the meta group, as they stand in its log: JSON behind a version byte.
+
+use super::state::{Limits, StoreRecord, WorkspaceRecord};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+const VERSION: u8 = 1;
+
+/// What can be asked of the meta group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum MetaCommand {
+    /// Gives the cluster its identity; the first one wins.
+    FoundCluster {
+        /// Random, minted by the proposer.
+        cluster_id: String,
+        /// Cluster time of the proposer.
+        now_ms: i64,
+    },
+    /// Makes a store known, or refreshes what is known of it.
+    RegisterStore {
+        /// Names the disk.
+        incarnation: String,
+        /// The id of a founder; none asks for a new one.
+        store_id: Option<u64>,
+        /// `--node-name`.
+        name: String,
+        /// `--zone`.
+        zone: String,
+        /// Where other nodes reach it.
+        rpc_address: String,
+        /// Where users reach it.
+        http_address: String,
+    },
+    /// One node's reading of its clock; what a majority has reached may be stamped into entries.
+    ReportTime {
+        /// Who reports.
+        store_id: u64,
+        /// Its estimate of cluster time.
+        now_ms: i64,
+    },
+    /// Creates a workspace with its first generation.
+    CreateWorkspace {
+        /// `default`, `system` or `ws-<uuid>`.
+        id: String,
+        /// Free text, for people.
+        alias: Option<String>,
+        /// Key of the placement hash; random, minted by the proposer.
+        placement_key: u64,
+        /// Shards of the first generation.
+        shards: u32,
+        /// Limits to begin with.
+        limits: Limits,
+        /// Names and values given by the user.
+        tags: BTreeMap<String, String>,
+        /// A repeated token returns the first answer.
+        client_token: Option<String>,
+        /// Cluster time of the proposer.
+        now_ms: i64,
+    },
+    /// Deletes a workspace and its data.
+    DeleteWorkspace {
+        /// Which.
+        id: String,
+    },
+    /// Replaces a workspace's limits; `limits.version` is counted up by apply.
+    SetLimits {
+        /// Which.
+        id: String,
+        /// The new limits.
+        limits: Limits,
+    },
+}
+
+/// What the meta group answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum MetaResponse {
+    /// Done, nothing more to say.
+    Done,
+    /// A blank or membership entry.
+    None,
+    /// The store as it is now known.
+    Store {
+        /// The record.
+        store: StoreRecord,
+    },
+    /// The workspace as it now is.
+    Workspace {
+        /// The record.
+        workspace: Box<WorkspaceRecord>,
+    },
+    /// Nothing changed: the named thing does not exist.
+    NotFound {
+        /// What was named.
+        id: String,
+    },
+    /// Nothing changed: the command does not fit the state.
+    Conflict {
+        /// What was named.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why bytes are not a command or a response.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Written by a binary that knows more.
+    #[error("unknown format version {0:?} of a meta record")]
+    Version(Option<u8>),
+    /// Not the JSON it should be, or of an unknown kind.
+    #[error("malformed meta record: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Encodes a command, a response or the state.
+///
+/// # Panics
+/// Never: the types hold nothing that JSON cannot.
+#[must_use]
+pub fn encode<T: Serialize>(value: &T) -> Bytes {
+    let mut out = vec![VERSION];
+    serde_json::to_writer(&mut out, value).expect("meta records have only text keys");
+    Bytes::from(out)
+}
+
+/// Decodes what [`encode`] wrote.
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn decode<T: for<'d> Deserialize<'d>>(bytes: &[u8]) -> Result<T, DecodeError> {
+    match bytes.split_first() {
+        Some((&VERSION, json)) => Ok(serde_json::from_slice(json)?),
+        other => Err(DecodeError::Version(other.map(|(v, _)| *v))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_round_trip_and_unknown_kinds_are_refused() {
+        let command = MetaCommand::ReportTime { store_id: 2, now_ms: 5 };
+        let bytes = encode(&command);
+        assert_eq!(bytes.as_ref(), b"\x01{\"kind\":\"report_time\",\"store_id\":2,\"now_ms\":5}");
+        assert_eq!(decode::<MetaCommand>(&bytes).unwrap(), command);
+        assert!(matches!(decode::<MetaCommand>(b"\x01{\"kind\":\"from_the_future\"}"), Err(DecodeError::Json(_))));
+        assert!(matches!(decode::<MetaCommand>(b"\x02{}"), Err(DecodeError::Version(Some(2)))));
+    }
+}

@@ -1,0 +1,219 @@
+//! What the meta group knows.
+
+use model::generation::{Generation, GenerationError, GenerationList};
+use model::{ReplicaId, ShardId, StoreId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The replica ids of the meta group are the founders' store ids; all others begin here.
+pub const FIRST_ALLOCATED_REPLICA: u64 = 1024;
+
+/// The whole state. Maps are ordered: replicas must agree on every byte.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetaState {
+    /// Counts the commands that changed something.
+    pub revision: u64,
+    /// Set by the first meta command.
+    pub cluster_id: Option<String>,
+    /// Known stores by id.
+    pub stores: BTreeMap<u64, StoreRecord>,
+    /// Workspaces by id.
+    pub workspaces: BTreeMap<String, WorkspaceRecord>,
+    /// Shards of all workspaces by id.
+    pub shards: BTreeMap<u64, ShardRecord>,
+    /// The next shard id; 0 is the meta group.
+    pub next_shard: u64,
+    /// The next replica id.
+    pub next_replica: u64,
+    /// The next store id.
+    pub next_store: u64,
+    /// Client tokens of `CreateWorkspace` and what they made.
+    pub tokens: BTreeMap<String, TokenRecord>,
+}
+
+/// A store: one data directory of one node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreRecord {
+    /// Its id.
+    pub store_id: u64,
+    /// Names the disk.
+    pub incarnation: String,
+    /// `--node-name`.
+    pub name: String,
+    /// `--zone`.
+    pub zone: String,
+    /// Where other nodes reach it.
+    pub rpc_address: String,
+    /// Where users reach it.
+    pub http_address: String,
+    /// The clock it reported last, 0 before the first report.
+    pub reported_ms: i64,
+}
+
+/// A workspace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkspaceRecord {
+    /// `default`, `system` or `ws-<uuid>`.
+    pub id: String,
+    /// Free text, for people.
+    pub alias: Option<String>,
+    /// When it was created.
+    pub created_ms: i64,
+    /// Key of the placement hash and of series identities.
+    pub placement_key: u64,
+    /// The shard map, ordered by `from_ms`.
+    pub generations: Vec<GenerationRecord>,
+    /// Limits in force.
+    pub limits: Limits,
+    /// Names and values given by the user.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// One generation of a shard map.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerationRecord {
+    /// Its number, from 1.
+    pub generation: u64,
+    /// Revision of the map in which it came.
+    pub rev: u64,
+    /// First millisecond it covers.
+    pub from_ms: i64,
+    /// Its shards, in jump-hash order.
+    pub shards: Vec<u64>,
+}
+
+/// A workspace's limits, enforced by its shards.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Grows with each change.
+    pub version: u64,
+    /// How far behind a series' newest sample a write may be.
+    pub out_of_order_window_ms: i64,
+    /// How far behind cluster time a series' newest sample may be.
+    pub late_window_ms: i64,
+    /// Age after which samples are deleted.
+    pub retention_ms: i64,
+}
+
+/// A shard and where its replicas are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardRecord {
+    /// Its id.
+    pub shard: u64,
+    /// Whose it is.
+    pub workspace: String,
+    /// Its replicas; the first is the preferred leader.
+    pub replicas: Vec<ReplicaRecord>,
+    /// Counts the changes of `replicas`, from 1.
+    pub conf_ver: u64,
+}
+
+/// One replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplicaRecord {
+    /// Its id, never reused.
+    pub replica: u64,
+    /// Where it is.
+    pub store: u64,
+    /// What it is.
+    pub role: ReplicaRole,
+}
+
+/// The part a replica plays in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplicaRole {
+    /// Counts for majorities.
+    Voter,
+    /// Only follows.
+    Learner,
+}
+
+/// What a client token made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRecord {
+    /// The workspace it created.
+    pub workspace: String,
+    /// When.
+    pub created_ms: i64,
+}
+
+impl MetaState {
+    /// The highest time that a majority of the known stores have reported, if any has.
+    #[must_use]
+    pub fn confirmed_ms(&self) -> Option<i64> {
+        let mut reported: Vec<i64> = self.stores.values().map(|s| s.reported_ms).collect();
+        reported.sort_unstable_by(|a, b| b.cmp(a));
+        reported.get(reported.len() / 2).copied().filter(|ms| *ms > 0)
+    }
+
+    /// The replica of `shard` on `store`.
+    #[must_use]
+    pub fn replica_on(&self, shard: ShardId, store: StoreId) -> Option<ReplicaRecord> {
+        self.shards.get(&shard.0)?.replicas.iter().find(|r| r.store == store.0).copied()
+    }
+
+    /// Where `replica` of `shard` is.
+    #[must_use]
+    pub fn store_of(&self, shard: ShardId, replica: ReplicaId) -> Option<StoreId> {
+        self.shards.get(&shard.0)?.replicas.iter().find(|r| r.replica == replica.0).map(|r| StoreId(r.store))
+    }
+}
+
+impl WorkspaceRecord {
+    /// The shard map in the form that routing uses.
+    ///
+    /// # Errors
+    /// The record is no shard map: a broken invariant of the meta group.
+    pub fn generation_list(&self) -> Result<GenerationList, GenerationError> {
+        GenerationList::new(
+            self.generations
+                .iter()
+                .map(|g| Generation { generation: g.generation, rev: g.rev, from_ms: g.from_ms, shards: g.shards.iter().copied().map(ShardId).collect() })
+                .collect(),
+        )
+    }
+
+    /// The newest revision of the shard map.
+    #[must_use]
+    pub fn map_revision(&self) -> u64 {
+        self.generations.iter().map(|g| g.rev).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(id: u64, reported_ms: i64) -> (u64, StoreRecord) {
+        let record = StoreRecord {
+            store_id: id,
+            incarnation: String::new(),
+            name: String::new(),
+            zone: String::new(),
+            rpc_address: String::new(),
+            http_address: String::new(),
+            reported_ms,
+        };
+        (id, record)
+    }
+
+    #[test]
+    fn c5_time_is_confirmed_by_a_majority_of_stores() {
+        let with = |times: &[i64]| MetaState { stores: times.iter().enumerate().map(|(i, t)| store(i as u64, *t)).collect(), ..MetaState::default() }.confirmed_ms();
+        assert_eq!(with(&[]), None);
+        assert_eq!(with(&[10, 0, 0]), None);
+        assert_eq!(with(&[10, 20, 0]), Some(10));
+        assert_eq!(with(&[10, i64::MAX, 20]), Some(20));
+        assert_eq!(with(&[10]), Some(10));
+        assert_eq!(with(&[10, 20]), Some(10));
+    }
+}

@@ -1,0 +1,84 @@
+//! The node's own metrics: names, what they mean, and typed functions to move them.
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use std::time::Duration;
+
+const INGEST_SAMPLES: &str = "flotilla_ingest_samples_total";
+const DISCARDED_SAMPLES: &str = "flotilla_discarded_samples_total";
+const ACTIVE_SERIES: &str = "flotilla_active_series";
+const CHECKPOINT_SECONDS: &str = "flotilla_checkpoint_seconds";
+const QUERY_SECONDS: &str = "flotilla_query_seconds";
+const INVARIANT_VIOLATIONS: &str = "flotilla_invariant_violations_total";
+const CLOCK_OFFSET_ALERT: &str = "flotilla_clock_stamping";
+const HTTP_REQUESTS: &str = "prometheus_http_requests_total";
+const HTTP_SECONDS: &str = "prometheus_http_request_duration_seconds";
+const BUILD_INFO: &str = "prometheus_build_info";
+
+/// Rules whose violation is counted; each must stay at 0.
+pub const INVARIANT_RULES: [&str; 3] = ["c4_unresolved_series", "c3_unlisted_part", "raft_log_order"];
+
+/// Installs the recorder of this process and describes every metric.
+///
+/// # Errors
+/// Another recorder is installed already.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+    let handle = PrometheusBuilder::new().set_buckets(&seconds)?.install_recorder()?;
+    describe_counter!(INGEST_SAMPLES, "Samples accepted, by workspace.");
+    describe_counter!(DISCARDED_SAMPLES, "Samples refused, by workspace and reason.");
+    describe_gauge!(ACTIVE_SERIES, "Series with recent samples in the shards this node leads, by workspace.");
+    describe_histogram!(CHECKPOINT_SECONDS, "Time to write a shard's checkpoint.");
+    describe_histogram!(QUERY_SECONDS, "Time to answer a query.");
+    describe_counter!(INVARIANT_VIOLATIONS, "Broken invariants, by rule; anything but 0 is a bug.");
+    describe_gauge!(CLOCK_OFFSET_ALERT, "1 while this node may stamp entries, 0 while its clock is off or unknown to a majority.");
+    describe_counter!(HTTP_REQUESTS, "HTTP requests, by handler and status code.");
+    describe_histogram!(HTTP_SECONDS, "Time to answer an HTTP request, by handler.");
+    describe_gauge!(BUILD_INFO, "1, labelled with the version of this binary.");
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "application" => "flotilla").set(1.0);
+    for rule in INVARIANT_RULES {
+        counter!(INVARIANT_VIOLATIONS, "rule" => rule).absolute(0);
+    }
+    Ok(handle)
+}
+
+/// Counts samples that a shard accepted.
+pub fn count_ingested(workspace: &str, samples: u64) {
+    counter!(INGEST_SAMPLES, "workspace" => workspace.to_owned()).increment(samples);
+}
+
+/// Counts samples that were refused.
+pub fn count_discarded(workspace: &str, reason: &'static str, samples: u64) {
+    counter!(DISCARDED_SAMPLES, "workspace" => workspace.to_owned(), "reason" => reason).increment(samples);
+}
+
+/// Sets the active series of a workspace in the shards this node leads.
+pub fn set_active_series(workspace: &str, series: u64) {
+    gauge!(ACTIVE_SERIES, "workspace" => workspace.to_owned()).set(series as f64);
+}
+
+/// Notes how long a checkpoint took.
+pub fn observe_checkpoint(took: Duration) {
+    histogram!(CHECKPOINT_SECONDS).record(took.as_secs_f64());
+}
+
+/// Notes how long a query took.
+pub fn observe_query(took: Duration) {
+    histogram!(QUERY_SECONDS).record(took.as_secs_f64());
+}
+
+/// Counts a broken invariant.
+pub fn count_invariant_violation(rule: &'static str) {
+    counter!(INVARIANT_VIOLATIONS, "rule" => rule).increment(1);
+}
+
+/// Shows whether this node may stamp entries.
+pub fn set_stamping(may: bool) {
+    gauge!(CLOCK_OFFSET_ALERT).set(f64::from(u8::from(may)));
+}
+
+/// Counts an answered HTTP request.
+pub fn observe_http(handler: &'static str, code: u16, took: Duration) {
+    counter!(HTTP_REQUESTS, "handler" => handler, "code" => code.to_string()).increment(1);
+    histogram!(HTTP_SECONDS, "handler" => handler).record(took.as_secs_f64());
+}

@@ -1,0 +1,216 @@
+//! Reads one fragment from one replica on this node, after a read barrier.
+
+use super::frames::{FRAME_BYTES, put_samples, put_series, put_text};
+use crate::node::Node;
+use crate::shard::LocalShard;
+use bytes::Bytes;
+use model::{Labels, Matcher, ShardId, StoreId};
+use promql::source::RawSeries;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::time::Instant;
+use std::ops::ControlFlow;
+use tsdb::view::{ReadError as StorageError, ReadView, TimeRange};
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub enum ReadKind {
+    /// Series with samples in `(start_ms, end_ms]`.
+    Samples {
+        /// Samples the answer may hold at most.
+        samples_max: u64,
+    },
+    /// Label sets of series with samples in `[start_ms, end_ms]`.
+    Series,
+    /// Label names of such series.
+    LabelNames,
+    /// Values of one label of such series.
+    LabelValues {
+        /// Which label.
+        label: String,
+    },
+}
+
+/// One read of one shard.
+#[derive(Clone, Debug)]
+pub struct ReadSpec {
+    /// What.
+    pub kind: ReadKind,
+    /// Any of these sets; none means all series.
+    pub matcher_sets: Vec<Vec<Matcher>>,
+    /// See [`ReadKind`].
+    pub start_ms: i64,
+    /// Inclusive.
+    pub end_ms: i64,
+    /// Newest revision of the shard map that the asker knows.
+    pub known_revision: u64,
+    /// Most texts or label sets, if limited.
+    pub limit: Option<usize>,
+}
+
+/// What a read found.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// Of [`ReadKind::Samples`].
+    Samples(Vec<RawSeries>),
+    /// Of [`ReadKind::Series`].
+    Series(Vec<Labels>),
+    /// Of [`ReadKind::LabelNames`] and [`ReadKind::LabelValues`].
+    Texts(BTreeSet<String>),
+}
+
+/// Why a replica did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The replica is not here, lags, or its leader is not known: another attempt may succeed.
+    #[error("shard {shard} is unavailable: {reason}")]
+    Unavailable {
+        /// Which shard.
+        shard: ShardId,
+        /// Why.
+        reason: String,
+    },
+    /// The shard has a newer map than the asker.
+    #[error("shard {shard} has a newer shard map")]
+    StaleMap {
+        /// Which shard.
+        shard: ShardId,
+    },
+    /// The answer would hold more samples than it may.
+    #[error("query processing would load too many samples into memory in query execution")]
+    TooManySamples,
+    /// The asker went away or its deadline passed.
+    #[error("query timed out in expression evaluation")]
+    Cancelled,
+    /// Stored data could not be read.
+    #[error("shard {shard}: {reason}")]
+    Storage {
+        /// Which shard.
+        shard: ShardId,
+        /// What storage said.
+        reason: String,
+    },
+}
+
+/// Reads from this node's replica of `shard` what every write acknowledged before the call left there.
+///
+/// # Errors
+/// See [`ReadError`].
+pub async fn read_local(node: &Node, local: Arc<LocalShard>, spec: ReadSpec, deadline: Instant, cancelled: Arc<AtomicBool>) -> Result<Found, ReadError> {
+    let shard = local.id;
+    let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
+    let leader = local.group.status().leader.map(|(_, store)| store);
+    let leader: StoreId = leader.ok_or_else(|| unavailable("its leader is not known".to_owned()))?;
+    let index = node.barrier.confirm(shard, leader, deadline).await.map_err(|e| unavailable(e.to_string()))?;
+    local.group.wait_applied(index, deadline).await.map_err(|e| unavailable(e.to_string()))?;
+    if local.shard.generations().iter().any(|g| g.rev > spec.known_revision) {
+        return Err(ReadError::StaleMap { shard });
+    }
+    node.compute(move || read(&local, &spec, &cancelled)).await.map_err(|e| unavailable(e.to_string()))?
+}
+
+fn read(local: &LocalShard, spec: &ReadSpec, cancelled: &AtomicBool) -> Result<Found, ReadError> {
+    let shard = local.id;
+    let view = local.shard.read_view();
+    let all = [Vec::new()];
+    let sets: &[Vec<Matcher>] = if spec.matcher_sets.is_empty() { &all } else { &spec.matcher_sets };
+    let found = match &spec.kind {
+        ReadKind::Samples { samples_max } => return samples(&view, shard, sets, spec, *samples_max, cancelled),
+        ReadKind::Series => {
+            let found = each(sets, cancelled, |set| view.series(set, inclusive(spec), spec.limit.unwrap_or(usize::MAX)));
+            found.map(|f| Found::Series(f.into_iter().collect::<BTreeSet<_>>().into_iter().collect()))
+        }
+        ReadKind::LabelNames => each(sets, cancelled, |set| view.label_names(set, inclusive(spec))).map(|f| Found::Texts(f.into_iter().collect())),
+        ReadKind::LabelValues { label } => {
+            let found = each(sets, cancelled, |set| view.label_values(label, set, inclusive(spec), spec.limit.unwrap_or(usize::MAX)));
+            found.map(|f| Found::Texts(f.into_iter().collect()))
+        }
+    };
+    found.map_err(|e| storage_error(shard, &e)).and_then(|f| if cancelled.load(Ordering::Relaxed) { Err(ReadError::Cancelled) } else { Ok(f) })
+}
+
+/// The reader's half-open range for a span whose both ends count.
+fn inclusive(spec: &ReadSpec) -> TimeRange {
+    TimeRange { after_ms: spec.start_ms.saturating_sub(1), to_ms: spec.end_ms }
+}
+
+fn each<T>(sets: &[Vec<Matcher>], cancelled: &AtomicBool, mut one: impl FnMut(&[Matcher]) -> Result<Vec<T>, StorageError>) -> Result<Vec<T>, StorageError> {
+    let mut found = Vec::new();
+    for set in sets {
+        if cancelled.load(Ordering::Relaxed) {
+            break;
+        }
+        found.extend(one(set)?);
+    }
+    Ok(found)
+}
+
+fn samples(view: &ReadView, shard: ShardId, sets: &[Vec<Matcher>], spec: &ReadSpec, samples_max: u64, cancelled: &AtomicBool) -> Result<Found, ReadError> {
+    let range = TimeRange { after_ms: spec.start_ms, to_ms: spec.end_ms };
+    let mut series = Vec::new();
+    let mut samples = 0u64;
+    let mut stopped = None;
+    for matchers in sets {
+        let outcome = view.select(matchers, range, |one| {
+            samples += one.timestamps.len() as u64;
+            if samples > samples_max {
+                stopped = Some(ReadError::TooManySamples);
+            } else if cancelled.load(Ordering::Relaxed) {
+                stopped = Some(ReadError::Cancelled);
+            } else {
+                series.push(RawSeries { labels: one.labels.clone(), timestamps: one.timestamps.to_vec(), values: one.values.to_vec() });
+                return ControlFlow::Continue(());
+            }
+            ControlFlow::Break(())
+        });
+        if let Some(error) = stopped.take() {
+            return Err(error);
+        }
+        outcome.map_err(|e| storage_error(shard, &e))?;
+    }
+    Ok(Found::Samples(series))
+}
+
+fn storage_error(shard: ShardId, error: &StorageError) -> ReadError {
+    if error.is_retriable() {
+        ReadError::Unavailable { shard, reason: error.to_string() }
+    } else {
+        tracing::error!(%shard, %error, "stored data cannot be read");
+        ReadError::Storage { shard, reason: error.to_string() }
+    }
+}
+
+/// Cuts what was found into frames of about [`FRAME_BYTES`].
+#[must_use]
+pub fn to_frames(found: &Found) -> Vec<Bytes> {
+    let mut frames = Vec::new();
+    let mut frame = Vec::new();
+    let mut cut = |frame: &mut Vec<u8>, last: bool| {
+        if frame.len() >= FRAME_BYTES || (last && !frame.is_empty()) {
+            frames.push(Bytes::from(std::mem::take(frame)));
+        }
+    };
+    match found {
+        Found::Samples(series) => {
+            for s in series {
+                put_samples(&mut frame, &s.labels, &s.timestamps, &s.values);
+                cut(&mut frame, false);
+            }
+        }
+        Found::Series(series) => {
+            for labels in series {
+                put_series(&mut frame, labels);
+                cut(&mut frame, false);
+            }
+        }
+        Found::Texts(texts) => {
+            for text in texts {
+                put_text(&mut frame, text);
+                cut(&mut frame, false);
+            }
+        }
+    }
+    cut(&mut frame, true);
+    frames
+}

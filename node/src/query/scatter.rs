@@ -1,0 +1,202 @@
+//! Sends a read to every shard that may hold an answer and gathers what they found.
+//!
+//! A shard is read from this node's own replica when there is one (behind the leader's read barrier), else at the leader's node.
+//! A shard that cannot answer within the deadline fails the read: never silently partial.
+
+use super::fragment_service::{Found, ReadError, ReadKind, ReadSpec, read_local};
+use super::frames::FrameReader;
+use crate::meta::state::WorkspaceRecord;
+use crate::node::Node;
+use crate::rpc::client::{header, request};
+use futures::future::try_join_all;
+use model::{MatchOp, Matcher, ShardId};
+use proto::node::{Matcher as WireMatcher, MatcherSet, ReadRequest, matcher, read_request};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+const BACKOFF_MAX: Duration = Duration::from_millis(500);
+
+/// Reads `spec` from all shards of `workspace` whose generations meet its time range; one entry of the answer per shard.
+///
+/// # Errors
+/// The first error of any shard, once its retries are spent.
+pub async fn scatter(node: &Node, workspace: &WorkspaceRecord, mut spec: ReadSpec, deadline: Instant, cancelled: &Arc<AtomicBool>) -> Result<Vec<Found>, ReadError> {
+    spec.known_revision = workspace.map_revision();
+    let shards = shards_in_range(workspace, spec.start_ms, spec.end_ms);
+    try_join_all(shards.into_iter().map(|shard| read_shard(node, &workspace.id, shard, spec.clone(), deadline, Arc::clone(cancelled)))).await
+}
+
+/// Shards of every generation that covers some of `[start_ms, end_ms]`.
+fn shards_in_range(workspace: &WorkspaceRecord, start_ms: i64, end_ms: i64) -> BTreeSet<ShardId> {
+    let mut shards = BTreeSet::new();
+    for (i, generation) in workspace.generations.iter().enumerate() {
+        let until_ms = workspace.generations.get(i + 1).map_or(i64::MAX, |next| next.from_ms - 1);
+        if generation.from_ms <= end_ms && until_ms >= start_ms {
+            shards.extend(generation.shards.iter().copied().map(ShardId));
+        }
+    }
+    shards
+}
+
+async fn read_shard(node: &Node, workspace: &str, shard: ShardId, spec: ReadSpec, deadline: Instant, cancelled: Arc<AtomicBool>) -> Result<Found, ReadError> {
+    let mut backoff = BACKOFF_MIN;
+    for attempt in 0.. {
+        let result = match node.shards.get(shard) {
+            // Every other attempt asks elsewhere: the own replica may be the one that is cut off.
+            Some(local) if attempt % 2 == 0 => read_local(node, local, spec.clone(), attempt_deadline(deadline), Arc::clone(&cancelled)).await,
+            _ => read_remote(node, workspace, shard, &spec, attempt, attempt_deadline(deadline)).await,
+        };
+        match result {
+            Err(ReadError::Unavailable { .. } | ReadError::StaleMap { .. }) if Instant::now() + backoff < deadline => {
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(BACKOFF_MAX);
+            }
+            other => return other,
+        }
+    }
+    Err(ReadError::Cancelled)
+}
+
+/// One attempt may not eat the whole deadline: a replica that hangs is left for another.
+fn attempt_deadline(deadline: Instant) -> Instant {
+    deadline.min(Instant::now() + Duration::from_secs(5).max(deadline.saturating_duration_since(Instant::now()) / 2))
+}
+
+async fn read_remote(node: &Node, workspace: &str, shard: ShardId, spec: &ReadSpec, attempt: usize, deadline: Instant) -> Result<Found, ReadError> {
+    let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
+    let meta = node.meta.get();
+    let store = node.leaders.leader(node, &meta, shard, attempt).ok_or_else(|| unavailable("its replicas are not known".to_owned()))?;
+    let address = meta.stores.get(&store.0).map(|s| s.rpc_address.clone()).ok_or_else(|| unavailable(format!("store {store} is not known")))?;
+    let mut client = node.peers.client(&address).map_err(|e| unavailable(e.to_string()))?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let message = to_wire(node, workspace, shard, spec, left);
+    let frames = async {
+        let mut stream = client.read(request(message, left)).await?.into_inner();
+        let mut frames = Vec::new();
+        while let Some(frame) = stream.message().await? {
+            frames.push(frame.payload);
+        }
+        Ok::<_, tonic::Status>(frames)
+    };
+    let frames = match tokio::time::timeout_at(deadline, frames).await {
+        Ok(Ok(frames)) => frames,
+        Ok(Err(status)) => {
+            node.leaders.note(shard, None);
+            return Err(error_of(shard, &status));
+        }
+        Err(_) => return Err(unavailable(format!("store {store} gave no answer in time"))),
+    };
+    gather(&spec.kind, &frames).map_err(|e| ReadError::Storage { shard, reason: e.to_string() })
+}
+
+fn gather(kind: &ReadKind, frames: &[bytes::Bytes]) -> Result<Found, tsdb::rows::RowError> {
+    let mut found = match kind {
+        ReadKind::Samples { .. } => Found::Samples(Vec::new()),
+        ReadKind::Series => Found::Series(Vec::new()),
+        ReadKind::LabelNames | ReadKind::LabelValues { .. } => Found::Texts(BTreeSet::new()),
+    };
+    for frame in frames {
+        let mut reader = FrameReader::new(frame);
+        while !reader.is_done() {
+            match &mut found {
+                Found::Samples(series) => series.push(reader.samples()?),
+                Found::Series(series) => series.push(reader.series()?),
+                Found::Texts(texts) => {
+                    texts.insert(reader.text()?.to_owned());
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The status code by which a replica's node tells why it did not answer.
+#[must_use]
+pub fn status_of(error: &ReadError) -> tonic::Status {
+    let code = match error {
+        ReadError::Unavailable { .. } => tonic::Code::Unavailable,
+        ReadError::StaleMap { .. } => tonic::Code::FailedPrecondition,
+        ReadError::TooManySamples => tonic::Code::ResourceExhausted,
+        ReadError::Cancelled => tonic::Code::Cancelled,
+        ReadError::Storage { .. } => tonic::Code::DataLoss,
+    };
+    tonic::Status::new(code, error.to_string())
+}
+
+fn error_of(shard: ShardId, status: &tonic::Status) -> ReadError {
+    match status.code() {
+        tonic::Code::FailedPrecondition => ReadError::StaleMap { shard },
+        tonic::Code::ResourceExhausted => ReadError::TooManySamples,
+        tonic::Code::DataLoss => ReadError::Storage { shard, reason: status.message().to_owned() },
+        _ => ReadError::Unavailable { shard, reason: status.message().to_owned() },
+    }
+}
+
+fn to_wire(node: &Node, workspace: &str, shard: ShardId, spec: &ReadSpec, left: Duration) -> ReadRequest {
+    let (kind, label, samples_max) = match &spec.kind {
+        ReadKind::Samples { samples_max } => (read_request::Kind::Samples, String::new(), *samples_max),
+        ReadKind::Series => (read_request::Kind::Series, String::new(), 0),
+        ReadKind::LabelNames => (read_request::Kind::LabelNames, String::new(), 0),
+        ReadKind::LabelValues { label } => (read_request::Kind::LabelValues, label.clone(), 0),
+    };
+    ReadRequest {
+        header: Some(header(&node.cluster_id(), node.store_id().0, left)),
+        workspace: workspace.to_owned(),
+        shard: shard.0,
+        known_revision: spec.known_revision,
+        kind: kind.into(),
+        matcher_sets: spec.matcher_sets.iter().map(|set| MatcherSet { matchers: set.iter().map(matcher_to_wire).collect() }).collect(),
+        start_ms: spec.start_ms,
+        end_ms: spec.end_ms,
+        label,
+        limit: spec.limit.map_or(0, |l| l as u64),
+        samples_max,
+    }
+}
+
+fn matcher_to_wire(m: &Matcher) -> WireMatcher {
+    let op = match m.op {
+        MatchOp::Equal => matcher::Op::Equal,
+        MatchOp::NotEqual => matcher::Op::NotEqual,
+        MatchOp::Regex => matcher::Op::Regex,
+        MatchOp::NotRegex => matcher::Op::NotRegex,
+    };
+    WireMatcher { op: op.into(), name: m.name.clone(), value: m.value.clone() }
+}
+
+/// Reads a request of another node.
+///
+/// # Errors
+/// A matcher is not one.
+pub fn from_wire(request: &ReadRequest) -> Result<ReadSpec, tonic::Status> {
+    let matcher_sets = request
+        .matcher_sets
+        .iter()
+        .map(|set| {
+            set.matchers
+                .iter()
+                .map(|m| {
+                    let op = match m.op() {
+                        matcher::Op::Equal => MatchOp::Equal,
+                        matcher::Op::NotEqual => MatchOp::NotEqual,
+                        matcher::Op::Regex => MatchOp::Regex,
+                        matcher::Op::NotRegex => MatchOp::NotRegex,
+                    };
+                    Matcher::new(m.name.as_str(), op, m.value.as_str()).map_err(|e| tonic::Status::invalid_argument(e.to_string()))
+                })
+                .collect()
+        })
+        .collect::<Result<_, _>>()?;
+    let kind = match request.kind() {
+        read_request::Kind::Samples => ReadKind::Samples { samples_max: request.samples_max },
+        read_request::Kind::Series => ReadKind::Series,
+        read_request::Kind::LabelNames => ReadKind::LabelNames,
+        read_request::Kind::LabelValues => ReadKind::LabelValues { label: request.label.clone() },
+    };
+    let limit = usize::try_from(request.limit).ok().filter(|l| *l > 0);
+    Ok(ReadSpec { kind, matcher_sets, start_ms: request.start_ms, end_ms: request.end_ms, known_revision: request.known_revision, limit })
+}

@@ -1,0 +1,4 @@
+//! Requests between nodes, beside Raft's own transport.
+
+pub mod client;
+pub mod server;

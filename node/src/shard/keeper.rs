@@ -1,0 +1,105 @@
+//! Writes checkpoints when they are due, one at a time on a node, and lets the log go behind them.
+
+use super::LocalShard;
+use crate::meta::machine::MetaMachine;
+use crate::metrics;
+use crate::node::Node;
+use model::ShardId;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const ROUND: Duration = Duration::from_millis(500);
+/// CPU share below which the node counts as idle.
+const IDLE_SHARE: f64 = 0.2;
+/// Meta entries after which its state is written.
+const META_ENTRIES: u64 = 64;
+
+/// Watches all replicas until dropped.
+pub async fn run(node: Arc<Node>, meta: Option<Arc<MetaMachine>>) {
+    let mut rounds = tokio::time::interval(ROUND);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut cpu = CpuShare::default();
+    loop {
+        rounds.tick().await;
+        let idle = cpu.sample(&node) < IDLE_SHARE;
+        for local in node.shards.all() {
+            if local.shard.wants_checkpoint(idle).is_some() {
+                checkpoint(&node, &local).await;
+            }
+        }
+        if let Some(machine) = meta.as_ref().filter(|m| m.wants_checkpoint(META_ENTRIES)) {
+            checkpoint_meta(&node, machine).await;
+        }
+        show_active_series(&node);
+    }
+}
+
+/// Checkpoints one replica and purges its log behind that; errors are logged, the log then stays.
+pub async fn checkpoint(node: &Node, local: &Arc<LocalShard>) {
+    let began = Instant::now();
+    let shard = Arc::clone(&local.shard);
+    match node.compute(move || shard.checkpoint()).await {
+        Ok(Ok(Some(point))) => {
+            metrics::observe_checkpoint(began.elapsed());
+            tracing::debug!(shard = %local.id, %point, took = ?began.elapsed(), "checkpoint written");
+            if let Err(e) = local.group.checkpointed(point).await {
+                tracing::warn!(shard = %local.id, error = %e, "log not purged");
+            }
+        }
+        Ok(Ok(None)) => {}
+        Ok(Err(e)) => tracing::error!(shard = %local.id, error = %e, "checkpoint not written"),
+        Err(e) => tracing::error!(shard = %local.id, error = %e, "checkpoint aborted"),
+    }
+}
+
+/// Checkpoints the meta group's replica and purges its log behind that.
+pub async fn checkpoint_meta(node: &Node, machine: &Arc<MetaMachine>) {
+    let writer = Arc::clone(machine);
+    match node.compute(move || writer.checkpoint()).await {
+        Ok(Ok(Some(point))) => {
+            if let Some(group) = node.groups.group(ShardId::META)
+                && let Err(e) = group.checkpointed(point).await
+            {
+                tracing::warn!(error = %e, "meta log not purged");
+            }
+        }
+        Ok(Ok(None)) => {}
+        Ok(Err(e)) => tracing::error!(error = %e, "meta checkpoint not written"),
+        Err(e) => tracing::error!(error = %e, "meta checkpoint aborted"),
+    }
+}
+
+fn show_active_series(node: &Node) {
+    let mut by_workspace = std::collections::BTreeMap::<String, u64>::new();
+    for local in node.shards.all().iter().filter(|l| l.group.status().is_leader) {
+        *by_workspace.entry(local.workspace.as_str().to_owned()).or_default() += local.shard.stats().active_series;
+    }
+    for (workspace, series) in by_workspace {
+        metrics::set_active_series(&workspace, series);
+    }
+}
+
+/// This process's share of one core since the last look.
+#[derive(Debug, Default)]
+struct CpuShare {
+    last: Option<(f64, Duration)>,
+}
+
+impl CpuShare {
+    fn sample(&mut self, node: &Node) -> f64 {
+        let now = node.clock.monotonic();
+        let Some(used) = cpu_seconds() else { return 1.0 };
+        let share = self.last.map_or(1.0, |(before, at)| (used - before) / now.saturating_sub(at).as_secs_f64().max(0.001));
+        self.last = Some((used, now));
+        share
+    }
+}
+
+/// User and system time of this process so far.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(ticks as f64 / 100.0)
+}

@@ -1,0 +1,334 @@
+//! What a replica does while it leads: gathers parts of many requests into entries, stamps and proposes them, and keeps the shard's
+//! log supplied with its map, its limits and the time.
+//!
+//! No timer delays a proposal (`core.md` C16): with fewer than two own entries in flight the queue goes out at once, otherwise it
+//! gathers until one commits or a full entry is there.
+
+use super::registry::LocalShard;
+use crate::cluster::time::{ClusterTime, Stamp};
+use crate::meta::MetaView;
+use crate::meta::state::WorkspaceRecord;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use model::StoreId;
+use model::limits::{ENTRY_BYTES_TARGET, SHARD_PENDING_BYTES_MAX};
+use parking_lot::Mutex;
+use raft::ProposeError;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use tsdb::entry::{Generation, Limits, Origin};
+use tsdb::resolve::{EntryBuilder, PartInput};
+use tsdb::verdict::{ApplyResponse, PartVerdict};
+
+/// Own entries in flight beyond which parts are gathered.
+const IN_FLIGHT_EAGER: usize = 2;
+/// Own entries in flight at most.
+const IN_FLIGHT_MAX: usize = 8;
+/// How often a leader looks whether its shard needs an entry of its own: map, limits, time, eviction.
+const UPKEEP: Duration = Duration::from_millis(500);
+/// Entry time moves at least so often while the shard has something that ages.
+const TICK_MS: i64 = 60_000;
+
+/// One part of one request.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Names the part across retries.
+    pub batch_id: u128,
+    /// Generation by which the router chose this shard.
+    pub generation: u32,
+    /// Rows as `tsdb::rows` lays them out.
+    pub rows: Bytes,
+}
+
+/// What became of a part.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The shard judged it.
+    Applied(PartVerdict),
+    /// Nothing was appended; the leader is elsewhere, if known.
+    NotLeader(Option<StoreId>),
+    /// Nothing was appended: the node cannot take it now.
+    Unavailable(String),
+    /// Nothing was appended: too much is waiting.
+    Overloaded,
+    /// It may or may not have been appended.
+    Unknown,
+}
+
+struct Waiting {
+    part: Part,
+    reply: oneshot::Sender<Outcome>,
+}
+
+#[derive(Default)]
+struct Queue {
+    parts: VecDeque<Waiting>,
+    bytes: usize,
+    closed: bool,
+}
+
+/// The queue before a shard's proposals; cheap to clone.
+#[derive(Clone)]
+pub struct WriteQueue {
+    queue: Arc<Mutex<Queue>>,
+    arrived: Arc<Notify>,
+}
+
+impl std::fmt::Debug for WriteQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriteQueue").finish_non_exhaustive()
+    }
+}
+
+impl Default for WriteQueue {
+    fn default() -> Self {
+        Self { queue: Arc::default(), arrived: Arc::default() }
+    }
+}
+
+impl WriteQueue {
+    /// Puts a part into the queue and waits for its outcome. Dropping the future leaves the part in the queue.
+    pub async fn write(&self, part: Part) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        {
+            let mut queue = self.queue.lock();
+            if queue.closed {
+                return Outcome::Unavailable("the replica is closing".to_owned());
+            }
+            // A part larger than the bound may stand alone.
+            if queue.bytes > 0 && queue.bytes + part.rows.len() > SHARD_PENDING_BYTES_MAX {
+                return Outcome::Overloaded;
+            }
+            queue.bytes += part.rows.len();
+            queue.parts.push_back(Waiting { part, reply });
+        }
+        self.arrived.notify_one();
+        outcome.await.unwrap_or(Outcome::Unknown)
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.queue.lock().bytes
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queue.lock().parts.is_empty()
+    }
+
+    /// Takes parts worth one entry, at least one if any waits.
+    fn take(&self) -> Vec<Waiting> {
+        let mut queue = self.queue.lock();
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = queue.parts.front() {
+            if !taken.is_empty() && bytes + next.part.rows.len() > ENTRY_BYTES_TARGET * 2 {
+                break;
+            }
+            bytes += next.part.rows.len();
+            taken.extend(queue.parts.pop_front());
+        }
+        queue.bytes -= bytes;
+        taken
+    }
+
+    fn close(&self) {
+        self.queue.lock().closed = true;
+    }
+
+    fn refuse_all(&self, outcome: &Outcome) {
+        for waiting in std::iter::from_fn(|| Some(self.take()).filter(|t| !t.is_empty())).flatten() {
+            let _ = waiting.reply.send(outcome.clone());
+        }
+    }
+}
+
+type Completion = (Vec<oneshot::Sender<Outcome>>, Result<Bytes, ProposeError>);
+
+/// The task that feeds one replica's log while it leads.
+pub struct Runner {
+    local: Arc<LocalShard>,
+    time: Arc<ClusterTime>,
+    meta: MetaView,
+    /// Set while the disk has too little room: proposals are refused before anything is written.
+    disk_full: Arc<AtomicBool>,
+    stamp: Option<(u64, Stamp)>,
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").field("shard", &self.local.id).finish_non_exhaustive()
+    }
+}
+
+impl Runner {
+    /// Prepares the task of `local`.
+    #[must_use]
+    pub fn new(local: Arc<LocalShard>, time: Arc<ClusterTime>, meta: MetaView, disk_full: Arc<AtomicBool>) -> Self {
+        Self { local, time, meta, disk_full, stamp: None }
+    }
+
+    /// Runs until dropped; then parts still waiting are refused, those in flight stay unknown.
+    pub async fn run(mut self) {
+        let _close = CloseOnDrop(self.local.queue.clone());
+        let mut in_flight: FuturesUnordered<futures::future::BoxFuture<'static, Completion>> = FuturesUnordered::new();
+        let mut upkeep = tokio::time::interval(UPKEEP);
+        upkeep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let full = self.local.queue.waiting_bytes() >= ENTRY_BYTES_TARGET;
+            let may_propose = in_flight.len() < IN_FLIGHT_EAGER || (full && in_flight.len() < IN_FLIGHT_MAX);
+            if may_propose && !self.local.queue.is_empty() {
+                if let Some(flight) = self.propose_waiting() {
+                    in_flight.push(flight);
+                }
+                continue;
+            }
+            tokio::select! {
+                () = self.local.queue.arrived.notified() => {}
+                Some((replies, result)) = in_flight.next(), if !in_flight.is_empty() => answer(replies, result),
+                _ = upkeep.tick() => self.upkeep().await,
+            }
+        }
+    }
+
+    /// The time for the next entry, or why there is none.
+    fn stamp(&mut self, term: u64) -> Result<i64, Outcome> {
+        let estimate = self.time.now().map_err(|e| Outcome::Unavailable(e.to_string()))?;
+        let at = self.time.clock().monotonic();
+        if self.stamp.as_ref().is_none_or(|(t, _)| *t != term) {
+            self.stamp = Some((term, Stamp::elected(self.local.shard.time_ms(), at)));
+        }
+        let confirmed = self.meta.get().confirmed_ms();
+        Ok(self.stamp.as_mut().map_or(estimate, |(_, stamp)| stamp.next(estimate, at, confirmed)))
+    }
+
+    fn may_lead(&self) -> Result<u64, Outcome> {
+        let status = self.local.group.status();
+        if !status.is_leader {
+            return Err(Outcome::NotLeader(status.leader.map(|(_, store)| store)));
+        }
+        if self.disk_full.load(Ordering::Relaxed) {
+            return Err(Outcome::Unavailable("too little free disk space".to_owned()));
+        }
+        if !self.local.shard.has_map() {
+            return Err(Outcome::Unavailable("the shard has no map yet".to_owned()));
+        }
+        Ok(status.term)
+    }
+
+    fn propose_waiting(&mut self) -> Option<futures::future::BoxFuture<'static, Completion>> {
+        let ready = self.may_lead().and_then(|term| Ok((term, self.stamp(term)?)));
+        let (term, time_ms) = match ready {
+            Ok(ready) => ready,
+            Err(outcome) => {
+                self.local.queue.refuse_all(&outcome);
+                return None;
+            }
+        };
+        let mut builder = EntryBuilder::new(time_ms, term);
+        let mut replies = Vec::new();
+        for Waiting { part, reply } in self.local.queue.take() {
+            let input = PartInput { batch_id: part.batch_id, generation: part.generation, origin: Origin::RemoteWrite, rows: &part.rows };
+            match builder.add_part(&self.local.shard, input) {
+                Ok(()) => replies.push(reply),
+                Err(e) => {
+                    let _ = reply.send(Outcome::Unavailable(e.to_string()));
+                }
+            }
+        }
+        if replies.is_empty() {
+            return None;
+        }
+        let group = self.local.group.clone();
+        let payload = builder.finish();
+        Some(Box::pin(async move {
+            let result = group.propose(payload, Some(term)).await;
+            (replies, result)
+        }))
+    }
+
+    /// Proposes what the shard's own log needs: its map first, then limits, then the time.
+    async fn upkeep(&mut self) {
+        let status = self.local.group.status();
+        if !status.is_leader || self.disk_full.load(Ordering::Relaxed) {
+            return;
+        }
+        let meta = self.meta.get();
+        let Some(workspace) = meta.workspaces.get(self.local.workspace.as_str()) else { return };
+        let Some(payload) = self.due(workspace, status.term) else { return };
+        if let Err(e) = self.local.group.propose(payload, Some(status.term)).await {
+            tracing::debug!(shard = %self.local.id, error = %e, "upkeep entry not proposed");
+        }
+    }
+
+    fn due(&mut self, workspace: &WorkspaceRecord, term: u64) -> Option<Bytes> {
+        let shard = &self.local.shard;
+        if !shard.has_map() {
+            return tsdb_map(workspace).map(|(key, generations)| tsdb::entry::open(key, &generations));
+        }
+        let limits = workspace.limits;
+        if shard.limits().version < limits.version {
+            return Some(tsdb::entry::set_limits(&Limits {
+                version: limits.version,
+                out_of_order_window_ms: limits.out_of_order_window_ms,
+                late_window_ms: limits.late_window_ms,
+                retention_ms: limits.retention_ms,
+            }));
+        }
+        let now = self.stamp(term).ok()?;
+        if shard.wants_eviction(now) {
+            return Some(tsdb::entry::evict_idle(now));
+        }
+        (shard.has_samples() && now - shard.time_ms() >= TICK_MS).then(|| tsdb::entry::tick(now))
+    }
+}
+
+/// The placement key and the generations of a workspace, as its shards keep them.
+fn tsdb_map(workspace: &WorkspaceRecord) -> Option<(u64, Vec<Generation>)> {
+    let generations = workspace
+        .generations
+        .iter()
+        .map(|g| {
+            let generation = u32::try_from(g.generation).ok()?;
+            Some(Generation { generation, rev: g.rev, from_ms: g.from_ms, shards: g.shards.iter().copied().map(model::ShardId).collect() })
+        })
+        .collect::<Option<Vec<_>>>()?;
+    Some((workspace.placement_key, generations))
+}
+
+struct CloseOnDrop(WriteQueue);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+        self.0.refuse_all(&Outcome::Unavailable("the replica is closing".to_owned()));
+    }
+}
+
+fn answer(replies: Vec<oneshot::Sender<Outcome>>, result: Result<Bytes, ProposeError>) {
+    let response = match result {
+        Ok(bytes) => ApplyResponse::decode(&bytes).map_err(|e| {
+            tracing::error!(error = %e, "a shard answered what this binary cannot read");
+            Outcome::Unknown
+        }),
+        Err(ProposeError::NotLeader { leader }) => Err(Outcome::NotLeader(leader.map(|(_, store)| store))),
+        Err(ProposeError::Overloaded) => Err(Outcome::Overloaded),
+        Err(e @ (ProposeError::TooLarge { .. } | ProposeError::Stopped)) => Err(Outcome::Unavailable(e.to_string())),
+        Err(ProposeError::Unknown) => Err(Outcome::Unknown),
+    };
+    match response {
+        Ok(response) => {
+            let mut verdicts = response.parts.into_iter();
+            for reply in replies {
+                let _ = reply.send(verdicts.next().map_or(Outcome::Unknown, Outcome::Applied));
+            }
+        }
+        Err(outcome) => {
+            for reply in replies {
+                let _ = reply.send(outcome.clone());
+            }
+        }
+    }
+}

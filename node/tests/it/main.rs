@@ -1,0 +1,5 @@
+//! Tests of the whole workspace and of the binary.
+#![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the helpers of a test binary")]
+
+mod dependencies;
+mod up;

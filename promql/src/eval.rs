@@ -1,0 +1,193 @@
+//! Evaluates plans: operators pass tiles of series, each with its values at all steps.
+//!
+//! Operators that work series by series stream tiles ([`Evaluator::stream`]); those that must see all series first collect them
+//! ([`Evaluator::vector`]). Where Prometheus has an order of operations inside one series it is kept to the bit; sums over series
+//! are exact and therefore do not depend on any order.
+
+pub(crate) mod absent;
+pub(crate) mod aggregate;
+pub(crate) mod binary;
+pub(crate) mod block;
+pub(crate) mod function;
+pub(crate) mod labels;
+pub(crate) mod range;
+pub(crate) mod selector;
+
+use crate::annotations::Annotations;
+use crate::ast::ValueType;
+use crate::budget::Budget;
+use crate::error::EvalError;
+use crate::plan::{Node, NodeId, NodeKind, Plan};
+use crate::source::{RawSeries, SelectId, SeriesSource};
+use crate::stats::Stats;
+use crate::value::{Series, Value, VectorSample};
+use block::{Block, Row};
+use function::Function;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Takes the tiles of a stream one by one.
+pub(crate) type Sink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, Block) -> Result<(), EvalError>;
+
+/// One run of one plan.
+pub(crate) struct Evaluator<'p> {
+    pub(crate) plan: &'p Plan,
+    pub(crate) budget: &'p Budget,
+    pub(crate) annotations: Annotations,
+    pub(crate) stats: Stats,
+    source: &'p dyn SeriesSource,
+    read: HashMap<SelectId, Arc<[Arc<RawSeries>]>>,
+}
+
+impl<'p> Evaluator<'p> {
+    pub(crate) fn new(plan: &'p Plan, source: &'p dyn SeriesSource, budget: &'p Budget) -> Self {
+        Self { plan, budget, annotations: Annotations::default(), stats: Stats::default(), source, read: HashMap::new() }
+    }
+
+    /// What was collected beside the value.
+    pub(crate) fn finish(self) -> (Annotations, Stats) {
+        (self.annotations, self.stats)
+    }
+
+    /// The value of the whole query.
+    pub(crate) fn run(&mut self) -> Result<Value, EvalError> {
+        let root = self.plan.root;
+        let node = self.node(root);
+        let is_instant = self.plan.params.step_ms == 0;
+        let at = node.grid.start_ms;
+        match node.value_type {
+            ValueType::String => Ok(Value::String { timestamp_ms: at, value: self.string(root) }),
+            ValueType::Scalar => {
+                let values = self.scalar(root)?;
+                Ok(match (is_instant, values.first()) {
+                    (true, Some(value)) => Value::Scalar { timestamp_ms: at, value: *value },
+                    _ => {
+                        let points = values.iter().enumerate().map(|(i, v)| (node.grid.time(i), *v)).collect();
+                        Value::Matrix(vec![Series { labels: model::Labels::empty(), points }])
+                    }
+                })
+            }
+            ValueType::Matrix => range::matrix_value(self, node).map(Value::Matrix),
+            ValueType::Vector => {
+                let mut block = self.vector(root)?;
+                if self.plan.params.delayed_name_removal {
+                    block = labels::remove_dropped_names(block, is_instant)?;
+                }
+                Ok(if is_instant { instant_vector(at, &block) } else { matrix(node, &block) })
+            }
+        }
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> &'p Node {
+        self.plan.node(id)
+    }
+
+    /// The bytes of a string node; empty for any other.
+    pub(crate) fn string(&self, id: NodeId) -> Vec<u8> {
+        match &self.node(id).kind {
+            NodeKind::String(bytes) => bytes.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The series of a select; read once.
+    pub(crate) fn read(&mut self, id: SelectId) -> Result<Arc<[Arc<RawSeries>]>, EvalError> {
+        if let Some(series) = self.read.get(&id) {
+            return Ok(Arc::clone(series));
+        }
+        self.budget.check()?;
+        let set = self.source.select(self.plan.select(id))?;
+        self.stats.series_read += set.series.len() as u64;
+        self.stats.samples_read += set.series.iter().map(|s| s.timestamps.len() as u64).sum::<u64>();
+        let series: Arc<[Arc<RawSeries>]> = Arc::from(set.series);
+        self.read.insert(id, Arc::clone(&series));
+        Ok(series)
+    }
+
+    /// The value of a scalar node at each step.
+    pub(crate) fn scalar(&mut self, id: NodeId) -> Result<Vec<f64>, EvalError> {
+        let node = self.node(id);
+        let steps = node.grid.steps;
+        let _held = self.budget.reserve(0, steps as u64 * 8)?;
+        match &node.kind {
+            NodeKind::Number(value) => Ok(vec![*value; steps]),
+            NodeKind::StepInvariant(once) => Ok(vec![self.scalar(*once)?.first().copied().unwrap_or(f64::NAN); steps]),
+            NodeKind::Negate(inner) => Ok(self.scalar(*inner)?.into_iter().map(|v| -v).collect()),
+            NodeKind::Binary { op, left, right, .. } => {
+                let (left, right) = (self.scalar(*left)?, self.scalar(*right)?);
+                Ok(left.into_iter().zip(right).map(|(l, r)| binary::scalar_operation(*op, l, r)).collect())
+            }
+            NodeKind::Call { function, args } => function::scalar(self, node, *function, args),
+            _ => unreachable!("the type check lets only scalars be used as scalars"),
+        }
+    }
+
+    /// All series of a vector node.
+    pub(crate) fn vector(&mut self, id: NodeId) -> Result<Block, EvalError> {
+        let mut all = Block::new(self.node(id).grid.steps);
+        self.stream(id, &mut |evaluator, block| {
+            all.append(block.account(evaluator.budget)?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Hands the series of a vector node to `sink`, tile by tile.
+    pub(crate) fn stream(&mut self, id: NodeId, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
+        let node = self.node(id);
+        self.budget.check()?;
+        match &node.kind {
+            NodeKind::Vector { select, shift } => selector::stream(self, node, *select, *shift, sink),
+            NodeKind::Call { function: Function::Range(function), args } => range::stream(self, node, *function, args, sink),
+            NodeKind::Call { function, args } => function::stream(self, node, *function, args, sink),
+            NodeKind::Negate(inner) => function::map_values(self, *inner, sink, |_, row| {
+                row.values.iter_mut().for_each(|v| *v = -*v);
+            }),
+            NodeKind::StepInvariant(once) => {
+                let steps = node.grid.steps;
+                self.stream(*once, &mut |evaluator, block| sink(evaluator, repeat(&block, steps)))
+            }
+            NodeKind::Aggregate { .. } => {
+                let block = aggregate::evaluate(self, node)?;
+                sink(self, block)
+            }
+            NodeKind::Binary { .. } => binary::stream(self, node, sink),
+            NodeKind::Number(_) | NodeKind::String(_) | NodeKind::Matrix { .. } => {
+                unreachable!("the type check lets only instant vectors be used as vectors")
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Evaluator<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Evaluator").field("stats", &self.stats).finish_non_exhaustive()
+    }
+}
+
+/// Copies the only step of each series to all `steps`.
+fn repeat(once: &Block, steps: usize) -> Block {
+    let mut block = Block::with_rows(steps, once.len());
+    for (i, meta) in once.series.iter().enumerate() {
+        if let Some(value) = once.row(i).get(0) {
+            block.push_with(meta.clone(), |row| row.fill(value));
+        }
+    }
+    block
+}
+
+fn instant_vector(timestamp_ms: i64, block: &Block) -> Value {
+    let sample =
+        |(i, meta): (usize, &block::SeriesMeta)| block.row(i).get(0).map(|value| VectorSample { labels: meta.labels.clone(), value });
+    Value::Vector { timestamp_ms, samples: block.series.iter().enumerate().filter_map(sample).collect() }
+}
+
+fn matrix(node: &Node, block: &Block) -> Value {
+    let points = |row: Row<'_>| row.iter().map(|(step, value)| (node.grid.time(step), value)).collect::<Vec<_>>();
+    let mut series: Vec<Series> = (0..block.len())
+        .map(|i| Series { labels: block.series[i].labels.clone(), points: points(block.row(i)) })
+        .filter(|s| !s.points.is_empty())
+        .collect();
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Value::Matrix(series)
+}

@@ -1,0 +1,55 @@
+//! `count_values`.
+
+use super::{Grouping, Groups};
+use crate::error::EvalError;
+use crate::eval::Evaluator;
+use crate::eval::block::Block;
+use crate::eval::function::label::invalid_name;
+use crate::plan::NodeId;
+use model::LabelsBuilder;
+use std::collections::HashMap;
+
+/// `count_values(label, …)`: how many series of each group have each value.
+pub(super) fn evaluate(evaluator: &mut Evaluator<'_>, input: NodeId, label: &[u8], grouping: Grouping<'_>) -> Result<Block, EvalError> {
+    let name = std::str::from_utf8(label).ok().filter(|name| !name.is_empty()).ok_or_else(|| invalid_name(label))?;
+    let is_hidden = grouping.without && grouping.names(name);
+    let block = evaluator.vector(input)?;
+    let mut groups = Groups::default();
+    let mut by_value: HashMap<(usize, u64), usize> = HashMap::new();
+    let mut bases = Groups::default();
+    let base_of = bases.of_block(&block, grouping);
+    let mut counts: Vec<HashMap<usize, f64>> = Vec::new();
+    for (row, base) in base_of.iter().enumerate() {
+        evaluator.budget.check()?;
+        for (step, value) in block.row(row).iter() {
+            let group = *by_value.entry((*base, value.to_bits())).or_insert_with(|| {
+                let meta = &bases.metas[*base];
+                let mut labels = LabelsBuilder::from_labels(&meta.labels);
+                if !is_hidden {
+                    labels.set(name, &format_value(value));
+                }
+                groups.number(labels.build(), meta.drop_name)
+            });
+            if group == counts.len() {
+                counts.push(HashMap::new());
+            }
+            *counts[group].entry(step).or_default() += 1.0;
+        }
+    }
+    let mut result = Block::with_rows(block.steps(), groups.len());
+    for (meta, counts) in groups.metas.into_iter().zip(counts) {
+        result.push_with(meta, |row| counts.iter().for_each(|(step, count)| row.set(*step, *count)));
+    }
+    Ok(result)
+}
+
+/// As Go formats with `'f'` and as many digits as needed.
+fn format_value(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
+    } else {
+        value.to_string()
+    }
+}

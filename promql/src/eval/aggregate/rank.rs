@@ -1,0 +1,99 @@
+//! Aggregations that choose some series of each group: `topk`, `bottomk`, `limitk`.
+
+use super::{Grouping, Groups};
+use crate::annotations::general;
+use crate::ast::AggregateOp;
+use crate::error::EvalError;
+use crate::eval::Evaluator;
+use crate::eval::block::Block;
+use crate::plan::NodeId;
+use std::cmp::Ordering;
+
+/// Evaluates `op` with parameter `k` at each step.
+pub(super) fn evaluate(
+    evaluator: &mut Evaluator<'_>,
+    op: AggregateOp,
+    input: NodeId,
+    k: &[f64],
+    grouping: Grouping<'_>,
+) -> Result<Block, EvalError> {
+    let limits = limits(k)?;
+    let block = evaluator.vector(input)?;
+    if limits.iter().all(|k| *k == 0) {
+        return Ok(Block::new(block.steps()));
+    }
+    let mut groups = Groups::default();
+    let numbers = groups.of_block(&block, grouping);
+    let steps = block.steps();
+    // The best rows so far of each group at each step, best first.
+    let mut chosen: Vec<Vec<usize>> = vec![Vec::new(); groups.len() * steps];
+    for row in rows_by_labels(&block) {
+        evaluator.budget.check()?;
+        for (step, value) in block.row(row).iter() {
+            let best = &mut chosen[numbers[row] * steps + step];
+            // Rows come in the order of labels, so that behind equals is the right place for the next one.
+            let at = best.partition_point(|other| order(op, block.row(*other).values[step], value) != Ordering::Greater);
+            if at < limits[step] {
+                best.insert(at, row);
+                best.truncate(limits[step]);
+            }
+        }
+    }
+    Ok(if evaluator.plan.params.step_ms == 0 && steps == 1 { in_order(&block, &chosen) } else { by_row(&block, &chosen) })
+}
+
+/// How many series each step may have.
+fn limits(k: &[f64]) -> Result<Vec<usize>, EvalError> {
+    if k.iter().any(|k| k.is_nan()) {
+        return Err(EvalError::ParameterIsNan);
+    }
+    let limit = |k: &f64| {
+        if *k <= i64::MIN as f64 {
+            return Err(EvalError::ParameterOutOfRange { value: general(*k), direction: "under" });
+        }
+        if *k >= i64::MAX as f64 {
+            return Err(EvalError::ParameterOutOfRange { value: general(*k), direction: "over" });
+        }
+        Ok((*k as i64).max(0) as usize)
+    };
+    k.iter().map(limit).collect()
+}
+
+/// Which of two values comes first; NaN last.
+fn order(op: AggregateOp, a: f64, b: f64) -> Ordering {
+    match op {
+        AggregateOp::Topk => b.partial_cmp(&a),
+        AggregateOp::Bottomk => a.partial_cmp(&b),
+        _ => Some(Ordering::Equal),
+    }
+    .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
+fn rows_by_labels(block: &Block) -> Vec<usize> {
+    let mut rows: Vec<usize> = (0..block.len()).collect();
+    rows.sort_by(|a, b| block.series[*a].labels.cmp(&block.series[*b].labels));
+    rows
+}
+
+/// The chosen rows of an instant query, group after group, best first.
+fn in_order(block: &Block, chosen: &[Vec<usize>]) -> Block {
+    let mut result = Block::new(1);
+    chosen.iter().flatten().for_each(|row| result.push(block.series[*row].clone(), block.row(*row)));
+    result
+}
+
+/// The rows that were chosen at any step, with their values at those steps.
+fn by_row(block: &Block, chosen: &[Vec<usize>]) -> Block {
+    let steps = block.steps();
+    let mut steps_of = vec![Vec::new(); block.len()];
+    for (i, rows) in chosen.iter().enumerate() {
+        rows.iter().for_each(|row| steps_of[*row].push(i % steps));
+    }
+    let mut result = Block::new(steps);
+    for (row, chosen_at) in steps_of.iter().enumerate().filter(|(_, at)| !at.is_empty()) {
+        result.push_with(block.series[row].clone(), |out| {
+            chosen_at.iter().for_each(|step| out.set(*step, block.row(row).values[*step]));
+        });
+    }
+    result
+}

@@ -1,0 +1,291 @@
+//! Functions over ranges: each series' samples are walked once while the window slides over them.
+
+pub(crate) mod over_time;
+pub(crate) mod rate;
+pub(crate) mod regression;
+pub(crate) mod window;
+
+use super::block::{Block, Row, RowMut, SeriesMeta};
+use super::labels::{drop_name, is_unique_without_name, require_unique};
+use super::selector::tile_series;
+use super::{Evaluator, Sink};
+use crate::ast::Span;
+use crate::error::EvalError;
+use crate::plan::{Node, NodeId, NodeKind, RangeInput, TimeShift};
+use crate::source::RawSeries;
+use crate::value::Series;
+use model::Labels;
+use model::sample::is_stale;
+use std::borrow::Cow;
+use window::{Samples, Windows};
+
+/// Functions whose argument is a range vector and whose result has a value for each series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub(crate) enum RangeFunction {
+    Rate,
+    Increase,
+    Delta,
+    Irate,
+    Idelta,
+    Resets,
+    Changes,
+    Deriv,
+    PredictLinear,
+    DoubleExponentialSmoothing,
+    Sum,
+    Avg,
+    Min,
+    Max,
+    Count,
+    Last,
+    First,
+    Present,
+    Stddev,
+    Stdvar,
+    Quantile,
+    Mad,
+    TimeOfFirst,
+    TimeOfLast,
+    TimeOfMin,
+    TimeOfMax,
+}
+
+impl RangeFunction {
+    /// Which argument is the range vector.
+    pub(crate) fn range_argument(self) -> usize {
+        usize::from(self == Self::Quantile)
+    }
+
+    fn keeps_name(self) -> bool {
+        matches!(self, Self::Last | Self::First)
+    }
+}
+
+/// A range vector argument, resolved.
+#[derive(Clone, Copy, Debug)]
+struct RangeArgument {
+    input: RangeInput,
+    range_ms: i64,
+    shift: TimeShift,
+    span: Span,
+}
+
+fn range_argument(evaluator: &Evaluator<'_>, id: NodeId) -> RangeArgument {
+    let node = evaluator.node(id);
+    match &node.kind {
+        NodeKind::Matrix { input, range_ms, shift } => RangeArgument { input: *input, range_ms: *range_ms, shift: *shift, span: node.span },
+        _ => unreachable!("the type check lets only range vectors be used as such"),
+    }
+}
+
+/// Streams the series of a range function.
+pub(crate) fn stream<'p>(
+    evaluator: &mut Evaluator<'p>,
+    node: &'p Node,
+    function: RangeFunction,
+    args: &[NodeId],
+    sink: Sink<'_, 'p>,
+) -> Result<(), EvalError> {
+    let range_id = args[function.range_argument()];
+    let argument = range_argument(evaluator, range_id);
+    let params = parameters(evaluator, function, args)?;
+    let delayed = evaluator.plan.params.delayed_name_removal;
+    let is_unique = delayed || function.keeps_name() || is_unique_without_name(evaluator.plan, range_id);
+    let mut all = (!is_unique).then(|| Block::new(node.grid.steps));
+    let windows = Windows::new(node.grid, argument.range_ms, argument.shift);
+    let rows = tile_series(node.grid.steps);
+    let mut block = Block::with_rows(node.grid.steps, rows.min(16));
+    for_each_series(evaluator, argument, &mut |evaluator, mut meta, samples| {
+        let before = block.len();
+        let labels = meta.labels.clone();
+        if !function.keeps_name() {
+            drop_name(&mut meta, delayed);
+        }
+        block.push_with(meta, |row| compute(function, samples, &windows, &params, row));
+        if block.len() > before {
+            annotate(evaluator, function, &labels, argument.span);
+        }
+        if block.len() == rows {
+            let full = std::mem::replace(&mut block, Block::with_rows(node.grid.steps, rows));
+            match &mut all {
+                Some(all) => all.append(full.account(evaluator.budget)?),
+                None => sink(evaluator, full)?,
+            }
+        }
+        Ok(())
+    })?;
+    match all {
+        Some(mut all) => {
+            all.append(block);
+            require_unique(&all)?;
+            sink(evaluator, all)
+        }
+        None if block.is_empty() => Ok(()),
+        None => sink(evaluator, block),
+    }
+}
+
+/// The other arguments' values at each step.
+fn parameters(evaluator: &mut Evaluator<'_>, function: RangeFunction, args: &[NodeId]) -> Result<Vec<Vec<f64>>, EvalError> {
+    let mut params = Vec::new();
+    for (i, arg) in args.iter().enumerate() {
+        if i != function.range_argument() {
+            params.push(evaluator.scalar(*arg)?);
+        }
+    }
+    match function {
+        RangeFunction::Quantile => {
+            let span = evaluator.node(args[0]).span;
+            super::aggregate::quantile::warn_about(evaluator, &params[0], span);
+        }
+        RangeFunction::DoubleExponentialSmoothing => {
+            regression::check_factors(params[0].iter().copied(), params[1].iter().copied())?;
+        }
+        _ => {}
+    }
+    Ok(params)
+}
+
+fn compute(function: RangeFunction, samples: Samples<'_>, windows: &Windows, params: &[Vec<f64>], row: &mut RowMut<'_>) {
+    use RangeFunction as F;
+    match function {
+        F::Rate => rate::extrapolated(samples, windows, rate::Kind::Rate, row),
+        F::Increase => rate::extrapolated(samples, windows, rate::Kind::Increase, row),
+        F::Delta => rate::extrapolated(samples, windows, rate::Kind::Delta, row),
+        F::Irate => rate::instant(samples, windows, true, row),
+        F::Idelta => rate::instant(samples, windows, false, row),
+        F::Resets => rate::count_pairs(samples, windows, |previous, current| current < previous, row),
+        F::Changes => {
+            let differs = |previous: f64, current: f64| current != previous && !(current.is_nan() && previous.is_nan());
+            rate::count_pairs(samples, windows, differs, row);
+        }
+        F::Deriv => regression::deriv(samples, windows, row),
+        F::PredictLinear => regression::predict_linear(samples, windows, &params[0], row),
+        F::DoubleExponentialSmoothing => regression::smooth(samples, windows, &params[0], &params[1], row),
+        _ => over_time::compute(function, samples, windows, params, row),
+    }
+}
+
+fn annotate(evaluator: &mut Evaluator<'_>, function: RangeFunction, labels: &Labels, span: Span) {
+    if !matches!(function, RangeFunction::Rate | RangeFunction::Increase) {
+        return;
+    }
+    let name = labels.metric_name();
+    if name.is_empty() {
+        return;
+    }
+    match labels.get("__type__") {
+        Some("counter" | "histogram" | "unknown" | "") | None => {}
+        Some(other) => {
+            let text = format!(
+                "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {other:?}: {name:?}"
+            );
+            evaluator.annotations.info(span, text);
+            return;
+        }
+    }
+    if labels.get("__type__").is_none() && !["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix)) {
+        let name = model::labels::quote(name);
+        let text = format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name}");
+        evaluator.annotations.info(span, text);
+    }
+}
+
+/// Takes one series' meta data and samples, without stale markers.
+type SeriesSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesMeta, Samples<'_>) -> Result<(), EvalError>;
+
+fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument, each: SeriesSink<'_, 'p>) -> Result<(), EvalError> {
+    match argument.input {
+        RangeInput::Select(select) => {
+            for raw in evaluator.read(select)?.iter() {
+                evaluator.budget.check()?;
+                let meta = SeriesMeta { labels: raw.labels.clone(), drop_name: false };
+                let (times, values) = without_stale_markers(raw);
+                each(evaluator, meta, Samples { times: &times, values: &values })?;
+            }
+            Ok(())
+        }
+        RangeInput::Subquery(inner) => {
+            let grid = evaluator.node(inner).grid;
+            let all_times: Vec<i64> = (0..grid.steps).map(|i| grid.time(i)).collect();
+            subquery_rows(evaluator, inner, &mut |evaluator, meta, row| {
+                evaluator.budget.check()?;
+                if row.is_full() {
+                    return each(evaluator, meta, Samples { times: &all_times, values: row.values });
+                }
+                let (times, values): (Vec<i64>, Vec<f64>) = row.iter().map(|(step, value)| (all_times[step], value)).unzip();
+                each(evaluator, meta, Samples { times: &times, values: &values })
+            })
+        }
+    }
+}
+
+/// Takes one series of a subquery and its values on the inner grid.
+type RowSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesMeta, Row<'_>) -> Result<(), EvalError>;
+
+fn subquery_rows<'p>(evaluator: &mut Evaluator<'p>, inner: NodeId, each: RowSink<'_, 'p>) -> Result<(), EvalError> {
+    let node = evaluator.node(inner);
+    let _held = evaluator.budget.reserve(0, node.grid.steps as u64 * 16)?;
+    if node.grid.steps == 0 {
+        return Ok(());
+    }
+    if node.value_type == crate::ast::ValueType::Scalar {
+        let values = evaluator.scalar(inner)?;
+        let mut block = Block::with_rows(values.len(), 1);
+        let meta = SeriesMeta { labels: Labels::empty(), drop_name: false };
+        block.push_with(meta.clone(), |row| values.iter().enumerate().for_each(|(step, value)| row.set(step, *value)));
+        return if block.is_empty() { Ok(()) } else { each(evaluator, meta, block.row(0)) };
+    }
+    evaluator.stream(inner, &mut |evaluator, block| {
+        for (i, meta) in block.series.iter().enumerate() {
+            each(evaluator, meta.clone(), block.row(i))?;
+        }
+        Ok(())
+    })
+}
+
+fn without_stale_markers(raw: &RawSeries) -> (Cow<'_, [i64]>, Cow<'_, [f64]>) {
+    if !raw.values.iter().any(|v| is_stale(*v)) {
+        return (Cow::Borrowed(&raw.timestamps), Cow::Borrowed(&raw.values));
+    }
+    let kept = raw.timestamps.iter().zip(&raw.values).filter(|(_, v)| !is_stale(**v));
+    let (times, values): (Vec<i64>, Vec<f64>) = kept.map(|(t, v)| (*t, *v)).unzip();
+    (Cow::Owned(times), Cow::Owned(values))
+}
+
+/// The value of a range vector that is the whole of an instant query.
+pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result<Vec<Series>, EvalError> {
+    let NodeKind::Matrix { input, range_ms, shift } = &node.kind else {
+        unreachable!("only selectors and subqueries have the type of a range vector")
+    };
+    let argument = RangeArgument { input: *input, range_ms: *range_ms, shift: *shift, span: node.span };
+    let end_ms = shift.apply(node.grid.start_ms);
+    let start_ms = end_ms.saturating_sub(*range_ms);
+    let mut series = Vec::new();
+    let mut held = Vec::new();
+    for_each_series(evaluator, argument, &mut |evaluator, meta, samples| {
+        let within = samples.between(start_ms, end_ms);
+        if within.times.is_empty() {
+            return Ok(());
+        }
+        held.push(evaluator.budget.reserve(within.times.len() as u64, within.times.len() as u64 * 16)?);
+        let labels = if meta.drop_name { super::labels::without_name(&meta.labels) } else { meta.labels };
+        series.push(Series { labels, points: within.times.iter().copied().zip(within.values.iter().copied()).collect() });
+        Ok(())
+    })?;
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(series)
+}
+
+/// For each step, whether any series has a sample in the window.
+pub(crate) fn presence(evaluator: &mut Evaluator<'_>, node: &Node, range_id: NodeId) -> Result<Vec<bool>, EvalError> {
+    let argument = range_argument(evaluator, range_id);
+    let windows = Windows::new(node.grid, argument.range_ms, argument.shift);
+    let mut present = vec![false; node.grid.steps];
+    for_each_series(evaluator, argument, &mut |_, _, samples| {
+        windows.slide(samples, |step, _| present[step] = true);
+        Ok(())
+    })?;
+    Ok(present)
+}

@@ -1,0 +1,69 @@
+//! A window that slides over the samples of one series.
+
+use crate::plan::{Grid, TimeShift};
+use std::ops::Range;
+
+/// Samples of one series, times ascending.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Samples<'a> {
+    /// Times in milliseconds.
+    pub(crate) times: &'a [i64],
+    /// `values[i]` belongs to `times[i]`.
+    pub(crate) values: &'a [f64],
+}
+
+impl Samples<'_> {
+    /// The samples in `(start_ms, end_ms]`.
+    pub(crate) fn between(&self, start_ms: i64, end_ms: i64) -> Self {
+        let first = self.times.partition_point(|t| *t <= start_ms);
+        let last = self.times.partition_point(|t| *t <= end_ms).max(first);
+        Self { times: &self.times[first..last], values: &self.values[first..last] }
+    }
+}
+
+/// The windows of all steps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Windows {
+    grid: Grid,
+    /// Length in milliseconds.
+    pub(crate) range_ms: i64,
+    shift: TimeShift,
+}
+
+impl Windows {
+    /// Windows of `range_ms` that end at the shifted times of `grid`.
+    pub(crate) fn new(grid: Grid, range_ms: i64, shift: TimeShift) -> Self {
+        Self { grid, range_ms, shift }
+    }
+
+    /// The time at which the window of `step` ends, its last moment included.
+    pub(crate) fn end_ms(&self, step: usize) -> i64 {
+        self.shift.apply(self.grid.time(step))
+    }
+
+    /// The evaluation time of `step`.
+    pub(crate) fn evaluation_ms(&self, step: usize) -> i64 {
+        self.grid.time(step)
+    }
+
+    /// Calls `each(step, indices)` for every step whose window `(end - range, end]` holds samples.
+    pub(crate) fn slide(&self, samples: Samples<'_>, mut each: impl FnMut(usize, Range<usize>)) {
+        let times = samples.times;
+        let mut first = times.partition_point(|t| *t <= self.end_ms(0).saturating_sub(self.range_ms));
+        let mut after = first;
+        for step in 0..self.grid.steps {
+            let end_ms = self.end_ms(step);
+            let start_ms = end_ms.saturating_sub(self.range_ms);
+            while first < times.len() && times[first] <= start_ms {
+                first += 1;
+            }
+            after = after.max(first);
+            while after < times.len() && times[after] <= end_ms {
+                after += 1;
+            }
+            if first < after {
+                each(step, first..after);
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Instant vector selectors: the newest sample of each series at each step, unless it is too old or a stale marker.
+
+use super::block::{Block, RowMut, SeriesMeta, TILE_SERIES};
+use super::{Evaluator, Sink};
+use crate::error::EvalError;
+use crate::plan::{Grid, Node, TimeShift};
+use crate::source::{RawSeries, SelectId};
+use model::sample::is_stale;
+
+/// Bytes of values in a tile, at most (if one series fits).
+const TILE_BYTES: usize = 2 << 20;
+
+/// Series of a tile on a grid of so many steps.
+pub(crate) fn tile_series(steps: usize) -> usize {
+    (TILE_BYTES / 8 / steps.max(1)).clamp(1, TILE_SERIES)
+}
+
+/// Streams the series of a selector.
+pub(crate) fn stream<'p>(
+    evaluator: &mut Evaluator<'p>,
+    node: &'p Node,
+    select: SelectId,
+    shift: TimeShift,
+    sink: Sink<'_, 'p>,
+) -> Result<(), EvalError> {
+    stream_newest(evaluator, node, select, shift, &mut |evaluator, block| sink(evaluator, block), |_, value| value)
+}
+
+/// Streams what `of` makes of the newest sample, (its time, its value), of each series at each step.
+pub(crate) fn stream_newest<'p>(
+    evaluator: &mut Evaluator<'p>,
+    node: &'p Node,
+    select: SelectId,
+    shift: TimeShift,
+    sink: Sink<'_, 'p>,
+    of: impl Fn(i64, f64) -> f64,
+) -> Result<(), EvalError> {
+    let series = evaluator.read(select)?;
+    let lookback_ms = evaluator.plan.params.lookback_ms;
+    let rows = tile_series(node.grid.steps);
+    for chunk in series.chunks(rows) {
+        let mut block = Block::with_rows(node.grid.steps, chunk.len());
+        for raw in chunk {
+            evaluator.budget.check()?;
+            let meta = SeriesMeta { labels: raw.labels.clone(), drop_name: false };
+            block.push_with(meta, |row| newest(raw, &node.grid, shift, lookback_ms, row, &of));
+        }
+        if !block.is_empty() {
+            sink(evaluator, block)?;
+        }
+    }
+    Ok(())
+}
+
+fn newest(raw: &RawSeries, grid: &Grid, shift: TimeShift, lookback_ms: i64, row: &mut RowMut<'_>, of: &impl Fn(i64, f64) -> f64) {
+    let mut next = raw.timestamps.partition_point(|t| *t <= shift.apply(grid.start_ms));
+    for step in 0..grid.steps {
+        let reference = shift.apply(grid.time(step));
+        while next < raw.timestamps.len() && raw.timestamps[next] <= reference {
+            next += 1;
+        }
+        if next == 0 {
+            continue;
+        }
+        let (time, value) = (raw.timestamps[next - 1], raw.values[next - 1]);
+        if time > reference.saturating_sub(lookback_ms) && !is_stale(value) {
+            row.set(step, of(time, value));
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The handle of one group on this node.
+
+mod checkpoint;
+mod membership;
+mod propose;
+mod status;
+mod watch;
+
+pub(crate) use checkpoint::Transfers;
+pub use propose::Proposal;
+pub(crate) use status::current as current_status;
+pub use status::{GroupStatus, Role};
+pub(crate) use watch::{Watcher, stand_after_start};
+
+use crate::config::RaftConfig;
+use crate::error::{BarrierError, Leader, WaitError};
+use crate::log_store::LogStore;
+use crate::state_machine::StateMachine;
+use crate::types::{Raft, TypeConfig};
+use model::{LogPoint, ReplicaId, ShardId, StoreId};
+use openraft::ReadPolicy;
+use openraft::errors::{ForwardToLeader, LinearizableReadError, RaftError};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{fmt, io};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// One replica of one group; cheap to clone.
+#[derive(Clone)]
+pub struct Group {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What the handles of one replica share.
+pub(crate) struct Inner {
+    pub(crate) shard: ShardId,
+    pub(crate) replica: ReplicaId,
+    pub(crate) raft: Raft,
+    pub(crate) store: LogStore,
+    pub(crate) state_machine: Arc<dyn StateMachine>,
+    pub(crate) config: RaftConfig,
+    pub(crate) transfers: Arc<Transfers>,
+    /// Bytes of proposals that may still be taken in, here and on this node.
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) node_room: Arc<Semaphore>,
+    pub(crate) applied: tokio::sync::watch::Receiver<Option<u64>>,
+    pub(crate) status: tokio::sync::watch::Receiver<GroupStatus>,
+    /// Set once an append of a leader arrived since the start.
+    pub(crate) heard_leader: AtomicBool,
+    pub(crate) tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("shard", &self.inner.shard).field("replica", &self.inner.replica).finish_non_exhaustive()
+    }
+}
+
+impl Group {
+    /// The shard whose log this is.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.inner.shard
+    }
+
+    /// This node's replica of it.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.inner.replica
+    }
+
+    /// What this replica knows now. May lag the group's task by a moment.
+    #[must_use]
+    pub fn status(&self) -> GroupStatus {
+        self.inner.status.borrow().clone()
+    }
+
+    /// The part this replica plays now.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.inner.status.borrow().role
+    }
+
+    /// Follows [`Group::status`].
+    #[must_use]
+    pub fn watch(&self) -> tokio::sync::watch::Receiver<GroupStatus> {
+        self.inner.status.clone()
+    }
+
+    /// Index of the last applied entry; follows apply without delay.
+    #[must_use]
+    pub fn applied_index(&self) -> Option<u64> {
+        *self.inner.applied.borrow()
+    }
+
+    /// Leader only: the log index that a read must wait for ([`Group::wait_applied`]) to see everything acknowledged before this call.
+    /// A quorum confirms the leadership after the call began; calls that overlap share a round.
+    ///
+    /// # Errors
+    /// This replica does not lead, or no quorum answered within an election timeout.
+    pub async fn read_barrier(&self) -> Result<u64, BarrierError> {
+        let probe = self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        match tokio::time::timeout(self.inner.config.election_max, probe).await {
+            Err(_) => Err(BarrierError::NoQuorum),
+            Ok(Ok(linearizer)) => Ok(linearizer.read_log_id().index()),
+            Ok(Err(RaftError::Fatal(_))) => Err(BarrierError::Stopped),
+            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
+                Err(BarrierError::NotLeader { leader: leader_of(&forward) })
+            }
+            Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) => Err(BarrierError::NoQuorum),
+        }
+    }
+
+    /// Returns once the entry at `index` is applied here.
+    ///
+    /// # Errors
+    /// The deadline passed or the group was closed.
+    pub async fn wait_applied(&self, index: u64, deadline: Instant) -> Result<(), WaitError> {
+        let mut applied = self.inner.applied.clone();
+        let reached = applied.wait_for(|applied| applied.is_some_and(|applied| applied >= index));
+        match tokio::time::timeout_at(deadline, reached).await {
+            Err(_) => Err(WaitError::Timeout),
+            Ok(Err(_)) => Err(WaitError::Stopped),
+            Ok(Ok(_)) => Ok(()),
+        }
+    }
+
+    /// Returns once this replica has applied everything it may have applied before a restart. Call it before serving local reads.
+    ///
+    /// # Errors
+    /// The deadline passed (without a leader a replica does not recover) or the group was closed.
+    pub async fn wait_recovered(&self, deadline: Instant) -> Result<(), WaitError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.inner.raft.wait_for_recovery(Some(left)).await {
+            Ok(_) => Ok(()),
+            Err(openraft::metrics::WaitError::Timeout(..)) => Err(WaitError::Timeout),
+            Err(openraft::metrics::WaitError::ShuttingDown) => Err(WaitError::Stopped),
+        }
+    }
+
+    /// Returns once a leader is known, and which.
+    ///
+    /// # Errors
+    /// The deadline passed or the group was closed.
+    pub async fn wait_leader(&self, deadline: Instant) -> Result<Leader, WaitError> {
+        let mut status = self.inner.status.clone();
+        let known = status.wait_for(|status| status.leader.is_some());
+        match tokio::time::timeout_at(deadline, known).await {
+            Err(_) => Err(WaitError::Timeout),
+            Ok(Err(_)) => Err(WaitError::Stopped),
+            Ok(Ok(status)) => status.leader.ok_or(WaitError::Stopped),
+        }
+    }
+
+    /// Takes note that [`StateMachine::durable`] has reached `point`, and purges the log behind it as far as lagging followers and
+    /// transfers in flight allow. Call it after the checkpoint's sync returned.
+    ///
+    /// # Errors
+    /// The group was closed, or openraft did not take note within ten seconds.
+    pub async fn checkpointed(&self, point: LogPoint) -> Result<(), WaitError> {
+        checkpoint::checkpointed(&self.inner, point).await
+    }
+
+    /// Stops the replica's tasks. Its log stays. Proposals in flight end as [`crate::ProposeError::Unknown`].
+    pub async fn shutdown(&self) {
+        self.inner.room.close();
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::warn!(shard = %self.inner.shard, %error, "raft task ended badly");
+        }
+        let tasks = std::mem::take(&mut *self.inner.tasks.lock());
+        for task in tasks {
+            task.abort();
+        }
+    }
+
+    pub(crate) fn note_leader(&self) {
+        self.inner.heard_leader.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whom a refusal points at.
+pub(crate) fn leader_of(forward: &ForwardToLeader<TypeConfig>) -> Option<Leader> {
+    Some((ReplicaId(forward.leader_id?), StoreId(forward.leader_node?.store_id)))
+}
+
+/// An address of the process that failed is not worth more than its text.
+pub(crate) fn text(error: impl fmt::Display) -> io::Error {
+    io::Error::other(error.to_string())
+}

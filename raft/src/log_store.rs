@@ -1,0 +1,41 @@
+//! The log of all groups of a process: one engine, one writer thread, one log a replica.
+//!
+//! ```text
+//! group ─ append ─┐                       ┌─ RocksEngine  (raftdb: one RocksDB, CFs `log` and `state`)
+//! group ─ vote ───┼─ LogWriter ─ LogEngine┤
+//! group ─ purge ──┘   one thread          └─ MemoryEngine (tests: forgets what was not synced)
+//! ```
+//!
+//! | call | synced | order |
+//! |---|---|---|
+//! | vote | before it returns | one write-ahead log with the entries, so a vote precedes the entries of its term |
+//! | append | before the callback | callbacks strictly in order |
+//! | truncate | rides on the next synced batch | before later appends |
+//! | purge | no | only behind a synced checkpoint |
+//! | committed | rides on the next append | - |
+//!
+//! A failed write is never retried: the callback gets the error, then the process stops.
+
+mod codec;
+mod engine;
+mod keys;
+mod ledger;
+mod memory;
+mod read;
+mod replica;
+mod rocks;
+mod tail;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use codec::CodecError;
+pub use engine::{LogEngine, LogOp};
+pub use keys::StateTag;
+pub use memory::MemoryEngine;
+pub use rocks::{RocksEngine, RocksOptions};
+
+pub(crate) use replica::{LogStore, PurgeGuard};
+pub(crate) use tail::TailBudget;
+pub(crate) use write::LogWriter;

@@ -1,0 +1,209 @@
+//! The engine of production: one dedicated RocksDB, `raftdb`.
+
+use super::engine::{LogEngine, LogOp};
+use super::keys::{self, CF_LOG, CF_STATE, StateTag};
+use super::ledger::{self, Ledger};
+use crate::error::OpenError;
+use bytes::Bytes;
+use model::ReplicaId;
+use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options, ReadOptions};
+use rocksdb::{WriteBatch, WriteOptions};
+use std::path::Path;
+use std::{fmt, io};
+
+/// Settings of the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct RocksOptions {
+    /// Memory for entries not yet in files: two memtables of half of it each.
+    pub memory_bytes: usize,
+    /// Write-ahead files kept at most.
+    pub wal_bytes_max: u64,
+}
+
+impl Default for RocksOptions {
+    fn default() -> Self {
+        Self { memory_bytes: 16 << 20, wal_bytes_max: 1 << 30 }
+    }
+}
+
+/// A [`LogEngine`] over RocksDB.
+pub struct RocksEngine {
+    db: DB,
+    ledger: Ledger,
+    synced: WriteOptions,
+    unsynced: WriteOptions,
+}
+
+impl fmt::Debug for RocksEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksEngine").field("path", &self.db.path()).finish_non_exhaustive()
+    }
+}
+
+impl RocksEngine {
+    /// Opens or creates the log in `directory`.
+    ///
+    /// # Errors
+    /// The database or its ledger cannot be opened, or the log ends before what was once synced ([`OpenError::LogBehindLedger`]).
+    pub fn open(directory: &Path, options: RocksOptions) -> Result<Self, OpenError> {
+        let file_error = |source| OpenError::File { path: directory.to_owned(), source };
+        std::fs::create_dir_all(directory).map_err(file_error)?;
+        let exists = directory.join("CURRENT").exists();
+        let noted = match ledger::read(directory)? {
+            Some(noted) => noted,
+            None if exists => return Err(OpenError::LedgerDamaged { path: directory.join("LEDGER"), reason: "missing beside a log" }),
+            None => {
+                ledger::write(directory, 0).map_err(file_error)?;
+                0
+            }
+        };
+        let families = [(CF_LOG, options.memory_bytes / 2), (CF_STATE, 1 << 20)]
+            .map(|(name, memtable)| ColumnFamilyDescriptor::new(name, family_options(memtable)));
+        let db = DB::open_cf_descriptors(&database_options(options), directory, families)
+            .map_err(|source| OpenError::Database { path: directory.to_owned(), source })?;
+        let latest = db.latest_sequence_number();
+        if latest < noted {
+            return Err(OpenError::LogBehindLedger { path: directory.to_owned(), latest, ledger: noted });
+        }
+        let ledger = Ledger::start(directory.to_owned(), noted).map_err(file_error)?;
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        Ok(Self { db, ledger, synced, unsynced: WriteOptions::default() })
+    }
+
+    fn family(&self, name: &str) -> io::Result<&ColumnFamily> {
+        self.db.cf_handle(name).ok_or_else(|| io::Error::other(format!("column family {name} is missing")))
+    }
+
+    fn batch(&self, ops: &[LogOp]) -> io::Result<WriteBatch> {
+        let (log, state) = (self.family(CF_LOG)?, self.family(CF_STATE)?);
+        let mut batch = WriteBatch::default();
+        for op in ops {
+            match op {
+                LogOp::PutEntry { replica, index, value } => batch.put_cf(log, keys::entry(*replica, *index), value),
+                LogOp::Truncate { replica, index } => {
+                    batch.delete_range_cf(log, keys::entry(*replica, *index), keys::entry(*replica, u64::MAX));
+                }
+                LogOp::Purge { replica, index } => {
+                    batch.delete_range_cf(log, keys::entry(*replica, 0), keys::entry(*replica, index.saturating_add(1)));
+                }
+                LogOp::PutState { replica, tag, value } => batch.put_cf(state, keys::state(*replica, *tag), value),
+                LogOp::Destroy { replica } => {
+                    batch.delete_range_cf(log, keys::entry(*replica, 0), keys::entry(*replica, u64::MAX));
+                    for tag in StateTag::ALL {
+                        batch.delete_cf(state, keys::state(*replica, tag));
+                    }
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Gives whole files of purged entries back at once; what is left goes with compaction.
+    fn drop_files(&self, ops: &[LogOp]) -> io::Result<()> {
+        let log = self.family(CF_LOG)?;
+        for op in ops {
+            let (replica, last) = match op {
+                LogOp::Purge { replica, index } => (*replica, *index),
+                LogOp::Destroy { replica } => (*replica, u64::MAX),
+                _ => continue,
+            };
+            self.db.delete_file_in_range_cf(log, keys::entry(replica, 0), keys::entry(replica, last)).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}
+
+fn database_options(options: RocksOptions) -> Options {
+    let mut db = Options::default();
+    db.create_if_missing(true);
+    db.create_missing_column_families(true);
+    db.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    db.set_track_and_verify_wals_in_manifest(true);
+    db.set_paranoid_checks(true);
+    db.set_max_total_wal_size(options.wal_bytes_max);
+    // Torn tails stay detectable only in files that are not reused.
+    db.set_recycle_log_file_num(0);
+    db.set_wal_bytes_per_sync(512 << 10);
+    db.set_max_background_jobs(2);
+    db.set_max_open_files(256);
+    db.set_keep_log_file_num(4);
+    db
+}
+
+fn family_options(memtable_bytes: usize) -> Options {
+    let mut family = Options::default();
+    family.set_write_buffer_size(memtable_bytes.max(1 << 20));
+    family.set_max_write_buffer_number(2);
+    family.set_compression_type(DBCompressionType::None);
+    family
+}
+
+impl LogEngine for RocksEngine {
+    fn write(&self, ops: &[LogOp], sync: bool) -> io::Result<()> {
+        let batch = self.batch(ops)?;
+        let options = if sync { &self.synced } else { &self.unsynced };
+        self.db.write_opt(batch, options).map_err(io::Error::other)?;
+        if sync {
+            self.ledger.synced(self.db.latest_sequence_number())?;
+        }
+        self.drop_files(ops)
+    }
+
+    fn entries(&self, replica: ReplicaId, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<(u64, Bytes)>> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(keys::entry(replica, to));
+        let start = keys::entry(replica, from);
+        let rows = self.db.iterator_cf_opt(self.family(CF_LOG)?, options, IteratorMode::From(&start, Direction::Forward));
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        for (expected, row) in (from..to).zip(rows) {
+            let (key, value) = row.map_err(io::Error::other)?;
+            if keys::index_of(replica, &key) != Some(expected) {
+                break;
+            }
+            bytes += value.len();
+            if bytes > bytes_max && !entries.is_empty() {
+                break;
+            }
+            entries.push((expected, Bytes::from(Vec::from(value))));
+        }
+        Ok(entries)
+    }
+
+    fn last_index(&self, replica: ReplicaId) -> io::Result<Option<u64>> {
+        let end = keys::entry(replica, u64::MAX);
+        let mut rows = self.db.iterator_cf(self.family(CF_LOG)?, IteratorMode::From(&end, Direction::Reverse));
+        match rows.next() {
+            None => Ok(None),
+            Some(row) => row.map(|(key, _)| keys::index_of(replica, &key)).map_err(io::Error::other),
+        }
+    }
+
+    fn state(&self, replica: ReplicaId, tag: StateTag) -> io::Result<Option<Bytes>> {
+        let value = self.db.get_cf(self.family(CF_STATE)?, keys::state(replica, tag)).map_err(io::Error::other)?;
+        Ok(value.map(Bytes::from))
+    }
+
+    fn replicas(&self) -> io::Result<Vec<ReplicaId>> {
+        let mut replicas = Vec::new();
+        for row in self.db.iterator_cf(self.family(CF_STATE)?, IteratorMode::Start) {
+            let (key, _) = row.map_err(io::Error::other)?;
+            if let Some(prefix) = key.first_chunk::<8>() {
+                replicas.push(ReplicaId(u64::from_be_bytes(*prefix)));
+            }
+        }
+        replicas.dedup();
+        Ok(replicas)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        for name in [CF_LOG, CF_STATE] {
+            self.db.flush_cf(self.family(name)?).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}

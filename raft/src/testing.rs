@@ -1,0 +1,9 @@
+//! Doubles for tests of this crate and of `node`: a network in memory that can be cut, a key-value state machine with checkpoints.
+
+mod cluster;
+mod machine;
+mod network;
+
+pub use cluster::{TestCluster, TestNode, fast_config};
+pub use machine::{Disk, KvMachine};
+pub use network::{MemoryNetwork, MemoryTransport};

@@ -1,0 +1,190 @@
+//! A network in memory: every store's inbox under its id, each direction between two stores can be cut or slowed.
+
+use crate::error::{HelloError, TransportError};
+use crate::transport::{Connection, Identity, Inbox, Lane, Transport};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use model::StoreId;
+use parking_lot::Mutex;
+use proto::raft::{Block, Frame, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+#[derive(Debug, Default)]
+struct State {
+    inboxes: HashMap<StoreId, Inbox>,
+    cuts: HashSet<(StoreId, StoreId)>,
+    delay: Duration,
+    snapshot_block_delay: Duration,
+}
+
+/// The wire between all stores of a test.
+#[derive(Debug, Default)]
+pub struct MemoryNetwork {
+    state: Mutex<State>,
+    /// Read barrier requests delivered so far.
+    barriers: AtomicU64,
+    /// Snapshots begun so far.
+    snapshots: AtomicU64,
+}
+
+impl MemoryNetwork {
+    /// Makes an empty one.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Plugs a store in; replaces its former self.
+    pub fn attach(&self, store: StoreId, inbox: Inbox) {
+        self.state.lock().inboxes.insert(store, inbox);
+    }
+
+    /// Pulls a store's plug.
+    pub fn detach(&self, store: StoreId) {
+        self.state.lock().inboxes.remove(&store);
+    }
+
+    /// Drops everything from `from` to `to`.
+    pub fn cut(&self, from: StoreId, to: StoreId) {
+        self.state.lock().cuts.insert((from, to));
+    }
+
+    /// Cuts both directions between `store` and everyone else.
+    pub fn isolate(&self, store: StoreId, others: &[StoreId]) {
+        for other in others.iter().filter(|other| **other != store) {
+            self.cut(store, *other);
+            self.cut(*other, store);
+        }
+    }
+
+    /// Mends every cut.
+    pub fn heal(&self) {
+        self.state.lock().cuts.clear();
+    }
+
+    /// Every frame takes this long.
+    pub fn set_delay(&self, delay: Duration) {
+        self.state.lock().delay = delay;
+    }
+
+    /// Every block of a snapshot takes this long.
+    pub fn set_snapshot_block_delay(&self, delay: Duration) {
+        self.state.lock().snapshot_block_delay = delay;
+    }
+
+    /// Read barrier requests delivered so far.
+    #[must_use]
+    pub fn barrier_count(&self) -> u64 {
+        self.barriers.load(Ordering::Relaxed)
+    }
+
+    /// Snapshots begun so far.
+    #[must_use]
+    pub fn snapshot_count(&self) -> u64 {
+        self.snapshots.load(Ordering::Relaxed)
+    }
+
+    /// The end of the wire that `identity`'s store sends from.
+    #[must_use]
+    pub fn transport(self: &Arc<Self>, identity: Identity) -> Arc<MemoryTransport> {
+        Arc::new(MemoryTransport { identity, network: Arc::clone(self) })
+    }
+
+    fn is_cut(&self, from: StoreId, to: StoreId) -> bool {
+        self.state.lock().cuts.contains(&(from, to))
+    }
+
+    fn inbox(&self, from: StoreId, to: StoreId) -> Result<Inbox, TransportError> {
+        let state = self.state.lock();
+        if state.cuts.contains(&(from, to)) || state.cuts.contains(&(to, from)) {
+            return Err(TransportError::Unreachable { store: to, reason: "cut".to_owned() });
+        }
+        state.inboxes.get(&to).cloned().ok_or(TransportError::UnknownPeer(to))
+    }
+
+    /// Moves frames one way, in order; a cut swallows them.
+    fn carry(self: &Arc<Self>, from: StoreId, to: StoreId) -> (mpsc::Sender<Frame>, mpsc::Receiver<Frame>) {
+        let (sender, mut near) = mpsc::channel::<Frame>(1024);
+        let (far, receiver) = mpsc::channel(1024);
+        let network = Arc::clone(self);
+        tokio::spawn(async move {
+            while let Some(frame) = near.recv().await {
+                let delay = network.state.lock().delay;
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+                if !network.is_cut(from, to) && far.send(frame).await.is_err() {
+                    return;
+                }
+            }
+        });
+        (sender, receiver)
+    }
+}
+
+/// One store's end of a [`MemoryNetwork`].
+#[derive(Clone, Debug)]
+pub struct MemoryTransport {
+    identity: Identity,
+    network: Arc<MemoryNetwork>,
+}
+
+impl Transport for MemoryTransport {
+    fn connect(&self, to: StoreId, _lane: Lane) -> BoxFuture<'static, Result<Connection, TransportError>> {
+        let (network, identity) = (Arc::clone(&self.network), self.identity.clone());
+        async move {
+            let from = identity.store();
+            let inbox = network.inbox(from, to)?;
+            let refuse = |source: HelloError| TransportError::Hello { store: to, source };
+            inbox.identity().check(&identity.hello(), None).map_err(refuse)?;
+            identity.check(&inbox.identity().hello(), Some(to)).map_err(refuse)?;
+            let (outgoing, arriving) = network.carry(from, to);
+            let (answers, incoming) = network.carry(to, from);
+            tokio::spawn(async move { inbox.serve(Connection { outgoing: answers, incoming: arriving }).await });
+            Ok(Connection { outgoing, incoming })
+        }
+        .boxed()
+    }
+
+    fn send_snapshot(&self, to: StoreId, blocks: BoxStream<'static, Block>) -> BoxFuture<'static, Result<SnapshotAck, TransportError>> {
+        let (network, from) = (Arc::clone(&self.network), self.identity.store());
+        async move {
+            let inbox = network.inbox(from, to)?;
+            network.snapshots.fetch_add(1, Ordering::Relaxed);
+            let wire = Arc::clone(&network);
+            let slowed = blocks.then(move |block| {
+                let wire = Arc::clone(&wire);
+                async move {
+                    let delay = wire.state.lock().snapshot_block_delay;
+                    tokio::time::sleep(delay).await;
+                    if wire.is_cut(from, to) { Err("cut".to_owned()) } else { Ok(block) }
+                }
+            });
+            Ok(inbox.receive_snapshot(slowed.boxed()).await)
+        }
+        .boxed()
+    }
+
+    fn read_barrier(
+        &self,
+        to: StoreId,
+        request: ReadBarrierRequest,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<ReadBarrierAnswer, TransportError>> {
+        let (network, from) = (Arc::clone(&self.network), self.identity.store());
+        async move {
+            let inbox = network.inbox(from, to)?;
+            network.barriers.fetch_add(1, Ordering::Relaxed);
+            let answer = tokio::time::timeout(timeout, inbox.read_barrier(&request)).await;
+            answer.map_err(|_| TransportError::Timeout(to))
+        }
+        .boxed()
+    }
+
+    fn set_peer(&self, _store: StoreId, _address: &str) {}
+}

@@ -1,0 +1,83 @@
+//! One connection a peer and lane, shared by all groups.
+//!
+//! ```text
+//! openraft ─ Peer ─┐                                            ┌─ group 1
+//! openraft ─ Peer ─┼─ Mux: one Link a (store, lane) ─ frames ─> ┼─ Inbox ─ group 2
+//! openraft ─ Peer ─┘                 <─ answers, by stream id ─ └─ …
+//! ```
+//!
+//! Every connection begins with a [`Hello`] each way. Every frame names its target replica; an unknown or wrong one is rejected, never
+//! answered for. A stream id names one exchange and is never used twice; answers to forgotten ones are dropped.
+
+mod append;
+pub(crate) mod convert;
+mod hello;
+mod inbox;
+mod mux;
+mod peer;
+mod tonic_client;
+mod tonic_server;
+
+#[cfg(test)]
+mod tests;
+
+pub use hello::{Identity, PROTOCOL_MAX, PROTOCOL_MIN};
+pub use inbox::Inbox;
+pub(crate) use mux::Mux;
+pub(crate) use peer::PeerFactory;
+pub use tonic_client::TonicTransport;
+pub use tonic_server::{RaftService, server};
+
+use crate::error::TransportError;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use model::StoreId;
+use proto::raft::{Block, Frame, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
+use std::fmt;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Bytes of one message, beside one large entry.
+pub const MESSAGE_BYTES_TARGET: usize = 1 << 20;
+/// Frames that may wait for a connection.
+pub(crate) const FRAMES_WAITING_MAX: usize = 1024;
+
+/// Connections are separate so that bulk never stands in front of a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Votes, heartbeats, transfers of leadership, read barriers.
+    Control,
+    /// Entries.
+    Log,
+    /// Snapshots.
+    Bulk,
+}
+
+/// An open, greeted connection: frames out, frames in. It ends when either side is dropped.
+#[derive(Debug)]
+pub struct Connection {
+    /// To the peer, in order.
+    pub outgoing: mpsc::Sender<Frame>,
+    /// From the peer, in order.
+    pub incoming: mpsc::Receiver<Frame>,
+}
+
+/// Moves messages between stores. Implemented over tonic, and in memory for tests.
+pub trait Transport: Send + Sync + fmt::Debug + 'static {
+    /// Connects a lane to a store and exchanges hellos.
+    fn connect(&self, to: StoreId, lane: Lane) -> BoxFuture<'static, Result<Connection, TransportError>>;
+
+    /// Sends one snapshot, header first.
+    fn send_snapshot(&self, to: StoreId, blocks: BoxStream<'static, Block>) -> BoxFuture<'static, Result<SnapshotAck, TransportError>>;
+
+    /// Asks a store to confirm the groups it leads.
+    fn read_barrier(
+        &self,
+        to: StoreId,
+        request: ReadBarrierRequest,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<ReadBarrierAnswer, TransportError>>;
+
+    /// Tells where a store is reached from now on; a changed address closes nothing by itself.
+    fn set_peer(&self, store: StoreId, address: &str);
+}

@@ -1,0 +1,187 @@
+//! The open database as the shards' data sees it.
+
+use super::options::{FamilyOptions, synced};
+use crate::error::{Corruption, StoreError};
+use crate::keys::Family;
+use crate::store::FaultPlan;
+use model::seal::{Seal, SealContext};
+use model::{ShardId, WorkspaceId};
+use rocksdb::{ColumnFamily, DB, DBPinnableSlice, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions, WriteBatch};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// RocksDB, the sealer and the folder for files on their way in.
+pub(crate) struct Engine {
+    pub(super) rocks: DB,
+    pub(super) seal: Seal,
+    pub(crate) faults: FaultPlan,
+    pub(super) options: FamilyOptions,
+    pub(super) ingest_folder: PathBuf,
+    pub(super) files: AtomicU64,
+}
+
+impl Engine {
+    fn handle(&self, family: Family) -> &ColumnFamily {
+        self.rocks.cf_handle(family.name()).expect("every family was created at open")
+    }
+
+    pub(crate) fn file_options(&self, family: Family) -> &Options {
+        self.options.of(family)
+    }
+
+    /// A path that nothing uses, for a file to be ingested.
+    pub(crate) fn new_file(&self) -> PathBuf {
+        self.ingest_folder.join(format!("{}.sst", self.files.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Moves finished files into `family`; durable when it returns.
+    pub(crate) fn ingest(&self, family: Family, files: Vec<PathBuf>) -> Result<(), StoreError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        Ok(self.rocks.ingest_external_file_cf_opts(self.handle(family), &options, files)?)
+    }
+
+    pub(crate) fn seal(&self, family: Family, owner: Owner<'_>, portable: &[u8], value: &[u8]) -> Vec<u8> {
+        let mut sealed = Vec::with_capacity(value.len() + 32);
+        self.seal.seal(owner.context(family, portable), value, &mut sealed);
+        sealed
+    }
+
+    pub(crate) fn open<'v>(
+        &self,
+        family: Family,
+        owner: Owner<'_>,
+        portable: &[u8],
+        sealed: &'v [u8],
+    ) -> Result<Cow<'v, [u8]>, StoreError> {
+        self.seal.open(owner.context(family, portable), sealed).map_err(|source| StoreError::Sealed {
+            family: family.name(),
+            key: portable.to_vec(),
+            source,
+        })
+    }
+
+    pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StoreError> {
+        Ok(self.rocks.get_pinned_cf(self.handle(family), key)?)
+    }
+
+    /// An iterator over the keys that begin with `prefix`; long scans leave the cache alone.
+    pub(crate) fn iterate(&self, family: Family, prefix: &[u8], fill_cache: bool) -> DBRawIterator<'_> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(fill_cache);
+        options.set_iterate_lower_bound(prefix.to_vec());
+        if let Some(after) = after_prefix(prefix) {
+            options.set_iterate_upper_bound(after);
+        }
+        self.rocks.raw_iterator_cf_opt(self.handle(family), options)
+    }
+
+    pub(crate) fn put(&self, batch: &mut WriteBatch, family: Family, key: &[u8], sealed: &[u8]) {
+        batch.put_cf(self.handle(family), key, sealed);
+    }
+
+    pub(crate) fn delete(&self, batch: &mut WriteBatch, family: Family, key: &[u8]) {
+        batch.delete_cf(self.handle(family), key);
+    }
+
+    pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        Ok(self.rocks.write(batch)?)
+    }
+
+    /// Writes a batch; durable when it returns, with every batch written before.
+    pub(crate) fn write_synced(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        Ok(self.rocks.write_opt(batch, &synced())?)
+    }
+
+    /// Deletes the keys from `from` up to, not including, `to`; whole files go at once.
+    ///
+    /// The caller proves that no view needs any of them: whole files are dropped in spite of RocksDB snapshots.
+    pub(crate) fn delete_range(&self, family: Family, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
+        let last = before(to);
+        self.rocks.delete_file_in_range_cf(self.handle(family), from, &last)?;
+        Ok(self.rocks.delete_range_cf(self.handle(family), from, to)?)
+    }
+
+    /// Deletes every key that begins with `prefix`.
+    pub(crate) fn delete_prefix(&self, family: Family, prefix: &[u8]) -> Result<(), StoreError> {
+        match after_prefix(prefix) {
+            Some(after) => self.delete_range(family, prefix, &after),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("path", &self.rocks.path()).finish_non_exhaustive()
+    }
+}
+
+/// Whose values are sealed or opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner<'a> {
+    pub(crate) shard: ShardId,
+    pub(crate) workspace: Option<&'a WorkspaceId>,
+}
+
+impl<'a> Owner<'a> {
+    /// The node itself.
+    pub(crate) const NODE: Self = Owner { shard: ShardId::META, workspace: None };
+
+    fn context<'k>(self, family: Family, key: &'k [u8]) -> SealContext<'k>
+    where
+        'a: 'k,
+    {
+        SealContext { column_family: family.name(), shard: self.shard, key, workspace: self.workspace }
+    }
+}
+
+/// Wraps what is wrong with a value.
+pub(crate) fn corrupt(family: Family, key: &[u8]) -> impl FnOnce(Corruption) -> StoreError {
+    move |source| StoreError::Corrupt { family: family.name(), key: key.to_vec(), source }
+}
+
+pub(crate) fn file_error(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    move |source| StoreError::File { path: path.display().to_string(), source }
+}
+
+/// The smallest key behind all keys with this prefix.
+fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut after = prefix.to_vec();
+    while let Some(last) = after.pop() {
+        if last < u8::MAX {
+            after.push(last + 1);
+            return Some(after);
+        }
+    }
+    None
+}
+
+/// A key right before `to`: RocksDB takes the upper bound of whole files as included, and no stored key is this long.
+fn before(to: &[u8]) -> Vec<u8> {
+    let mut last = to.to_vec();
+    while let Some(byte) = last.pop() {
+        if byte > 0 {
+            last.push(byte - 1);
+            last.extend_from_slice(&[u8::MAX; 32]);
+            break;
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_enclose_exactly_a_prefix() {
+        assert_eq!(after_prefix(&[1, 2, 255, 255]), Some(vec![1, 3]));
+        assert_eq!(after_prefix(&[255]), None);
+        assert!(before(&[1, 0, 0]) < vec![1, 0, 0] && before(&[1, 0, 0]) > vec![0, 255, 255, 255]);
+    }
+}

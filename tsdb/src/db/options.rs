@@ -1,0 +1,85 @@
+//! RocksDB's options: what each family needs, and shares of one memory budget.
+
+use crate::keys::Family;
+use rocksdb::{
+    BlockBasedOptions, Cache, ChecksumType, ColumnFamilyDescriptor, DBCompressionType, Options, WriteBufferManager, WriteOptions,
+};
+
+const MEMTABLE_BYTES_MIN: usize = 1 << 20;
+const MEMTABLE_BYTES_MAX: usize = 16 << 20;
+const CACHE_BYTES_MIN: usize = 4 << 20;
+const FILE_BYTES: u64 = 256 << 20;
+
+/// Options of every family, and of the files that are written outside and ingested.
+pub(super) struct FamilyOptions {
+    families: Vec<(Family, Options)>,
+}
+
+impl FamilyOptions {
+    /// Half of `memory_bytes` caches blocks, a quarter bounds all memtables together; the rest is left for indexes and scans.
+    pub(super) fn new(memory_bytes: usize) -> Self {
+        let cache = Cache::new_lru_cache((memory_bytes / 2).max(CACHE_BYTES_MIN));
+        let memtable = (memory_bytes / 32).clamp(MEMTABLE_BYTES_MIN, MEMTABLE_BYTES_MAX);
+        Self { families: Family::ALL.into_iter().map(|family| (family, family_options(family, &cache, memtable))).collect() }
+    }
+
+    pub(super) fn of(&self, family: Family) -> &Options {
+        self.families.iter().find(|(f, _)| *f == family).map(|(_, options)| options).expect("every family has its options")
+    }
+
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = ColumnFamilyDescriptor> {
+        self.families.iter().map(|(family, options)| ColumnFamilyDescriptor::new(family.name(), options.clone()))
+    }
+}
+
+fn family_options(family: Family, cache: &Cache, memtable: usize) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_checksum_type(ChecksumType::XXH3);
+    table.set_format_version(5);
+    match family {
+        // A group is up to 16 KiB; postings tell where samples are, so a read always hits and filters would be waste.
+        Family::Chunk | Family::Index | Family::Head => table.set_block_size(32 << 10),
+        Family::Series => table.set_block_size(16 << 10),
+        // Returning series are rare: most lookups are for new ones and must not touch the disk.
+        Family::Fpr => table.set_ribbon_filter(10.0),
+        Family::Meta => {}
+    }
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_write_buffer_size(memtable);
+    options.set_max_write_buffer_number(2);
+    options.set_target_file_size_base(FILE_BYTES);
+    options.set_compression_type(match family {
+        Family::Series => DBCompressionType::Zstd,
+        Family::Meta => DBCompressionType::Lz4,
+        Family::Fpr | Family::Chunk | Family::Index | Family::Head => DBCompressionType::None,
+    });
+    options
+}
+
+pub(super) fn database_options(memory_bytes: usize) -> Options {
+    let memtables = (memory_bytes / 4).max(4 * MEMTABLE_BYTES_MIN);
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_paranoid_checks(true);
+    options.set_avoid_unnecessary_blocking_io(true);
+    options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(memtables, false));
+    options.set_max_total_wal_size(memtables as u64);
+    options.set_max_background_jobs(2);
+    options.set_max_open_files(1024);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_keep_log_file_num(4);
+    options.set_max_log_file_size(4 << 20);
+    options
+}
+
+/// Options of a write that is durable when it returns, with everything written before it.
+pub(super) fn synced() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    options
+}

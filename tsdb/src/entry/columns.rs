@@ -1,0 +1,184 @@
+//! The rows of one part as columns: one byte a sample for the series, the ordinal and the timestamp each, eight for the value.
+
+use crate::error::Corruption;
+use crate::wire::{Reader, put_varint, put_zigzag};
+use model::Sample;
+
+/// The only column codec so far: varint deltas, raw values.
+const CODEC_PLAIN: u8 = 0;
+
+/// How a row names its series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SeriesRef {
+    /// By the id that an applied entry gave it.
+    Known(u32),
+    /// By its place among the part's created series.
+    Created(u32),
+}
+
+/// Collects rows column by column; reused from part to part.
+#[derive(Debug, Default)]
+pub(crate) struct ColumnsBuilder {
+    rows: usize,
+    series: Vec<u8>,
+    ordinals: Vec<u8>,
+    counts: Vec<u8>,
+    timestamps: Vec<u8>,
+    values: Vec<u8>,
+    next_series: i64,
+    next_ordinal: i64,
+    last_ms: i64,
+}
+
+impl ColumnsBuilder {
+    pub(crate) fn clear(&mut self) {
+        let Self { rows, series, ordinals, counts, timestamps, values, next_series, next_ordinal, last_ms } = self;
+        for column in [series, ordinals, counts, timestamps, values] {
+            column.clear();
+        }
+        (*rows, *next_series, *next_ordinal, *last_ms) = (0, 0, 0, 0);
+    }
+
+    pub(crate) fn row(&mut self, series: SeriesRef, ordinal: u32, samples: impl ExactSizeIterator<Item = Sample>) {
+        let code = match series {
+            SeriesRef::Known(sid) => {
+                let delta = i64::from(sid) - self.next_series;
+                self.next_series = i64::from(sid) + 1;
+                zigzag(delta) << 1
+            }
+            SeriesRef::Created(index) => (u64::from(index) << 1) | 1,
+        };
+        put_varint(&mut self.series, code);
+        put_zigzag(&mut self.ordinals, i64::from(ordinal) - self.next_ordinal);
+        self.next_ordinal = i64::from(ordinal) + 1;
+        put_varint(&mut self.counts, samples.len() as u64);
+        for sample in samples {
+            put_zigzag(&mut self.timestamps, sample.timestamp_ms.wrapping_sub(self.last_ms));
+            self.last_ms = sample.timestamp_ms;
+            self.values.extend_from_slice(&sample.value.to_bits().to_le_bytes());
+        }
+        self.rows += 1;
+    }
+
+    /// Bytes that [`ColumnsBuilder::write`] would append, but for the counts in front.
+    pub(crate) fn bytes(&self) -> usize {
+        self.series.len() + self.ordinals.len() + self.counts.len() + self.timestamps.len() + self.values.len()
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.reserve(self.bytes() + 16);
+        out.push(CODEC_PLAIN);
+        put_varint(out, self.rows as u64);
+        for column in [&self.series, &self.ordinals, &self.counts, &self.timestamps, &self.values] {
+            out.extend_from_slice(column);
+        }
+    }
+}
+
+/// One row of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WriteRow {
+    pub(crate) series: SeriesRef,
+    pub(crate) ordinal: u32,
+    pub(crate) samples: u32,
+}
+
+/// The rows of a part; decoding checked every bound before the first row is handed out.
+#[derive(Clone, Debug)]
+pub(crate) struct WriteRows<'a> {
+    rows: usize,
+    series: Reader<'a>,
+    ordinals: Reader<'a>,
+    counts: Reader<'a>,
+    timestamps: Reader<'a>,
+    values: Reader<'a>,
+    next_series: i64,
+    next_ordinal: i64,
+    last_ms: i64,
+}
+
+impl<'a> WriteRows<'a> {
+    /// Finds the columns and checks them, so that a part is applied whole or not at all.
+    pub(crate) fn read(r: &mut Reader<'a>, created: usize) -> Result<Self, Corruption> {
+        if r.u8()? != CODEC_PLAIN {
+            return Err(Corruption::new("known column codec"));
+        }
+        let rows = r.count(3)?;
+        let series = r.clone();
+        let mut next_series = 0i64;
+        for _ in 0..rows {
+            match read_series(r, &mut next_series)? {
+                SeriesRef::Created(index) if index as usize >= created => return Err(Corruption::new("created index")),
+                SeriesRef::Created(_) | SeriesRef::Known(_) => {}
+            }
+        }
+        let ordinals = r.clone();
+        let mut next_ordinal = 0i64;
+        for _ in 0..rows {
+            read_ordinal(r, &mut next_ordinal)?;
+        }
+        let counts = r.clone();
+        let mut samples = 0u64;
+        for _ in 0..rows {
+            samples += u64::from(r.varint_u32()?);
+        }
+        if samples.checked_mul(9).is_none_or(|bytes| bytes > r.rest().len() as u64) {
+            return Err(Corruption::new("samples"));
+        }
+        let timestamps = r.clone();
+        for _ in 0..samples {
+            r.varint()?;
+        }
+        let values = r.clone();
+        r.take(samples as usize * 8)?;
+        Ok(Self { rows, series, ordinals, counts, timestamps, values, next_series: 0, next_ordinal: 0, last_ms: 0 })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn next_row(&mut self) -> Result<Option<WriteRow>, Corruption> {
+        if self.rows == 0 {
+            return Ok(None);
+        }
+        self.rows -= 1;
+        Ok(Some(WriteRow {
+            series: read_series(&mut self.series, &mut self.next_series)?,
+            ordinal: read_ordinal(&mut self.ordinals, &mut self.next_ordinal)?,
+            samples: self.counts.varint_u32()?,
+        }))
+    }
+
+    /// The next sample; call as often as the row said.
+    pub(crate) fn next_sample(&mut self) -> Result<Sample, Corruption> {
+        self.last_ms = self.last_ms.wrapping_add(self.timestamps.zigzag()?);
+        Ok(Sample { timestamp_ms: self.last_ms, value: f64::from_bits(self.values.u64_le()?) })
+    }
+}
+
+/// Ids are 32 bits wide, so a delta shifted by the flag stays far from overflow.
+fn zigzag(delta: i64) -> u64 {
+    ((delta << 1) ^ (delta >> 63)) as u64
+}
+
+fn unzigzag(code: u64) -> i64 {
+    (code >> 1) as i64 ^ -((code & 1) as i64)
+}
+
+fn read_series(r: &mut Reader<'_>, next: &mut i64) -> Result<SeriesRef, Corruption> {
+    let code = r.varint()?;
+    if code & 1 == 1 {
+        return u32::try_from(code >> 1).map(SeriesRef::Created).map_err(|_| Corruption::new("created index"));
+    }
+    let sid = next.checked_add(unzigzag(code >> 1)).and_then(|n| u32::try_from(n).ok()).ok_or_else(|| Corruption::new("series"))?;
+    *next = i64::from(sid) + 1;
+    Ok(SeriesRef::Known(sid))
+}
+
+fn read_ordinal(r: &mut Reader<'_>, next: &mut i64) -> Result<u32, Corruption> {
+    let delta = r.zigzag()?;
+    let ordinal = next.checked_add(delta).and_then(|n| u32::try_from(n).ok()).ok_or_else(|| Corruption::new("ordinal"))?;
+    *next = i64::from(ordinal) + 1;
+    Ok(ordinal)
+}

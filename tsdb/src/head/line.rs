@@ -1,0 +1,214 @@
+//! The samples of one series in the head.
+
+use crate::chunk::OpenChunk;
+use crate::error::Corruption;
+use model::{Sample, Timestamp};
+use std::sync::Arc;
+
+/// Samples at which a chunk is sealed, as Prometheus cuts its own.
+pub(crate) const SEAL_SAMPLES: usize = 120;
+/// Samples at which the out-of-order samples of a series become a chunk.
+const OUT_OF_ORDER_SEAL_SAMPLES: usize = 64;
+const DAY_MS: i64 = 86_400_000;
+
+/// The timestamps that have a day: 1970 to 2149.
+pub(crate) const STORABLE_MS: std::ops::Range<i64> = 0..(u16::MAX as i64 + 1) * DAY_MS;
+
+/// Day since 1970 that a timestamp falls on.
+pub(crate) fn day_of(timestamp_ms: Timestamp) -> i64 {
+    timestamp_ms.div_euclid(DAY_MS)
+}
+
+/// A chunk that takes no more samples; lies in one day.
+#[derive(Debug)]
+pub(crate) struct SealedChunk {
+    pub(crate) chunk: OpenChunk,
+    pub(crate) is_out_of_order: bool,
+    /// Log indexes of the first and last entry that wrote into it.
+    pub(crate) min_index: u64,
+    pub(crate) max_index: u64,
+}
+
+/// Samples older than the newest of their time, sorted by timestamp, each once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OutOfOrder {
+    pub(crate) samples: Vec<(Timestamp, u64)>,
+    pub(crate) min_index: u64,
+    pub(crate) max_index: u64,
+}
+
+/// The samples of a series that no listed part holds, and the newest.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line {
+    /// Time and bits of the newest sample; `None` never reaches a reader: a series is created with its first sample.
+    pub(crate) newest: Option<(Timestamp, u64)>,
+    pub(crate) open: Option<OpenChunk>,
+    /// Log indexes of the first and last entry that wrote into the open chunk.
+    pub(crate) open_indexes: (u64, u64),
+    /// Oldest first. The first `listed` lie in a listed part too and go as soon as no reader needs them.
+    pub(crate) sealed: Vec<Arc<SealedChunk>>,
+    pub(crate) listed: u32,
+    pub(crate) out_of_order: Option<Box<OutOfOrder>>,
+    /// First and last timestamp of what lies in listed parts.
+    pub(crate) stored: Option<(Timestamp, Timestamp)>,
+}
+
+/// Where a look-up ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The sample's bits.
+    Bits(u64),
+    /// The series has no sample at that time.
+    Absent,
+    /// Not in the head; a listed part may hold it.
+    MaybeStored,
+}
+
+/// Column buffers that decoding reuses.
+#[derive(Debug, Default)]
+pub(crate) struct Columns {
+    pub(crate) ts: Vec<i64>,
+    pub(crate) values: Vec<f64>,
+}
+
+impl Columns {
+    pub(crate) fn clear(&mut self) {
+        self.ts.clear();
+        self.values.clear();
+    }
+}
+
+impl Line {
+    /// Appends a sample later than the newest; gives the bytes by which the line grew.
+    pub(crate) fn append(&mut self, sample: Sample, log_index: u64) -> u64 {
+        let Sample { timestamp_ms, value } = sample;
+        self.newest = Some((timestamp_ms, value.to_bits()));
+        let mut grown = 0;
+        if let Some(open) = &mut self.open {
+            if open.len() < SEAL_SAMPLES && day_of(open.first_ms()) == day_of(timestamp_ms) {
+                let before = open.heap_bytes();
+                open.append(timestamp_ms, value);
+                self.open_indexes.1 = log_index;
+                return (open.heap_bytes() - before) as u64;
+            }
+            self.seal_open();
+            grown += size_of::<SealedChunk>() as u64;
+        }
+        let open = OpenChunk::new(timestamp_ms, value);
+        grown += open.heap_bytes() as u64;
+        self.open = Some(open);
+        self.open_indexes = (log_index, log_index);
+        grown
+    }
+
+    /// Ends the open chunk.
+    pub(crate) fn seal_open(&mut self) {
+        if let Some(chunk) = self.open.take() {
+            let (min_index, max_index) = self.open_indexes;
+            self.sealed.push(Arc::new(SealedChunk { chunk, is_out_of_order: false, min_index, max_index }));
+        }
+    }
+
+    /// Adds a sample older than the newest, at a time the series has none.
+    pub(crate) fn insert(&mut self, sample: Sample, log_index: u64) {
+        let pending = self.out_of_order.get_or_insert_with(|| Box::new(OutOfOrder { min_index: log_index, ..OutOfOrder::default() }));
+        pending.max_index = log_index;
+        let at = pending.samples.partition_point(|(t, _)| *t < sample.timestamp_ms);
+        pending.samples.insert(at, (sample.timestamp_ms, sample.value.to_bits()));
+        if pending.samples.len() >= OUT_OF_ORDER_SEAL_SAMPLES {
+            self.seal_out_of_order();
+        }
+    }
+
+    /// Makes chunks of the out-of-order samples, one a day.
+    pub(crate) fn seal_out_of_order(&mut self) {
+        let Some(pending) = self.out_of_order.take() else { return };
+        let OutOfOrder { samples, min_index, max_index } = *pending;
+        for day in samples.chunk_by(|a, b| day_of(a.0) == day_of(b.0)) {
+            let Some(((t, bits), rest)) = day.split_first() else { continue };
+            let mut chunk = OpenChunk::new(*t, f64::from_bits(*bits));
+            for (t, bits) in rest {
+                chunk.append(*t, f64::from_bits(*bits));
+            }
+            self.sealed.push(Arc::new(SealedChunk { chunk, is_out_of_order: true, min_index, max_index }));
+        }
+    }
+
+    /// Looks up the sample at `t`, newest places first.
+    pub(crate) fn find(&self, t: Timestamp, scratch: &mut Columns) -> Result<Found, Corruption> {
+        match self.newest {
+            None => return Ok(Found::Absent),
+            Some((newest, bits)) if newest == t => return Ok(Found::Bits(bits)),
+            Some((newest, _)) if newest < t => return Ok(Found::Absent),
+            Some(_) => {}
+        }
+        let chunks = self.open.iter().chain(self.sealed.iter().rev().map(|sealed| &sealed.chunk));
+        for chunk in chunks.filter(|c| c.first_ms() <= t && t <= c.last_ms()) {
+            scratch.clear();
+            chunk.decode(&mut scratch.ts, &mut scratch.values)?;
+            if let Ok(at) = scratch.ts.binary_search(&t) {
+                return Ok(Found::Bits(scratch.values[at].to_bits()));
+            }
+        }
+        if let Some(pending) = &self.out_of_order
+            && let Ok(at) = pending.samples.binary_search_by_key(&t, |(t, _)| *t)
+        {
+            return Ok(Found::Bits(pending.samples[at].1));
+        }
+        let may_be_stored = self.stored.is_some_and(|(first, last)| first <= t && t <= last);
+        Ok(if may_be_stored { Found::MaybeStored } else { Found::Absent })
+    }
+
+    /// Takes note that the first `count` sealed chunks lie in a listed part now.
+    pub(crate) fn mark_listed(&mut self, count: u32) {
+        for sealed in self.sealed.iter().take(count as usize).skip(self.listed as usize) {
+            self.stored = Some(join(self.stored, sealed.chunk.first_ms(), sealed.chunk.last_ms()));
+        }
+        self.listed = self.listed.max(count);
+    }
+
+    /// Lets go of the first `count` chunks, which listed parts hold.
+    pub(crate) fn drop_listed(&mut self, count: u32) {
+        let count = count.min(self.listed);
+        self.sealed.drain(..count as usize);
+        self.listed -= count;
+        self.sealed.shrink_to_fit();
+    }
+
+    /// Sealed chunks that no listed part holds.
+    pub(crate) fn unlisted(&self) -> &[Arc<SealedChunk>] {
+        self.sealed.get(self.listed as usize..).unwrap_or_default()
+    }
+
+    /// Whether every sample lies in a listed part, and no reader needs the head's copy.
+    pub(crate) fn is_all_stored(&self) -> bool {
+        self.open.is_none() && self.sealed.is_empty() && self.out_of_order.is_none()
+    }
+
+    /// Whether a sample may lie in (`after_ms`, `to_ms`], by the bounds of the chunks.
+    pub(crate) fn overlaps(&self, after_ms: Timestamp, to_ms: Timestamp) -> bool {
+        let chunks = self.open.iter().chain(self.sealed.iter().map(|sealed| &sealed.chunk));
+        let mut bounds = chunks.map(|c| (c.first_ms(), c.last_ms()));
+        bounds.any(|(first, last)| last > after_ms && first <= to_ms)
+            || self.out_of_order.iter().flat_map(|p| &p.samples).any(|(t, _)| *t > after_ms && *t <= to_ms)
+    }
+
+    /// Samples that the head holds and no listed part does.
+    pub(crate) fn samples(&self) -> u64 {
+        let chunks = self.open.iter().chain(self.unlisted().iter().map(|sealed| &sealed.chunk));
+        chunks.map(|c| c.len() as u64).sum::<u64>() + self.out_of_order.as_ref().map_or(0, |p| p.samples.len() as u64)
+    }
+
+    /// Bytes of the samples, for the head's budget.
+    pub(crate) fn bytes(&self) -> u64 {
+        let chunk = |c: &OpenChunk| (size_of::<SealedChunk>() + c.heap_bytes()) as u64;
+        self.open.as_ref().map_or(0, |c| c.heap_bytes() as u64)
+            + self.sealed.iter().map(|s| chunk(&s.chunk)).sum::<u64>()
+            + self.out_of_order.as_ref().map_or(0, |p| (p.samples.capacity() * 16 + size_of::<OutOfOrder>()) as u64)
+    }
+}
+
+/// Widens `range` so that it covers `first..=last`.
+pub(crate) fn join(range: Option<(Timestamp, Timestamp)>, first: Timestamp, last: Timestamp) -> (Timestamp, Timestamp) {
+    range.map_or((first, last), |(a, b)| (a.min(first), b.max(last)))
+}

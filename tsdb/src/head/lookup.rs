@@ -1,0 +1,111 @@
+//! From identity hash and from series id to head slot.
+
+use hashbrown::HashTable;
+
+/// Slots by identity hash. The hash is keyed and 128 bits wide, so it is its own hash and a match is an identity.
+#[derive(Debug, Default)]
+pub(crate) struct FpTable {
+    slots: HashTable<FpSlot>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FpSlot {
+    low: u64,
+    high: u64,
+    slot: u32,
+}
+
+fn halves(fp128: u128) -> (u64, u64) {
+    (fp128 as u64, (fp128 >> 64) as u64)
+}
+
+impl FpTable {
+    pub(crate) fn get(&self, fp128: u128) -> Option<u32> {
+        let (low, high) = halves(fp128);
+        self.slots.find(low, |s| s.low == low && s.high == high).map(|s| s.slot)
+    }
+
+    pub(crate) fn insert(&mut self, fp128: u128, slot: u32) {
+        let (low, high) = halves(fp128);
+        self.slots.insert_unique(low, FpSlot { low, high, slot }, |s| s.low);
+    }
+
+    pub(crate) fn remove(&mut self, fp128: u128) {
+        let (low, high) = halves(fp128);
+        if let Ok(found) = self.slots.find_entry(low, |s| s.low == low && s.high == high) {
+            found.remove();
+        }
+    }
+}
+
+const VACANT: u32 = u32::MAX;
+const SID_PAGE: usize = 1024;
+
+/// Slots by series id, in pages that are freed when the last of their series has left the head.
+#[derive(Debug, Default)]
+pub(crate) struct SidMap {
+    pages: Vec<Option<SidPage>>,
+}
+
+#[derive(Debug)]
+struct SidPage {
+    slots: Box<[u32]>,
+    used: u32,
+}
+
+impl SidMap {
+    pub(crate) fn get(&self, sid: u32) -> Option<u32> {
+        let page = self.pages.get(sid as usize / SID_PAGE)?.as_ref()?;
+        page.slots.get(sid as usize % SID_PAGE).copied().filter(|slot| *slot != VACANT)
+    }
+
+    pub(crate) fn insert(&mut self, sid: u32, slot: u32) {
+        let at = sid as usize / SID_PAGE;
+        if self.pages.len() <= at {
+            self.pages.resize_with(at + 1, || None);
+        }
+        let page = self.pages[at].get_or_insert_with(|| SidPage { slots: vec![VACANT; SID_PAGE].into_boxed_slice(), used: 0 });
+        let place = &mut page.slots[sid as usize % SID_PAGE];
+        assert!(*place == VACANT, "series {sid} is in the head already, in slot {place}");
+        *place = slot;
+        page.used += 1;
+    }
+
+    pub(crate) fn remove(&mut self, sid: u32) {
+        let Some(place) = self.pages.get_mut(sid as usize / SID_PAGE) else { return };
+        let Some(page) = place else { return };
+        if std::mem::replace(&mut page.slots[sid as usize % SID_PAGE], VACANT) != VACANT {
+            page.used -= 1;
+        }
+        if page.used == 0 {
+            *place = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sid_pages_are_freed_with_their_last_series() {
+        let mut map = SidMap::default();
+        map.insert(5, 0);
+        map.insert(5000, 1);
+        assert_eq!((map.get(5), map.get(5000), map.get(6), map.get(1 << 30)), (Some(0), Some(1), None, None));
+        map.remove(5);
+        map.remove(5);
+        assert!(map.get(5).is_none() && map.pages[0].is_none() && map.get(5000) == Some(1));
+    }
+
+    #[test]
+    fn hashes_that_share_a_half_stay_apart() {
+        let mut table = FpTable::default();
+        let same_low = [(1u128 << 64) | 7, (2u128 << 64) | 7, 7];
+        for (slot, fp) in same_low.into_iter().enumerate() {
+            table.insert(fp, slot as u32);
+        }
+        table.remove(same_low[1]);
+        assert_eq!(same_low.map(|fp| table.get(fp)), [Some(0), None, Some(2)]);
+    }
+}

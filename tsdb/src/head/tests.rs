@@ -1,0 +1,100 @@
+use super::*;
+use crate::chunk;
+use model::Sample;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const DAY: i64 = 86_400_000;
+
+fn contents(line: &Line) -> BTreeMap<i64, u64> {
+    let mut scratch = Columns::default();
+    for chunk in line.open.iter().chain(line.sealed.iter().map(|s| &s.chunk)) {
+        let before = scratch.ts.len();
+        chunk.decode(&mut scratch.ts, &mut scratch.values).unwrap();
+        let added = &scratch.ts[before..];
+        assert_eq!(day_of(added[0]), day_of(*added.last().unwrap()), "a chunk lies in one day");
+    }
+    let pending = line.out_of_order.iter().flat_map(|p| p.samples.iter().copied());
+    scratch.ts.iter().copied().zip(scratch.values.iter().map(|v| v.to_bits())).chain(pending).collect()
+}
+
+proptest! {
+    #[test]
+    fn line_holds_and_finds_every_sample(samples in vec((0i64..3 * DAY, any::<u64>()), 1..400), dense: bool) {
+        let (mut line, mut model, mut scratch) = (Line::default(), BTreeMap::new(), Columns::default());
+        let mut bytes = 0;
+        for (n, (t, bits)) in samples.into_iter().enumerate() {
+            let t = if dense { DAY - 200 * 15_000 + n as i64 * 15_000 - (t % 40_000) } else { t };
+            let sample = Sample { timestamp_ms: t, value: f64::from_bits(bits) };
+            if line.newest.is_none_or(|(newest, _)| t > newest) {
+                bytes += line.append(sample, n as u64);
+                prop_assert!(model.insert(t, bits).is_none());
+            } else if let std::collections::btree_map::Entry::Vacant(place) = model.entry(t) {
+                let before = line.bytes();
+                line.insert(sample, n as u64);
+                bytes = bytes + line.bytes() - before;
+                place.insert(bits);
+            }
+            prop_assert_eq!(bytes, line.bytes());
+        }
+        prop_assert_eq!(&contents(&line), &model);
+        prop_assert_eq!(line.samples(), model.len() as u64);
+        for (t, bits) in &model {
+            prop_assert_eq!(line.find(*t, &mut scratch).unwrap(), Found::Bits(*bits));
+            let beside = if model.contains_key(&(t + 1)) { Found::Bits(model[&(t + 1)]) } else { Found::Absent };
+            prop_assert_eq!(line.find(t + 1, &mut scratch).unwrap(), beside);
+        }
+        line.seal_open();
+        line.seal_out_of_order();
+        prop_assert_eq!(contents(&line), model);
+    }
+}
+
+#[test]
+fn listed_chunks_are_looked_up_in_parts_once_they_are_dropped() {
+    let mut line = Line::default();
+    let mut scratch = Columns::default();
+    for n in 0..300 {
+        line.append(Sample { timestamp_ms: n * 1000, value: n as f64 }, n as u64);
+    }
+    assert_eq!((line.sealed.len(), line.unlisted().len()), (2, 2));
+    line.mark_listed(2);
+    assert_eq!((line.unlisted().len(), line.find(5000, &mut scratch).unwrap()), (0, Found::Bits(5f64.to_bits())));
+    line.drop_listed(2);
+    assert_eq!(line.sealed.len(), 0);
+    assert_eq!(line.find(5000, &mut scratch).unwrap(), Found::MaybeStored);
+    assert_eq!(line.find(250_000, &mut scratch).unwrap(), Found::Bits(250f64.to_bits()));
+    assert_eq!(line.find(250_001, &mut scratch).unwrap(), Found::Absent);
+    assert_eq!(line.find(299_000, &mut scratch).unwrap(), Found::Bits(299f64.to_bits()));
+}
+
+#[test]
+fn sealed_bytes_are_what_the_codec_gives() {
+    let mut line = Line::default();
+    for n in 0..121 {
+        line.append(Sample { timestamp_ms: n * 15_000, value: n as f64 }, 1);
+    }
+    let (mut sealed, mut encoded) = (Vec::new(), Vec::new());
+    line.sealed[0].chunk.seal(&mut sealed);
+    let ts: Vec<i64> = (0..120).map(|n| n * 15_000).collect();
+    let values: Vec<f64> = (0..120).map(|n| n as f64).collect();
+    chunk::encode(&ts, &values, &mut encoded);
+    assert_eq!(sealed, encoded);
+}
+
+#[test]
+fn slots_are_used_again_and_tables_follow() {
+    let mut head = Head::default();
+    let series = |sid: u32| Series { sid, metric: 0, fp128: u128::from(sid) << 70 | 5, placement: 1, pairs: Arc::from([1, 2]) };
+    for sid in 0..200 {
+        assert_eq!(head.insert(series(sid), Line::default()), sid);
+    }
+    assert_eq!(head.remove(100).unwrap().sid, 100);
+    assert!(head.remove(100).is_none());
+    assert_eq!((head.live(), head.slot_of_sid(100), head.slot_of_fp(100 << 70 | 5)), (199, None, None));
+    let frozen = head.freeze();
+    assert_eq!(head.insert(series(900), Line::default()), 100);
+    assert_eq!((head.slot_of_sid(900), head.slot_of_fp(900 << 70 | 5), head.live()), (Some(100), Some(100), 200));
+    assert_eq!(frozen.slots().count(), 199);
+}

@@ -1,0 +1,16 @@
+//! Names of the metrics this crate counts.
+
+use metrics::{Unit, counter, describe_counter};
+
+/// Rules of the replicated core found broken; must stay 0.
+pub const INVARIANT_VIOLATIONS: &str = "flotilla_invariant_violations_total";
+
+/// Describes every metric of this crate to the recorder.
+pub fn describe() {
+    describe_counter!(INVARIANT_VIOLATIONS, Unit::Count, "Rules of the replicated core found broken, by rule; must stay 0.");
+}
+
+/// Counts a broken rule.
+pub(crate) fn count_violation(rule: &'static str) {
+    counter!(INVARIANT_VIOLATIONS, "rule" => rule).increment(1);
+}

@@ -1,0 +1,156 @@
+//! The leader's side of a `Write`: turns rows with full labels into columns that name known series by id.
+
+#[cfg(test)]
+mod tests;
+
+use crate::entry::{self, ColumnsBuilder, Created, Origin, PartKey, SeriesRef};
+use crate::head::Head;
+use crate::rows::{self, RowError, Rows};
+use crate::shard::Shard;
+use bytes::Bytes;
+use model::{Sample, Timestamp};
+use std::collections::HashMap;
+
+/// One request's rows for this shard, as the router sent them.
+#[derive(Clone, Copy, Debug)]
+pub struct PartInput<'a> {
+    /// Minted by the router for the request; kept over its retries.
+    pub batch_id: u128,
+    /// Newest generation that the router knew.
+    pub generation: u32,
+    /// Who wrote the samples.
+    pub origin: Origin,
+    /// A buffer of [`crate::rows`].
+    pub rows: &'a [u8],
+}
+
+/// Gathers the parts of one `Write` entry.
+#[derive(Debug)]
+pub struct EntryBuilder {
+    entry: Vec<u8>,
+    columns: ColumnsBuilder,
+    parts: u32,
+    samples: u64,
+}
+
+impl EntryBuilder {
+    /// Begins an entry with the leader's time and term.
+    ///
+    /// Propose the result only in that term: what it names by id is known to this leader.
+    #[must_use]
+    pub fn new(time_ms: Timestamp, resolver_term: u64) -> Self {
+        Self { entry: entry::begin_write(time_ms, resolver_term), columns: ColumnsBuilder::default(), parts: 0, samples: 0 }
+    }
+
+    /// Adds a part. A series is named by id only if the shard has applied the entry that created it.
+    ///
+    /// # Errors
+    /// The rows are malformed; the entry is then as before.
+    pub fn add_part(&mut self, shard: &Shard, input: PartInput<'_>) -> Result<(), RowError> {
+        let PartInput { batch_id, generation, origin, rows } = input;
+        self.columns.clear();
+        let mut resolver = Resolver { hash: PartHash::default(), created: Vec::new(), created_at: HashMap::new(), predicted: 0, samples: 0 };
+        shard.with_head(|head| resolver.resolve(head, rows, &mut self.columns))?;
+        let key = PartKey { batch_id, hash: resolver.hash.finish(), generation };
+        entry::put_part(&mut self.entry, &key, origin, &resolver.created, &self.columns);
+        self.parts += 1;
+        self.samples += resolver.samples;
+        Ok(())
+    }
+
+    /// Bytes of the entry so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.entry.len()
+    }
+
+    /// Parts added so far.
+    #[must_use]
+    pub fn parts(&self) -> u32 {
+        self.parts
+    }
+
+    /// Samples added so far.
+    #[must_use]
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Ends the entry.
+    #[must_use]
+    pub fn finish(self) -> Bytes {
+        self.entry.into()
+    }
+}
+
+struct Resolver<'a> {
+    hash: PartHash,
+    created: Vec<Created<'a>>,
+    created_at: HashMap<u128, u32>,
+    /// Slot that the next row's series probably has: senders repeat their order, and slots were given in it.
+    predicted: u32,
+    samples: u64,
+}
+
+impl<'a> Resolver<'a> {
+    fn resolve(&mut self, head: &Head, rows: &'a [u8], columns: &mut ColumnsBuilder) -> Result<(), RowError> {
+        for row in Rows::new(rows) {
+            let row = row?;
+            let samples = row.samples();
+            self.samples += samples.len() as u64;
+            self.hash.series(row.fp128);
+            let series = match self.known(head, row.fp128) {
+                Some(sid) => SeriesRef::Known(sid),
+                None => SeriesRef::Created(self.create(Created { fp128: row.fp128, placement: row.placement, labels: row.labels })?),
+            };
+            let hash = &mut self.hash;
+            columns.row(series, row.ordinal, samples.inspect(|sample| hash.sample(sample)));
+        }
+        Ok(())
+    }
+
+    fn known(&mut self, head: &Head, fp128: u128) -> Option<u32> {
+        let slot = match head.series(self.predicted) {
+            Some(series) if series.fp128 == fp128 => self.predicted,
+            _ => head.slot_of_fp(fp128)?,
+        };
+        self.predicted = slot + 1;
+        head.series(slot).map(|series| series.sid)
+    }
+
+    /// Labels are read here, once, so that no replica meets an entry it cannot apply.
+    fn create(&mut self, created: Created<'a>) -> Result<u32, RowError> {
+        if let Some(&at) = self.created_at.get(&created.fp128) {
+            return Ok(at);
+        }
+        rows::labels_of(created.labels)?;
+        let at = self.created.len() as u32;
+        self.created.push(created);
+        self.created_at.insert(created.fp128, at);
+        Ok(at)
+    }
+}
+
+/// Hash of what a part says, whatever names its series by: tells a repeated part from another part of the same request.
+#[derive(Debug, Default)]
+struct PartHash(u64);
+
+impl PartHash {
+    fn mix(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn series(&mut self, fp128: u128) {
+        self.mix(fp128 as u64);
+        self.mix((fp128 >> 64) as u64);
+    }
+
+    fn sample(&mut self, sample: &Sample) {
+        self.mix(sample.timestamp_ms as u64);
+        self.mix(sample.value.to_bits());
+    }
+
+    fn finish(&self) -> u64 {
+        (self.0 ^ (self.0 >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
+    }
+}

@@ -1,0 +1,190 @@
+//! One replica of one shard: applies its log, answers reads, writes checkpoints.
+//!
+//! ```text
+//! apply (one caller) --> Replicated (mutex) --> Head (lock) --> Index (lock)
+//! checkpoint (worker)    freezes all three, writes without them, flips the store, lets listed chunks go
+//! readers                Head, then Index, in short read sections; parts through a view of the store
+//! ```
+//!
+//! Locks are always taken in that order. The result of apply depends on the log alone (`core.md` C1): never on what a checkpoint
+//! flushed, on which series left the head, or on a clock.
+
+mod apply;
+mod checkpoint;
+mod judge;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+pub use apply::ApplyError;
+pub use checkpoint::CheckpointReason;
+
+use crate::config::ShardConfig;
+use crate::error::StoreError;
+use crate::head::Head;
+use crate::postings::Index;
+use crate::state::Replicated;
+use crate::store::ShardStore;
+use bytes::Bytes;
+use model::{LogPoint, ShardId, Timestamp};
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// One replica of one shard.
+#[derive(Debug)]
+pub struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) config: ShardConfig,
+    store: RwLock<ShardStore>,
+    /// How often the data was replaced as a whole.
+    pub(crate) incarnation: AtomicU64,
+    pub(crate) replicated: Mutex<Replicated>,
+    pub(crate) head: RwLock<Head>,
+    pub(crate) index: RwLock<Index>,
+    /// Taken to open a view and to flip a checkpoint, so that a view sees the manifest before or after it.
+    pub(crate) views: Mutex<Views>,
+    since_checkpoint: Mutex<SinceCheckpoint>,
+    /// Chunks that parts list by now, waiting for readers with older views.
+    listed: Mutex<Vec<checkpoint::Listed>>,
+    checkpointing: Mutex<()>,
+    /// Set when apply stopped half-way through an entry: nothing may be made durable from then on.
+    halted: AtomicBool,
+}
+
+/// The views that readers hold, by the number of checkpoints flipped before each was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Views {
+    pub(crate) flips: u64,
+    held: BTreeMap<u64, u32>,
+}
+
+impl Views {
+    pub(crate) fn hold(&mut self) -> u64 {
+        *self.held.entry(self.flips).or_default() += 1;
+        self.flips
+    }
+
+    pub(crate) fn release(&mut self, flips: u64) {
+        if let Some(count) = self.held.get_mut(&flips) {
+            *count -= 1;
+            if *count == 0 {
+                self.held.remove(&flips);
+            }
+        }
+    }
+
+    /// Whether every view that is held was opened after flip number `flip`.
+    fn all_opened_since(&self, flip: u64) -> bool {
+        self.held.keys().next().is_none_or(|oldest| *oldest >= flip)
+    }
+}
+
+/// What a replay would have to do, at least.
+#[derive(Clone, Copy, Debug, Default)]
+struct SinceCheckpoint {
+    log_bytes: u64,
+    samples: u64,
+    entries: u64,
+    /// Entry time of the checkpoint.
+    time_ms: Timestamp,
+}
+
+impl Shard {
+    /// Opens a shard on what its last checkpoint holds; the log is to be replayed from there.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn open(store: ShardStore, config: ShardConfig) -> Result<Arc<Self>, StoreError> {
+        let shard = Self {
+            id: store.identity().shard,
+            config,
+            store: RwLock::new(store.clone()),
+            incarnation: AtomicU64::new(0),
+            replicated: Mutex::default(),
+            head: RwLock::default(),
+            index: RwLock::default(),
+            views: Mutex::default(),
+            since_checkpoint: Mutex::default(),
+            listed: Mutex::default(),
+            checkpointing: Mutex::default(),
+            halted: AtomicBool::new(false),
+        };
+        shard.reload(store)?;
+        Ok(Arc::new(shard))
+    }
+
+    /// Takes over what `store` holds, after a snapshot was installed. Views opened before end with [`crate::view::ReadError::Replaced`].
+    ///
+    /// # Errors
+    /// The store cannot be read; the shard stays as it was.
+    pub fn reload(&self, store: ShardStore) -> Result<(), StoreError> {
+        let _alone = self.checkpointing.lock();
+        let (replicated, head, index) = stored::restore(&store)?;
+        let mut state = self.replicated.lock();
+        let (mut live_head, mut live_index) = (self.head.write(), self.index.write());
+        *self.since_checkpoint.lock() = SinceCheckpoint { time_ms: replicated.time_ms, ..SinceCheckpoint::default() };
+        self.listed.lock().clear();
+        *self.store.write() = store;
+        (*state, *live_head, *live_index) = (replicated, head, index);
+        self.incarnation.fetch_add(1, Ordering::SeqCst);
+        self.halted.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    pub(crate) fn store(&self) -> ShardStore {
+        self.store.read().clone()
+    }
+
+    /// The cluster-wide number.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// The last entry applied.
+    #[must_use]
+    pub fn applied(&self) -> Option<LogPoint> {
+        self.replicated.lock().applied
+    }
+
+    /// The bytes that the last [`Shard::set_extra`] kept.
+    #[must_use]
+    pub fn extra(&self) -> Bytes {
+        self.replicated.lock().extra.clone()
+    }
+
+    /// Entry time: the latest time of the entries applied.
+    #[must_use]
+    pub fn time_ms(&self) -> Timestamp {
+        self.replicated.lock().time_ms
+    }
+
+    /// The settings of judgement in force.
+    #[must_use]
+    pub fn limits(&self) -> crate::entry::Limits {
+        self.replicated.lock().limits
+    }
+
+    /// The generations the shard was told.
+    #[must_use]
+    pub fn generations(&self) -> Vec<crate::entry::Generation> {
+        self.replicated.lock().map.generations.clone()
+    }
+
+    /// Where the last checkpoint stands, with its extra bytes: what a restart begins from, and up to where the log may be purged.
+    #[must_use]
+    pub fn durable(&self) -> Option<(LogPoint, Bytes)> {
+        let view = self.store().view();
+        Some((view.point()?, Bytes::copy_from_slice(view.extra())))
+    }
+
+    pub(crate) fn log_bytes_since_checkpoint(&self) -> u64 {
+        self.since_checkpoint.lock().log_bytes
+    }
+
+    pub(crate) fn with_head<R>(&self, read: impl FnOnce(&Head) -> R) -> R {
+        read(&self.head.read())
+    }
+}

@@ -1,0 +1,252 @@
+//! Making the state durable (`core.md` C2): freeze at a log point, write without locks, flip the store, let go of what parts hold.
+
+use super::{Shard, SinceCheckpoint};
+use crate::error::StoreError;
+use crate::head::{SealedChunk, day_of};
+use crate::rows::push_label;
+use crate::state::{PageWriter, ShardState};
+use crate::store::{CheckpointWriter, Day, PartSeries};
+use model::{LogPoint, SeriesId};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Time that applying one sample takes again in a replay, measured with the head bench and rounded up.
+const REPLAY_PER_SAMPLE: Duration = Duration::from_nanos(200);
+/// Time that an entry takes whatever it holds.
+const REPLAY_PER_ENTRY: Duration = Duration::from_micros(5);
+/// Slots handled in one section of the head's lock.
+const SECTION_SLOTS: usize = 4096;
+
+/// Why a checkpoint is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CheckpointReason {
+    /// The head takes more memory than it may.
+    HeadBytes,
+    /// The log since the last one is long.
+    LogBytes,
+    /// A replay would take long.
+    ReplayCost,
+    /// The last one is old.
+    Age,
+    /// The node has nothing better to do.
+    Idle,
+}
+
+/// Chunks that parts list since a flip, to be let go of when no view from before it is held.
+#[derive(Debug)]
+pub(super) struct Listed {
+    flip: u64,
+    slots: Vec<Flushed>,
+}
+
+/// How many of a series' sealed chunks went into parts.
+#[derive(Clone, Copy, Debug)]
+struct Flushed {
+    slot: u32,
+    sid: u32,
+    chunks: u32,
+}
+
+/// One series with chunks to flush for one day.
+#[derive(Debug)]
+struct Job {
+    day: Day,
+    metric: u32,
+    sid: u32,
+    slot: u32,
+}
+
+impl Shard {
+    /// Tells whether a checkpoint is due and why. `node_is_idle` is the caller's knowledge of the machine.
+    #[must_use]
+    pub fn wants_checkpoint(&self, node_is_idle: bool) -> Option<CheckpointReason> {
+        let since = *self.since_checkpoint.lock();
+        if since.entries == 0 {
+            return None;
+        }
+        let config = &self.config;
+        let replay = REPLAY_PER_SAMPLE * u32::try_from(since.samples).unwrap_or(u32::MAX)
+            + REPLAY_PER_ENTRY * u32::try_from(since.entries).unwrap_or(u32::MAX);
+        let age_ms = self.time_ms().saturating_sub(since.time_ms);
+        let has_written = since.log_bytes > 0;
+        if since.samples > 0 && self.head_bytes() >= config.head_bytes_max && self.flushable() {
+            Some(CheckpointReason::HeadBytes)
+        } else if since.log_bytes >= config.log_bytes_max {
+            Some(CheckpointReason::LogBytes)
+        } else if replay >= config.replay_max {
+            Some(CheckpointReason::ReplayCost)
+        } else if has_written && u128::try_from(age_ms).unwrap_or(0) >= config.age_max.as_millis() {
+            Some(CheckpointReason::Age)
+        } else if node_is_idle && (replay >= config.idle_replay || since.log_bytes >= config.idle_log_bytes) {
+            Some(CheckpointReason::Idle)
+        } else {
+            None
+        }
+    }
+
+    /// Bytes that head and index take, roughly.
+    pub(crate) fn head_bytes(&self) -> u64 {
+        let head = self.head.read().bytes();
+        head + self.index.read().bytes()
+    }
+
+    /// Whether a checkpoint frees memory that the last one did not: enough was written since to have sealed chunks.
+    fn flushable(&self) -> bool {
+        let since = self.since_checkpoint.lock().samples;
+        since >= self.head.read().live().min(1 << 16)
+    }
+
+    /// Writes a checkpoint of what is applied now, while apply goes on; gives its log point, or `None` if nothing was ever applied.
+    ///
+    /// Blocks on the disk. Durable when it returns: the log may be purged up to the point.
+    ///
+    /// # Errors
+    /// The store cannot be written, or apply has stopped half-way; after a failed commit the shard stops applying, since only
+    /// a restart can tell what reached the disk.
+    pub fn checkpoint(&self) -> Result<Option<LogPoint>, StoreError> {
+        let _alone = self.checkpointing.lock();
+        self.release_listed();
+        let Some((state, since)) = self.freeze() else { return Ok(None) };
+        let Some(point) = state.replicated.applied else { return Ok(None) };
+        let store = self.store();
+        let written = store.begin_checkpoint().and_then(|mut writer| {
+            let flushed = write(&state, &mut writer)?;
+            Ok((writer, flushed))
+        });
+        let (writer, flushed) = written.inspect_err(|_| self.unfreeze(since))?;
+        let extra = state.replicated.extra.clone();
+        drop(state);
+        if let Err(error) = writer.commit(point, &extra) {
+            self.halted.store(true, Ordering::SeqCst);
+            return Err(error);
+        }
+        let flip = {
+            let mut views = self.views.lock();
+            views.flips += 1;
+            views.flips
+        };
+        self.mark_listed(&flushed);
+        self.listed.lock().push(Listed { flip, slots: flushed });
+        self.release_listed();
+        Ok(Some(point))
+    }
+
+    /// Copies the page lists of the state at one log point; what is applied later copies the pages it touches.
+    pub(super) fn freeze(&self) -> Option<(ShardState, SinceCheckpoint)> {
+        let replicated = self.replicated.lock();
+        if self.halted.load(Ordering::SeqCst) {
+            return None;
+        }
+        let mut since = self.since_checkpoint.lock();
+        let before = std::mem::replace(&mut *since, SinceCheckpoint { time_ms: replicated.time_ms, ..SinceCheckpoint::default() });
+        let head = self.head.read().freeze();
+        let pairs = self.index.read().pairs().clone();
+        Some((ShardState { replicated: replicated.clone(), head, pairs }, before))
+    }
+
+    /// Adds back what a checkpoint that failed did not save.
+    fn unfreeze(&self, before: SinceCheckpoint) {
+        let mut since = self.since_checkpoint.lock();
+        since.log_bytes += before.log_bytes;
+        since.samples += before.samples;
+        since.entries += before.entries;
+        since.time_ms = before.time_ms;
+    }
+
+    fn mark_listed(&self, flushed: &[Flushed]) {
+        for section in flushed.chunks(SECTION_SLOTS) {
+            let mut head = self.head.write();
+            for Flushed { slot, sid, chunks } in section {
+                if head.series(*slot).is_some_and(|series| series.sid == *sid)
+                    && let Some(line) = head.line_mut(*slot)
+                {
+                    line.mark_listed(*chunks);
+                }
+            }
+        }
+    }
+
+    /// Lets go of listed chunks that no view from before their flip may need.
+    pub(super) fn release_listed(&self) {
+        loop {
+            let listed = {
+                let mut waiting = self.listed.lock();
+                let views = self.views.lock();
+                let Some(first) = waiting.first() else { return };
+                if !views.all_opened_since(first.flip) {
+                    return;
+                }
+                waiting.remove(0)
+            };
+            for section in listed.slots.chunks(SECTION_SLOTS) {
+                let mut head = self.head.write();
+                for Flushed { slot, sid, chunks } in section {
+                    if head.series(*slot).is_some_and(|series| series.sid == *sid) {
+                        head.drop_listed(*slot, *chunks);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes pages and parts of a frozen state; gives what went into parts.
+pub(super) fn write(state: &ShardState, writer: &mut CheckpointWriter<'_>) -> Result<Vec<Flushed>, StoreError> {
+    // Whoever adds a field decides here how a checkpoint holds it.
+    let ShardState { replicated, head, pairs } = state;
+    let mut pages = PageWriter::new(|page: &[u8]| writer.page(page));
+    pages.replicated(replicated)?;
+    for (number, pair) in pairs.iter().enumerate() {
+        pages.pair(number as u32, pair)?;
+    }
+    let mut scratch = Vec::new();
+    for (_, series, line) in head.slots() {
+        pages.series(series, line, &mut scratch)?;
+    }
+    pages.finish()?;
+    write_parts(state, writer)
+}
+
+fn write_parts(state: &ShardState, writer: &mut CheckpointWriter<'_>) -> Result<Vec<Flushed>, StoreError> {
+    let (mut jobs, mut flushed) = (Vec::new(), Vec::new());
+    for (slot, series, line) in state.head.slots() {
+        let unlisted = line.unlisted();
+        if unlisted.is_empty() {
+            continue;
+        }
+        flushed.push(Flushed { slot, sid: series.sid, chunks: line.sealed.len() as u32 });
+        let mut days: Vec<Day> = unlisted.iter().map(|sealed| day_of_chunk(sealed)).collect();
+        days.sort_unstable();
+        days.dedup();
+        jobs.extend(days.into_iter().map(|day| Job { day, metric: series.metric, sid: series.sid, slot }));
+    }
+    jobs.sort_unstable_by_key(|job| (job.day, job.metric, job.sid));
+    let mut sealed_bytes = Vec::new();
+    for of_day in jobs.chunk_by(|a, b| a.day == b.day) {
+        let Some(first) = of_day.first() else { continue };
+        let mut part = writer.part(first.day)?;
+        for job in of_day {
+            let slot = job.slot as usize;
+            let (Some(series), Some(line)) = (state.head.series.get(slot), state.head.lines.get(slot)) else { continue };
+            let key = PartSeries { metric: job.metric, sid: SeriesId(job.sid), fp128: series.fp128, placement: series.placement };
+            part.series(key, |out| {
+                let labels = series.pairs.iter().filter_map(|pair| state.pairs.get(*pair as usize)?.as_ref());
+                labels.for_each(|(name, value)| push_label(out, name.as_bytes(), value.as_bytes()));
+            })?;
+            let mut chunks: Vec<&Arc<SealedChunk>> = line.unlisted().iter().filter(|sealed| day_of_chunk(sealed) == job.day).collect();
+            chunks.sort_by_key(|sealed| sealed.chunk.first_ms());
+            for sealed in chunks {
+                sealed_bytes.clear();
+                sealed.chunk.seal(&mut sealed_bytes);
+                part.chunk(sealed.min_index, &sealed_bytes)?;
+            }
+        }
+        part.finish()?;
+    }
+    Ok(flushed)
+}
+
+fn day_of_chunk(sealed: &SealedChunk) -> Day {
+    Day::of(sealed.chunk.first_ms()).expect("judged samples lie on a day that can be stored")
+}

@@ -1,0 +1,78 @@
+//! What the shard asks its store: the last checkpoint at a start, and series and samples that left the head.
+
+use super::Shard;
+use crate::error::{Corruption, StoreError};
+use crate::head::{Head, Line, Series};
+use crate::postings::Index;
+use crate::state::{BatchRing, Replicated, Restored, read_page};
+use crate::store::ShardStore;
+use model::{SeriesId, Timestamp};
+
+/// Reads the state that the last checkpoint holds; the empty state if there is none.
+pub(super) fn restore(store: &ShardStore) -> Result<(Replicated, Head, Index), StoreError> {
+    let mut restored = State::default();
+    store.view().pages(|page| read_page(page, &mut restored).map_err(corrupt_page))?;
+    Ok((restored.replicated, restored.head, restored.index))
+}
+
+fn corrupt_page(source: Corruption) -> StoreError {
+    StoreError::Corrupt { family: "head", key: Vec::new(), source }
+}
+
+#[derive(Default)]
+struct State {
+    replicated: Replicated,
+    head: Head,
+    index: Index,
+}
+
+impl Restored for State {
+    fn replicated(&mut self, replicated: Replicated) {
+        self.replicated = replicated;
+    }
+
+    fn ring(&mut self) -> &mut BatchRing {
+        &mut self.replicated.ring
+    }
+
+    fn pair(&mut self, number: u32, name: &str, value: &str) {
+        self.index.restore_pair(number, name, value);
+    }
+
+    fn series(&mut self, series: Series, line: Line) {
+        self.index.restore_series(series.sid, &series.pairs);
+        self.head.insert(series, line);
+    }
+}
+
+impl Shard {
+    /// The bits of a sample that a listed part holds.
+    pub(super) fn find_stored(&self, series: (u32, u32), t: Timestamp) -> Result<Option<u64>, StoreError> {
+        let (sid, metric) = series;
+        self.store().view().lookup(SeriesId(sid), metric, t)
+    }
+
+    /// Brings a series with this identity back into the head, under the id it always had.
+    pub(super) fn return_by_fp(&self, fp128: u128) -> Result<Option<u32>, StoreError> {
+        match self.store().view().find_by_fp128(fp128)? {
+            Some(sid) => self.return_by_sid(sid.0),
+            None => Ok(None),
+        }
+    }
+
+    /// Brings a series back into the head with its newest sample, so that verdicts are what they were before it left.
+    pub(super) fn return_by_sid(&self, sid: u32) -> Result<Option<u32>, StoreError> {
+        if let Some(slot) = self.head.read().slot_of_sid(sid) {
+            return Ok(Some(slot));
+        }
+        let view = self.store().view();
+        let Some(record) = view.series(SeriesId(sid))? else { return Ok(None) };
+        let newest = view.last_sample(SeriesId(sid), record.metric)?;
+        let stored = newest.map(|(t, _)| (Timestamp::MIN, t));
+        let line = Line { newest, stored, ..Line::default() };
+        let mut head = self.head.write();
+        let pairs = self.index.write().insert(sid, record.labels.iter());
+        let series = Series { sid, metric: record.metric, fp128: record.fp128, placement: record.placement, pairs };
+        Ok(Some(head.insert(series, line)))
+    }
+}

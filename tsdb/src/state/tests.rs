@@ -1,0 +1,68 @@
+use super::ring::KEEP_MS;
+use super::*;
+use crate::entry::PartKey;
+use crate::verdict::PartVerdict;
+
+fn key(n: u128) -> PartKey {
+    PartKey { batch_id: n, hash: 1, generation: 1 }
+}
+
+#[test]
+fn c7_batch_ring_forgets_by_entry_time_and_keeps_only_final_verdicts() {
+    let mut ring = BatchRing::default();
+    let accepted = PartVerdict { accepted: 3, ..PartVerdict::default() };
+    ring.put(1000, key(1), &accepted);
+    ring.put(1000, key(2), &PartVerdict { stale_rows: vec![1], ..PartVerdict::default() });
+    ring.put(1000, key(3), &PartVerdict { unresolved: true, ..PartVerdict::default() });
+    assert_eq!((ring.len(), ring.get(&key(1))), (1, Some(&accepted)));
+    assert!(ring.get(&PartKey { hash: 2, ..key(1) }).is_none() && ring.get(&PartKey { generation: 2, ..key(1) }).is_none());
+    ring.expire(1000 + KEEP_MS);
+    assert_eq!(ring.len(), 1);
+    ring.expire(1001 + KEEP_MS);
+    assert_eq!((ring.len(), ring.get(&key(1))), (0, None));
+}
+
+#[test]
+fn c5_entry_time_never_goes_back() {
+    let mut state = Replicated::default();
+    for (stamped, expected) in [(100, 100), (50, 100), (101, 101), (i64::MIN, 101)] {
+        state.advance(stamped);
+        assert_eq!(state.time_ms, expected);
+    }
+}
+
+#[test]
+fn limits_of_a_version_not_above_the_last_change_nothing() {
+    let mut state = Replicated::default();
+    let limits = |version, late_window_ms| Limits { version, late_window_ms, ..Limits::default() };
+    state.set_limits(limits(2, 5));
+    state.set_limits(limits(2, 6));
+    state.set_limits(limits(1, 7));
+    assert_eq!(state.limits, limits(2, 5));
+}
+
+fn generation(generation: u32, rev: u64, from_ms: i64, shards: &[u64]) -> Generation {
+    Generation { generation, rev, from_ms, shards: shards.iter().map(|s| ShardId(*s)).collect() }
+}
+
+#[test]
+fn c8_list_puts_every_sample_on_exactly_one_shard() {
+    let mut map = ShardMap::default();
+    assert!(!map.places(ShardId(1), 5, 0), "no list, no sample");
+    map.open(7, vec![generation(1, 1, i64::MIN, &[1, 2, 3])]);
+    assert!(map.keeps_accepted_series());
+    map.open(7, vec![generation(1, 1, i64::MIN, &[1, 2, 3])]);
+    assert!(map.keeps_accepted_series(), "the same list again changes nothing");
+    map.open(7, vec![generation(1, 1, i64::MIN, &[9]), generation(2, 2, 1000, &[1, 2, 3, 4, 5])]);
+    assert!(!map.keeps_accepted_series());
+    for placement in 0..500u64 {
+        let placement = placement.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for t in [i64::MIN, 0, 999, 1000, i64::MAX] {
+            let at: Vec<u64> = (1..=9).filter(|s| map.places(ShardId(*s), placement, t)).collect();
+            let expected = if t < 1000 { 1 + u64::from(jump_hash(placement, 3)) } else { 1 + u64::from(jump_hash(placement, 5)) };
+            assert_eq!(at, [expected]);
+        }
+    }
+    map.open(7, vec![generation(2, 3, 2000, &[1])]);
+    assert!(map.places(ShardId(1), 0, 2000) && map.generations.len() == 2);
+}

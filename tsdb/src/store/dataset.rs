@@ -1,0 +1,78 @@
+//! One shard's keys and values under its node-local number.
+
+use super::file::FileWriter;
+use super::segment::SegmentCache;
+use crate::db::{DbInner, Engine, Owner, ShardIdentity, corrupt};
+use crate::error::{Corruption, StoreError};
+use crate::keys::Family;
+use rocksdb::{DBRawIterator, WriteBatch};
+use std::sync::Arc;
+
+/// The data behind a number; while it is referenced, its keys stay.
+#[derive(Debug)]
+pub(crate) struct Dataset {
+    pub(crate) db: Arc<DbInner>,
+    pub(crate) local: u32,
+    pub(crate) identity: ShardIdentity,
+    pub(crate) segments: SegmentCache,
+}
+
+impl Dataset {
+    pub(crate) fn new(db: Arc<DbInner>, local: u32, identity: ShardIdentity) -> Self {
+        Self { db, local, identity, segments: SegmentCache::default() }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.db.engine
+    }
+
+    fn owner(&self) -> Owner<'_> {
+        Owner { shard: self.identity.shard, workspace: Some(&self.identity.workspace) }
+    }
+
+    /// The portable key and the sealed value of what is stored under `key`.
+    pub(crate) fn seal(&self, family: Family, key: &[u8], value: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let portable = family.portable(key).expect("own keys are whole");
+        let sealed = self.engine().seal(family, self.owner(), &portable, value);
+        (portable, sealed)
+    }
+
+    pub(crate) fn put(&self, batch: &mut WriteBatch, family: Family, key: &[u8], value: &[u8]) {
+        let (_, sealed) = self.seal(family, key, value);
+        self.engine().put(batch, family, key, &sealed);
+    }
+
+    pub(crate) fn put_file(&self, file: &mut FileWriter<'_>, family: Family, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let (portable, sealed) = self.seal(family, key, value);
+        file.put(key, &portable, &sealed)
+    }
+
+    /// Opens a sealed value and reads it.
+    pub(crate) fn read<T>(
+        &self,
+        family: Family,
+        key: &[u8],
+        sealed: &[u8],
+        decode: impl FnOnce(&[u8]) -> Result<T, Corruption>,
+    ) -> Result<T, StoreError> {
+        let portable = family.portable(key).map_err(corrupt(family, key))?;
+        let value = self.engine().open(family, self.owner(), &portable, sealed)?;
+        decode(&value).map_err(corrupt(family, key))
+    }
+
+    pub(crate) fn get<T>(
+        &self,
+        family: Family,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Result<T, Corruption>,
+    ) -> Result<Option<T>, StoreError> {
+        match self.engine().get(family, key)? {
+            Some(sealed) => self.read(family, key, &sealed, decode).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn iterate(&self, family: Family, prefix: &[u8], fill_cache: bool) -> DBRawIterator<'_> {
+        self.engine().iterate(family, prefix, fill_cache)
+    }
+}

@@ -1,0 +1,146 @@
+//! Writing a part: sealed chunks of one day, sorted by metric and series.
+
+use super::checkpoint::CheckpointWriter;
+use super::file::{FileWriter, Tally};
+use super::group::{GroupBuilder, GroupEntry};
+use super::manifest::{Day, Part, PartKind};
+use super::series::NewRecord;
+use crate::chunk::ChunkHeader;
+use crate::db::corrupt;
+use crate::error::StoreError;
+use crate::keys::{ChunkKey, Family};
+use model::SeriesId;
+
+/// Identifies a series of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartSeries {
+    /// Metric number, given by the shard.
+    pub metric: u32,
+    /// Series number.
+    pub sid: SeriesId,
+    /// Identity hash of the labels.
+    pub fp128: u128,
+    /// Placement hash of the labels.
+    pub placement: u64,
+}
+
+/// A part being written: [`PartWriter::series`], then its chunks, and so on; [`PartWriter::finish`] at the end.
+#[derive(Debug)]
+pub struct PartWriter<'w, 'a> {
+    checkpoint: &'w mut CheckpointWriter<'a>,
+    day: Day,
+    id: u64,
+    file: Option<FileWriter<'a>>,
+    group: GroupBuilder,
+    series: Option<PartSeries>,
+    chunk_first_ms: Option<i64>,
+    log_index: Option<(u64, u64)>,
+    range_ms: (i64, i64),
+    labels: Vec<u8>,
+}
+
+impl<'w, 'a> PartWriter<'w, 'a> {
+    pub(super) fn new(checkpoint: &'w mut CheckpointWriter<'a>, day: Day) -> Self {
+        let id = checkpoint.take_part_number();
+        Self {
+            checkpoint,
+            day,
+            id,
+            file: None,
+            group: GroupBuilder::default(),
+            series: None,
+            chunk_first_ms: None,
+            log_index: None,
+            range_ms: (i64::MAX, i64::MIN),
+            labels: Vec::new(),
+        }
+    }
+
+    /// Begins a series, above all before by (metric, series number).
+    ///
+    /// `labels` appends the encoded labels ([`crate::rows::push_label`]); it is called only if the store does not hold them yet.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfOrder`], damaged labels, or a write failed.
+    pub fn series(&mut self, series: PartSeries, labels: impl FnOnce(&mut Vec<u8>)) -> Result<(), StoreError> {
+        let before = self.series.map(|s| (s.metric, s.sid));
+        if before.is_some_and(|before| before >= (series.metric, series.sid)) {
+            return Err(StoreError::OutOfOrder { metric: series.metric, sid: series.sid.0 });
+        }
+        if self.group.is_full() || before.is_some_and(|(metric, _)| metric != series.metric) {
+            self.write_group()?;
+        }
+        (self.series, self.chunk_first_ms) = (Some(series), None);
+        if self.checkpoint.needs_labels(self.day, series.sid.0) {
+            self.labels.clear();
+            labels(&mut self.labels);
+            let PartSeries { metric, sid, fp128, placement } = series;
+            self.checkpoint.record(self.day, NewRecord { sid, metric, fp128, placement, labels: &self.labels })?;
+        }
+        Ok(())
+    }
+
+    /// Adds a sealed chunk of the present series, beginning after the one before; `log_index` is where its samples were applied.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfOrder`], [`StoreError::ChunkOutsideDay`], or the chunk's header is damaged.
+    pub fn chunk(&mut self, log_index: u64, sealed: &[u8]) -> Result<(), StoreError> {
+        let Some(PartSeries { metric, sid, .. }) = self.series else {
+            return Err(StoreError::OutOfOrder { metric: 0, sid: 0 });
+        };
+        let header = ChunkHeader::read(sealed).map_err(corrupt(Family::Chunk, &[]))?;
+        let (first_ms, last_ms) = (header.first_ms, header.last_ms);
+        if Day::of(first_ms) != Some(self.day) || Day::of(last_ms) != Some(self.day) {
+            return Err(StoreError::ChunkOutsideDay { day: self.day.0, first_ms, last_ms });
+        }
+        if self.chunk_first_ms.is_some_and(|before| before > first_ms) {
+            return Err(StoreError::OutOfOrder { metric, sid: sid.0 });
+        }
+        self.chunk_first_ms = Some(first_ms);
+        self.group.add(self.day, GroupEntry { sid: sid.0, first_ms, last_ms, log_index, chunk: sealed });
+        let (low, high) = self.log_index.unwrap_or((log_index, log_index));
+        self.log_index = Some((low.min(log_index), high.max(log_index)));
+        self.range_ms = (self.range_ms.0.min(first_ms), self.range_ms.1.max(last_ms));
+        Ok(())
+    }
+
+    fn write_group(&mut self) -> Result<(), StoreError> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        let dataset = self.checkpoint.dataset();
+        let metric = self.series.map_or(0, |series| series.metric);
+        let first_sid = self.group.first_sid;
+        let key = ChunkKey { day: self.day.0, local: dataset.local, metric, part: self.id, first_sid }.encode();
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(FileWriter::create(dataset.engine(), Family::Chunk, &mut self.checkpoint.files)?),
+        };
+        dataset.put_file(file, Family::Chunk, &key, &self.group.take())
+    }
+
+    /// Ends the part; it counts from the checkpoint's commit on. A part without chunks is not listed.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn finish(mut self) -> Result<(), StoreError> {
+        self.write_group()?;
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let Tally { keys, bytes, hash } = file.finish()?;
+        let (min_log_index, max_log_index) = self.log_index.unwrap_or_default();
+        let (first_ms, last_ms) = self.range_ms;
+        self.checkpoint.parts.push(Part {
+            id: self.id,
+            kind: PartKind::Flush,
+            day: self.day,
+            min_log_index,
+            max_log_index,
+            first_ms,
+            last_ms,
+            keys,
+            bytes,
+            hash,
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! Reading: what the head holds, joined with what listed parts hold, as of one moment of the manifest.
+
+mod merge;
+mod names;
+#[cfg(test)]
+mod tests;
+
+use crate::error::{Corruption, StoreError};
+use crate::chunk::OpenChunk;
+use crate::head::{Head, OutOfOrder, SealedChunk};
+use crate::shard::Shard;
+use crate::store::StoreView;
+use crate::store::select::select;
+use merge::{Merger, StoredChunks};
+use model::{Labels, Matcher, SeriesId, Timestamp};
+use parking_lot::RwLockReadGuard;
+use roaring::RoaringBitmap;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Series that are gathered in one short section of the head's lock and one scan of the parts.
+const BATCH_SERIES: usize = 256;
+
+/// Why a read did not end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A chunk cannot be decoded.
+    #[error("series {sid}: {source}")]
+    Chunk {
+        /// The series.
+        sid: u32,
+        /// What is wrong with the chunk.
+        source: Corruption,
+    },
+    /// A stored series has no record.
+    #[error("series {sid} has no record")]
+    NoRecord {
+        /// The series.
+        sid: u32,
+    },
+    /// A snapshot replaced the shard's data while the view was open; read again.
+    #[error("the shard's data was replaced while it was read")]
+    Replaced,
+}
+
+impl ReadError {
+    /// Whether the same read may succeed at once on a new view.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        matches!(self, Self::Replaced)
+    }
+}
+
+/// A half-open span of time, as PromQL's windows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    /// Samples at this time are not in the range.
+    pub after_ms: Timestamp,
+    /// Samples at this time are in the range.
+    pub to_ms: Timestamp,
+}
+
+impl TimeRange {
+    /// Everything.
+    pub const ALL: Self = Self { after_ms: i64::MIN, to_ms: i64::MAX };
+
+    /// The first millisecond inside.
+    #[must_use]
+    pub fn first_ms(self) -> Timestamp {
+        self.after_ms.saturating_add(1)
+    }
+}
+
+/// One selected series; `timestamps` grow strictly, `values[i]` belongs to `timestamps[i]`.
+#[derive(Clone, Copy, Debug)]
+pub struct SelectedSeries<'a> {
+    /// Its number in this shard.
+    pub sid: u32,
+    /// Its labels.
+    pub labels: &'a Labels,
+    /// Milliseconds.
+    pub timestamps: &'a [Timestamp],
+    /// Any bits.
+    pub values: &'a [f64],
+}
+
+/// A reader's hold on a shard: parts as the manifest listed them when it was opened, and the head as it goes on.
+///
+/// Everything applied before it was opened is seen. Chunks that parts took over since stay in the head until it is dropped.
+#[derive(Debug)]
+pub struct ReadView {
+    shard: Arc<Shard>,
+    store: StoreView,
+    flips: u64,
+    incarnation: u64,
+}
+
+impl Drop for ReadView {
+    fn drop(&mut self) {
+        self.shard.views.lock().release(self.flips);
+    }
+}
+
+impl Shard {
+    /// Opens a view.
+    #[must_use]
+    pub fn read_view(self: &Arc<Self>) -> ReadView {
+        let mut views = self.views.lock();
+        let incarnation = self.incarnation.load(Ordering::SeqCst);
+        // The number of flips is read before the manifest: a view may be taken for older than it is, never for newer.
+        let flips = views.hold();
+        ReadView { shard: Arc::clone(self), store: self.store().view(), flips, incarnation }
+    }
+}
+
+/// What the head holds of one series, copied out of the lock.
+#[derive(Debug, Default)]
+struct Gathered {
+    sid: u32,
+    metric: u32,
+    labels: Labels,
+    sealed: Vec<Arc<SealedChunk>>,
+    open: Option<(OpenChunk, u64)>,
+    out_of_order: Option<Box<OutOfOrder>>,
+}
+
+impl ReadView {
+    /// Visits the series that match and have samples in the range, by series number, each once.
+    ///
+    /// The visitor stops the read by returning `Break`.
+    ///
+    /// # Errors
+    /// Stored bytes cannot be read.
+    pub fn select(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        mut visit: impl FnMut(SelectedSeries<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let stored = self.store.select(matchers, range.first_ms(), range.to_ms)?;
+        let found = self.matching_in_head(matchers) | &stored;
+        let (mut merger, mut chunks) = (Merger::default(), StoredChunks::default());
+        let mut sids = found.iter();
+        loop {
+            let batch: RoaringBitmap = sids.by_ref().take(BATCH_SERIES).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let gathered = self.gather(&batch, &stored, range)?;
+            self.read_parts(&gathered, &stored, range, &mut chunks)?;
+            for series in &gathered {
+                let sid = series.sid;
+                merger.series(sid, &chunks, series, range)?;
+                if merger.timestamps().is_empty() {
+                    continue;
+                }
+                let selected =
+                    SelectedSeries { sid, labels: &series.labels, timestamps: merger.timestamps(), values: merger.values() };
+                if visit(selected).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Copies the stored chunks of a batch, metric by metric.
+    fn read_parts(
+        &self,
+        batch: &[Gathered],
+        stored: &RoaringBitmap,
+        range: TimeRange,
+        chunks: &mut StoredChunks,
+    ) -> Result<(), StoreError> {
+        chunks.clear();
+        let mut by_metric: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
+        for series in batch.iter().filter(|series| stored.contains(series.sid)) {
+            by_metric.entry(series.metric).or_default().insert(series.sid);
+        }
+        for (metric, sids) in by_metric {
+            let push = |sid: SeriesId, log_index, chunk: &[u8]| chunks.push(sid.0, log_index, chunk);
+            self.store.scan(&sids, metric, range.first_ms(), range.to_ms, push)?;
+        }
+        chunks.sort();
+        Ok(())
+    }
+
+    fn matching_in_head(&self, matchers: &[Matcher]) -> RoaringBitmap {
+        match select(&*self.shard.index.read(), matchers) {
+            Ok(found) => found,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Copies what the head holds of a batch; series that are neither in the head's range nor stored are left out.
+    fn gather(&self, batch: &RoaringBitmap, stored: &RoaringBitmap, range: TimeRange) -> Result<Vec<Gathered>, ReadError> {
+        let (mut gathered, mut absent) = (Vec::with_capacity(batch.len() as usize), Vec::new());
+        {
+            let head = self.head()?;
+            for sid in batch {
+                match head.slot_of_sid(sid) {
+                    Some(slot) => gathered.extend(self.gather_slot(&head, slot, stored.contains(sid), range)),
+                    None if stored.contains(sid) => absent.push(sid),
+                    None => {}
+                }
+            }
+        }
+        for sid in absent {
+            let record = self.store.series(SeriesId(sid))?.ok_or(ReadError::NoRecord { sid })?;
+            gathered.push(Gathered { sid, metric: record.metric, labels: record.labels, ..Gathered::default() });
+        }
+        gathered.sort_unstable_by_key(|series| series.sid);
+        Ok(gathered)
+    }
+
+    fn gather_slot(&self, head: &Head, slot: u32, is_stored: bool, range: TimeRange) -> Option<Gathered> {
+        let TimeRange { after_ms, to_ms } = range;
+        let (series, line) = (head.series(slot)?, head.line(slot)?);
+        if !is_stored && !line.overlaps(after_ms, to_ms) {
+            return None;
+        }
+        let meets = |chunk: &OpenChunk| chunk.last_ms() > after_ms && chunk.first_ms() <= to_ms;
+        Some(Gathered {
+            sid: series.sid,
+            metric: series.metric,
+            labels: self.shard.labels_in_head(head, slot),
+            sealed: line.sealed.iter().filter(|s| meets(&s.chunk)).map(Arc::clone).collect(),
+            open: line.open.as_ref().filter(|c| meets(c)).map(|c| (c.clone(), line.open_indexes.0)),
+            out_of_order: line.out_of_order.clone(),
+        })
+    }
+
+    /// The head, if it still goes with the parts of this view.
+    fn head(&self) -> Result<RwLockReadGuard<'_, Head>, ReadError> {
+        let head = self.shard.head.read();
+        if self.shard.incarnation.load(Ordering::SeqCst) == self.incarnation { Ok(head) } else { Err(ReadError::Replaced) }
+    }
+
+    fn labels(&self, sid: u32) -> Result<Labels, ReadError> {
+        let head = self.head()?;
+        if let Some(slot) = head.slot_of_sid(sid) {
+            return Ok(self.shard.labels_in_head(&head, slot));
+        }
+        drop(head);
+        self.store.labels(SeriesId(sid))?.ok_or(ReadError::NoRecord { sid })
+    }
+}
