@@ -8,6 +8,7 @@ use crate::load::Shared;
 use crate::workload::{METRIC, SeriesKey, Workload};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -101,6 +102,7 @@ async fn patient_query(shared: &Shared, node: usize, expr: &str, steps: &Range<u
             });
             return None;
         }
+        shared.stats.asked_again.fetch_add(1, Relaxed);
         tokio::time::sleep(RETRY_DELAY).await;
     }
 }
@@ -174,7 +176,10 @@ async fn rejection(shared: &Shared, node: usize, body: &[u8]) -> Option<String> 
                 });
                 return Some(answer.text);
             }
-            _ => tokio::time::sleep(RETRY_DELAY).await,
+            _ => {
+                shared.stats.asked_again.fetch_add(1, Relaxed);
+                tokio::time::sleep(RETRY_DELAY).await;
+            }
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Stats {
     pub reads_flagged: AtomicU64,
     /// Reads answered with an error, or not.
     pub reads_failed: AtomicU64,
+    /// Answers after the last recovery that were errors and had to be asked for again.
+    pub asked_again: AtomicU64,
     /// Points that reads during the run returned.
     pub points_read: AtomicU64,
 }

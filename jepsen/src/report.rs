@@ -22,12 +22,16 @@ pub struct Figures {
     /// From the last heal until every node was ready.
     pub final_recovery: Duration,
     /// From the start of all nodes after a kill of all until every node was ready.
-    pub restart: Duration,
+    pub restart_killed: Duration,
+    /// The same after a graceful stop of all.
+    pub restart_stopped: Duration,
+    /// The command that repeats the run.
+    pub repeat: String,
     /// Points compared at the end.
     pub points_audited: u64,
     /// NaNs and stale markers probed by writes.
     pub probed: u64,
-    /// Nodes that had to be killed because SIGTERM did not end them in time.
+    /// Nodes that had to be killed because SIGTERM did not end them within 30 s.
     pub slow_stops: usize,
 }
 
@@ -88,7 +92,9 @@ fn summary(shared: &Shared, figures: &Figures) -> String {
          reads at the end: {} points compared on all nodes, {} NaNs probed by writes\n\
          faults: {}; {} hit the leader\n\
          recovery after an undisturbed heal: ready {}, first write {}\n\
-         after the last heal all ready in {:.1} s; after a kill of all in {:.1} s; {} nodes ignored SIGTERM\n",
+         after the last heal all ready in {:.1} s; after a kill of all in {:.1} s, after a stop of all in {:.1} s\n\
+         {} nodes did not end within 30 s of SIGTERM; {} answers after recovery had to be asked for again\n\
+         repeat: {}\n",
         shared.workload.series_count(),
         shared.workload.lanes.len(),
         shared.workload.step_ms,
@@ -108,8 +114,11 @@ fn summary(shared: &Shared, figures: &Figures) -> String {
         spread(ready),
         spread(write),
         figures.final_recovery.as_secs_f64(),
-        figures.restart.as_secs_f64(),
+        figures.restart_killed.as_secs_f64(),
+        figures.restart_stopped.as_secs_f64(),
         figures.slow_stops,
+        n(&s.asked_again),
+        figures.repeat,
     )
 }
 

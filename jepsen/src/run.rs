@@ -114,30 +114,48 @@ async fn drive(options: &Options, cluster: &Arc<Cluster>, shared: &Arc<Shared>) 
     cluster.links.heal_all();
     stop.send_replace(true);
     start_all(cluster).await?;
-    let mut figures = Figures { faults, ..Figures::default() };
-    let mut ready = all_ready(cluster, shared, "after the last heal").await;
+    let repeat =
+        format!("jepsen run --nodes {} --time {}s --seed {} --rate {}", options.nodes, options.time.as_secs(), options.seed, options.rate);
+    let mut figures = Figures { faults, repeat, ..Figures::default() };
+    let ready = all_ready(cluster, shared, "after the last heal").await;
     figures.final_recovery = healed.elapsed();
     load.join_all().await;
-    if ready {
-        check_invariants(shared).await;
-        figures.points_audited += audit::read_all(shared, "at the end").await;
-
-        let nodes: Vec<usize> = (0..options.nodes).collect();
-        cluster.reap(&shared.findings).await;
-        cluster.kill_together(&nodes).await;
-        let killed = Instant::now();
-        start_all(cluster).await?;
-        ready = all_ready(cluster, shared, "after a kill of all nodes").await;
-        figures.restart = killed.elapsed();
-    }
-    if ready {
-        figures.points_audited += audit::read_all(shared, "after a kill of all nodes").await;
+    if ready && examine(cluster, shared, &mut figures).await? {
         figures.probed = audit::probe_nans(shared).await;
         check_invariants(shared).await;
     }
     cluster.reap(&shared.findings).await;
-    figures.slow_stops = cluster.stop_all().await.len();
+    cluster.stop_all().await;
     Ok(figures)
+}
+
+/// Reads everything back: as it is, after a SIGKILL of all nodes, and after a graceful stop of all, which ends in checkpoints.
+///
+/// False if the cluster did not come back in between.
+async fn examine(cluster: &Cluster, shared: &Shared, figures: &mut Figures) -> Result<bool, ClusterError> {
+    check_invariants(shared).await;
+    figures.points_audited += audit::read_all(shared, "at the end").await;
+
+    cluster.reap(&shared.findings).await;
+    let nodes: Vec<usize> = (0..cluster.specs().len()).collect();
+    cluster.kill_together(&nodes).await;
+    let Some(took) = restart(cluster, shared, "after a kill of all nodes").await? else { return Ok(false) };
+    figures.restart_killed = took;
+    figures.points_audited += audit::read_all(shared, "after a kill of all nodes").await;
+
+    cluster.reap(&shared.findings).await;
+    figures.slow_stops = cluster.stop_all().await.len();
+    let Some(took) = restart(cluster, shared, "after a graceful stop").await? else { return Ok(false) };
+    figures.restart_stopped = took;
+    figures.points_audited += audit::read_all(shared, "after a graceful stop").await;
+    Ok(true)
+}
+
+/// Starts all nodes; how long it took until they were ready, none if they never were.
+async fn restart(cluster: &Cluster, shared: &Shared, stage: &str) -> Result<Option<Duration>, ClusterError> {
+    let began = Instant::now();
+    start_all(cluster).await?;
+    Ok(all_ready(cluster, shared, stage).await.then(|| began.elapsed()))
 }
 
 async fn start_all(cluster: &Cluster) -> Result<(), ClusterError> {

@@ -193,8 +193,8 @@ impl DbInner {
         self.reclaim()
     }
 
-    /// Points the replica from its present number to `local` in one synced batch.
-    pub(crate) fn install(&self, local: u32) -> Result<(), StoreError> {
-        self.registry.lock().install(&self.engine, local)
+    /// Points the replica from its present number to the staged one of `store`, in one synced batch.
+    pub(crate) fn install(&self, store: &ShardStore, dataset: &Arc<Dataset>) -> Result<(), StoreError> {
+        self.registry.lock().install(&self.engine, store, dataset)
     }
 }

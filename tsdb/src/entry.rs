@@ -17,7 +17,7 @@ mod columns;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use columns::{ColumnsBuilder, SeriesRef, WriteRows};
+pub(crate) use columns::{ColumnsBuilder, SeriesRef, WriteRow, WriteRows};
 
 use crate::error::Corruption;
 use crate::wire::{Reader, put_bytes, put_varint};

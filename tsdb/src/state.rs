@@ -5,7 +5,7 @@ mod ring;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use pages::{PAGE_BYTES, PageWriter, Restored, read_page};
+pub(crate) use pages::{PageWriter, Restored, read_page};
 pub(crate) use ring::BatchRing;
 
 use crate::entry::{Generation, Limits};

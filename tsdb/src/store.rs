@@ -29,7 +29,7 @@ mod reclaim;
 mod segment;
 pub mod select;
 mod series;
-//SNAP pub mod snapshot;
+pub mod snapshot;
 pub mod view;
 
 pub use checkpoint::{CheckpointWriter, PAGE_BYTES_MAX};
@@ -38,7 +38,7 @@ pub use faults::{FaultPlan, Step};
 pub use manifest::{Day, Part, PartKind};
 pub use part::{PartSeries, PartWriter};
 pub use series::SeriesRecord;
-//SNAP pub use snapshot::{ExportMeta, ShardExport, Staged, Staging};
+pub use snapshot::{ExportMeta, ShardExport, Staged, Staging};
 pub use view::StoreView;
 
 use crate::db::ShardIdentity;
@@ -144,7 +144,21 @@ impl ShardStore {
         CheckpointWriter::begin(&self.0)
     }
 
-    //SNAPFN
+    /// Begins to send what is there now to another replica.
+    #[must_use]
+    pub fn export(&self) -> ShardExport {
+        ShardExport::new(self.view())
+    }
+
+    /// Begins to receive another replica's data; this data stays in use until [`Staged::install`].
+    ///
+    /// # Errors
+    /// The data was replaced meanwhile, or the write failed.
+    pub fn stage(&self, meta: ExportMeta) -> Result<Staging, StoreError> {
+        self.0.ensure_live()?;
+        Staging::begin(&self.0.dataset, meta)
+    }
+
     /// Deletes what is no longer listed and no view holds. Commits and opens call it; call it after dropping an old view.
     ///
     /// # Errors
@@ -153,3 +167,6 @@ impl ShardStore {
         self.0.reclaim()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,7 +229,7 @@ impl ReadView {
             metric: series.metric,
             labels: self.shard.labels_in_head(head, slot),
             sealed: line.sealed.iter().filter(|s| meets(&s.chunk)).map(Arc::clone).collect(),
-            open: line.open.as_ref().filter(|c| meets(c)).map(|c| (c.clone(), line.open_indexes.0)),
+            open: line.open.as_ref().filter(|c| meets(c)).map(|c| (c.clone(), line.open_index)),
             out_of_order: line.out_of_order.clone(),
         })
     }

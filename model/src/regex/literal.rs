@@ -112,7 +112,7 @@ fn expand(hir: &Hir) -> Option<Vec<String>> {
             let mut texts = vec![String::new()];
             for part in parts {
                 let endings = expand(part)?;
-                if texts.len() * endings.len() > ALTERNATIVES_MAX {
+                if texts.len().saturating_mul(endings.len()) > ALTERNATIVES_MAX {
                     return None;
                 }
                 texts = texts.iter().flat_map(|text| endings.iter().map(move |end| format!("{text}{end}"))).collect();
@@ -127,6 +127,11 @@ fn expand(hir: &Hir) -> Option<Vec<String>> {
                     return None;
                 }
             }
+            Some(texts)
+        }
+        HirKind::Repetition(repetition) if (repetition.min, repetition.max) == (0, Some(1)) => {
+            let mut texts = expand(&repetition.sub)?;
+            texts.push(String::new());
             Some(texts)
         }
         HirKind::Class(Class::Bytes(_)) | HirKind::Look(_) | HirKind::Repetition(_) => None,

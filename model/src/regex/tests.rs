@@ -93,6 +93,7 @@ fn choices_of_literals_and_prefixes_are_known() {
     assert_eq!(set("b|a|foo|far").unwrap(), ["a", "b", "far", "foo"]);
     assert_eq!(set("api-(read|write|)").unwrap(), ["api-", "api-read", "api-write"]);
     assert_eq!(set("x[0-2]").unwrap(), ["x0", "x1", "x2"]);
+    assert_eq!(set("a(_b)?").unwrap(), ["a", "a_b"]);
     assert_eq!(set("").unwrap(), [""]);
     assert_eq!(set("a.*"), None);
     assert_eq!(set("[a-z][a-z]"), None);

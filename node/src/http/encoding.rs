@@ -2,7 +2,7 @@
 
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, VARY};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use axum::middleware::Next;
 use bytes::Bytes;
@@ -88,20 +88,26 @@ impl Encoder {
     }
 }
 
-/// Compresses `response` if the request (its `headers`) accepts it; small, empty and already encoded answers stay as they are.
+/// Compresses `response` if the request (its `headers`) accepts it; small, empty, already encoded answers and event streams stay as
+/// they are.
 /// Sets `Vary: Accept-Encoding` in any case. Compresses as the client reads: a slow client holds one slice.
 #[must_use]
 pub fn compress(headers: &HeaderMap, mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
     let small = response.body().size_hint().exact().is_some_and(|n| n < COMPRESS_BYTES_MIN);
     let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if small || bodiless || response.headers().contains_key(CONTENT_ENCODING) {
+    if small || bodiless || is_event_stream(response.headers()) || response.headers().contains_key(CONTENT_ENCODING) {
         return response;
     }
     let Some(encoding) = ContentEncoding::choose(headers) else { return response };
     response.headers_mut().remove(CONTENT_LENGTH);
     response.headers_mut().insert(CONTENT_ENCODING, encoding.token());
     response.map(|body| compressed_body(encoding, body))
+}
+
+/// An encoder would hold events back until a block is full.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// Middleware for the query API: [`compress`] on every answer.

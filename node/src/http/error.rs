@@ -224,6 +224,15 @@ pub fn insert_retry_after(response: &mut Response<Body>, after: Duration) {
     }
 }
 
+/// The answer of every route while the server is not ready: 503 in plain text, and whether it is about to stop.
+#[must_use]
+pub fn not_ready(stopping: bool) -> Response<Body> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+    let value = HeaderValue::from_static(if stopping { "true" } else { "false" });
+    response.headers_mut().insert("x-prometheus-stopping", value);
+    response
+}
+
 /// A plain text answer as Go's `http.Error` gives it: the text, a newline, `nosniff`.
 #[must_use]
 pub fn plain(status: StatusCode, text: &str) -> Response<Body> {

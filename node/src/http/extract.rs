@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, Response};
 use axum::response::IntoResponse;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use model::limits::{HTTP_FORM_BYTES_MAX, REQUEST_BODY_TIMEOUT};
+use model::limits::{HTTP_FORM_BYTES_MAX, REMOTE_WRITE_COMPRESSED_BYTES_MAX, REQUEST_BODY_TIMEOUT};
 use std::time::Duration;
 
 /// What a body may cost.
@@ -19,6 +19,13 @@ pub struct ReadLimits {
     pub bytes: usize,
     /// Time for the whole body.
     pub time: Duration,
+}
+
+impl ReadLimits {
+    /// Of a remote write request.
+    pub const REMOTE_WRITE: Self = Self { bytes: REMOTE_WRITE_COMPRESSED_BYTES_MAX, time: REQUEST_BODY_TIMEOUT };
+    /// Of a form.
+    pub const FORM: Self = Self { bytes: HTTP_FORM_BYTES_MAX, time: REQUEST_BODY_TIMEOUT };
 }
 
 /// Reads a whole body. An announced length over the limit is refused before a byte is read; memory grows with what arrives, never
@@ -86,8 +93,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     async fn from_request(request: Request, _state: &S) -> Result<Self, ParamsError> {
         let (head, body) = request.into_parts();
         let form = if takes_form(&head.method) && is_form(&head.headers) {
-            let limits = ReadLimits { bytes: HTTP_FORM_BYTES_MAX, time: REQUEST_BODY_TIMEOUT };
-            Some(read_body(&head.headers, body, limits).await?)
+            Some(read_body(&head.headers, body, ReadLimits::FORM).await?)
         } else {
             None
         };

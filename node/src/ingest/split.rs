@@ -130,7 +130,7 @@ fn split_decoded(scratch: &mut Scratch, decoded: &[u8], rules: &SplitRules<'_>) 
     scratch.prepare(rules.hash_key);
     let mut reader = WriteRequestReader::new(decoded);
     let mut request = SplitRequest::default();
-    let mut parts = OpenParts { open: Vec::new(), generations: rules.generations };
+    let mut parts = OpenParts::new(rules.generations);
     let mut ordinal = 0u32;
     while let Some(series) = reader.next_series()? {
         let SeriesReader { labels, label_count, samples } = series;
@@ -181,10 +181,16 @@ impl Scratch {
 
 struct OpenParts<'a> {
     open: Vec<OpenPart>,
+    /// `by_slot[generation][slot]` is a place in `open`, if that part was begun; a generation without a sample has no slots yet.
+    by_slot: Vec<Vec<Option<usize>>>,
     generations: &'a GenerationList,
 }
 
-impl OpenParts<'_> {
+impl<'a> OpenParts<'a> {
+    fn new(generations: &'a GenerationList) -> Self {
+        Self { open: Vec::new(), by_slot: vec![Vec::new(); generations.as_slice().len()], generations }
+    }
+
     fn add(
         &mut self,
         series: &Identified<'_>,
@@ -224,8 +230,11 @@ impl OpenParts<'_> {
 
     /// The part of `placement`, with the series begun in it.
     fn begin(&mut self, series: &Identified<'_>, placement: Placement) -> usize {
-        let found = self.open.iter().position(|part| part.placement == placement);
-        let index = found.unwrap_or_else(|| {
+        let slots = &mut self.by_slot[placement.index];
+        if slots.is_empty() {
+            slots.resize(self.generations.as_slice()[placement.index].shards.len(), None);
+        }
+        let index = *slots[placement.slot as usize].get_or_insert_with(|| {
             self.open.push(OpenPart { placement, rows: RowsBuilder::default(), ordinal: 0 });
             self.open.len() - 1
         });

@@ -16,10 +16,13 @@ struct Row {
     err: String,
 }
 
+#[allow(clippy::disallowed_methods)]
+fn facts() -> String {
+    std::env::var("FLOTILLA_CONFORMANCE").expect("FLOTILLA_CONFORMANCE names the folder of recorded facts")
+}
+
 fn corpus() -> Vec<Row> {
-    #[allow(clippy::disallowed_methods)]
-    let folder = std::env::var("FLOTILLA_CONFORMANCE").expect("FLOTILLA_CONFORMANCE names the folder of recorded facts");
-    let text = std::fs::read_to_string(format!("{folder}/promql-parser.jsonl")).unwrap();
+    let text = std::fs::read_to_string(format!("{}/promql-parser.jsonl", facts())).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -229,7 +232,27 @@ fn series_descriptions_expand() {
     }
 }
 
-/// Queries of every construct, most of them valid.
+#[test]
+#[ignore = "needs FLOTILLA_CONFORMANCE"]
+fn every_float_series_of_the_acceptance_scripts_is_read() {
+    let mut read = 0;
+    for file in std::fs::read_dir(format!("{}/promqltest", facts())).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let mut loading = false;
+        for line in text.lines().map(str::trim) {
+            loading = line.starts_with("load") || (loading && !line.is_empty() && !line.starts_with('#'));
+            let start_timestamps = line.split_whitespace().next().is_some_and(|first| first.ends_with("@st"));
+            if loading && !line.starts_with("load") && !line.contains("{{") && !start_timestamps {
+                let (labels, values) = series_description(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+                assert!(!labels.is_empty() && !values.is_empty(), "{line}");
+                read += 1;
+            }
+        }
+    }
+    assert_eq!(read, 819);
+}
+
+/// Queries of every construct; about a third of them type-check.
 fn query() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         "[a-c]{1,2}(:x)?",
@@ -258,6 +281,8 @@ fn query() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
     #[test]
     fn prints_are_fixed_points(query in query()) {
         if let Ok(expr) = parse(&query) {

@@ -108,23 +108,21 @@ impl Registry {
     }
 
     /// Makes a staged number live and dooms the one it replaces, in one synced batch.
-    pub(super) fn install(&mut self, engine: &Engine, local: u32) -> Result<(), StoreError> {
-        let identity = self.rows.get(&local).map(|row| row.identity.clone()).ok_or(StoreError::Retired)?;
-        let old = self.find(identity.shard, identity.replica).map(|row| row.local);
+    pub(super) fn install(&mut self, engine: &Engine, store: &ShardStore, dataset: &Arc<Dataset>) -> Result<(), StoreError> {
+        let (local, identity) = (dataset.local, &dataset.identity);
+        let old = self.find(identity.shard, identity.replica).map(|row| row.local).ok_or(StoreError::Retired)?;
         let mut batch = WriteBatch::default();
-        put_identity(engine, &mut batch, local, NumberState::Live, &identity);
-        if let Some(old) = old {
-            put_identity(engine, &mut batch, old, NumberState::Doomed, &identity);
-        }
+        put_identity(engine, &mut batch, local, NumberState::Live, identity);
+        put_identity(engine, &mut batch, old, NumberState::Doomed, identity);
         engine.write_synced(batch)?;
-        for row in self.rows.values_mut() {
-            if row.local == local {
-                row.state = NumberState::Live;
-            } else if Some(row.local) == old {
-                row.state = NumberState::Doomed;
-                if let Some(open) = row.open.upgrade() {
-                    open.retire();
-                }
+        if let Some(row) = self.rows.get_mut(&local) {
+            row.state = NumberState::Live;
+            row.watch(store, dataset);
+        }
+        if let Some(row) = self.rows.get_mut(&old) {
+            row.state = NumberState::Doomed;
+            if let Some(open) = row.open.upgrade() {
+                open.retire();
             }
         }
         Ok(())

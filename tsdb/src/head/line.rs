@@ -23,18 +23,16 @@ pub(crate) fn day_of(timestamp_ms: Timestamp) -> i64 {
 #[derive(Debug)]
 pub(crate) struct SealedChunk {
     pub(crate) chunk: OpenChunk,
-    pub(crate) is_out_of_order: bool,
-    /// Log indexes of the first and last entry that wrote into it.
+    /// Log index of the first entry that wrote into it.
     pub(crate) min_index: u64,
-    pub(crate) max_index: u64,
 }
 
 /// Samples older than the newest of their time, sorted by timestamp, each once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OutOfOrder {
     pub(crate) samples: Vec<(Timestamp, u64)>,
+    /// Log index of the first entry that wrote into it.
     pub(crate) min_index: u64,
-    pub(crate) max_index: u64,
 }
 
 /// The samples of a series that no listed part holds, and the newest.
@@ -43,8 +41,8 @@ pub(crate) struct Line {
     /// Time and bits of the newest sample; `None` never reaches a reader: a series is created with its first sample.
     pub(crate) newest: Option<(Timestamp, u64)>,
     pub(crate) open: Option<OpenChunk>,
-    /// Log indexes of the first and last entry that wrote into the open chunk.
-    pub(crate) open_indexes: (u64, u64),
+    /// Log index of the first entry that wrote into the open chunk.
+    pub(crate) open_index: u64,
     /// Oldest first. The first `listed` lie in a listed part too and go as soon as no reader needs them.
     pub(crate) sealed: Vec<Arc<SealedChunk>>,
     pub(crate) listed: u32,
@@ -88,7 +86,6 @@ impl Line {
             if open.len() < SEAL_SAMPLES && day_of(open.first_ms()) == day_of(timestamp_ms) {
                 let before = open.heap_bytes();
                 open.append(timestamp_ms, value);
-                self.open_indexes.1 = log_index;
                 return (open.heap_bytes() - before) as u64;
             }
             self.seal_open();
@@ -97,22 +94,20 @@ impl Line {
         let open = OpenChunk::new(timestamp_ms, value);
         grown += open.heap_bytes() as u64;
         self.open = Some(open);
-        self.open_indexes = (log_index, log_index);
+        self.open_index = log_index;
         grown
     }
 
     /// Ends the open chunk.
     pub(crate) fn seal_open(&mut self) {
         if let Some(chunk) = self.open.take() {
-            let (min_index, max_index) = self.open_indexes;
-            self.sealed.push(Arc::new(SealedChunk { chunk, is_out_of_order: false, min_index, max_index }));
+            self.sealed.push(Arc::new(SealedChunk { chunk, min_index: self.open_index }));
         }
     }
 
     /// Adds a sample older than the newest, at a time the series has none.
     pub(crate) fn insert(&mut self, sample: Sample, log_index: u64) {
-        let pending = self.out_of_order.get_or_insert_with(|| Box::new(OutOfOrder { min_index: log_index, ..OutOfOrder::default() }));
-        pending.max_index = log_index;
+        let pending = self.out_of_order.get_or_insert_with(|| Box::new(OutOfOrder { samples: Vec::new(), min_index: log_index }));
         let at = pending.samples.partition_point(|(t, _)| *t < sample.timestamp_ms);
         pending.samples.insert(at, (sample.timestamp_ms, sample.value.to_bits()));
         if pending.samples.len() >= OUT_OF_ORDER_SEAL_SAMPLES {
@@ -123,14 +118,14 @@ impl Line {
     /// Makes chunks of the out-of-order samples, one a day.
     pub(crate) fn seal_out_of_order(&mut self) {
         let Some(pending) = self.out_of_order.take() else { return };
-        let OutOfOrder { samples, min_index, max_index } = *pending;
+        let OutOfOrder { samples, min_index } = *pending;
         for day in samples.chunk_by(|a, b| day_of(a.0) == day_of(b.0)) {
             let Some(((t, bits), rest)) = day.split_first() else { continue };
             let mut chunk = OpenChunk::new(*t, f64::from_bits(*bits));
             for (t, bits) in rest {
                 chunk.append(*t, f64::from_bits(*bits));
             }
-            self.sealed.push(Arc::new(SealedChunk { chunk, is_out_of_order: true, min_index, max_index }));
+            self.sealed.push(Arc::new(SealedChunk { chunk, min_index }));
         }
     }
 
@@ -191,12 +186,6 @@ impl Line {
         let mut bounds = chunks.map(|c| (c.first_ms(), c.last_ms()));
         bounds.any(|(first, last)| last > after_ms && first <= to_ms)
             || self.out_of_order.iter().flat_map(|p| &p.samples).any(|(t, _)| *t > after_ms && *t <= to_ms)
-    }
-
-    /// Samples that the head holds and no listed part does.
-    pub(crate) fn samples(&self) -> u64 {
-        let chunks = self.open.iter().chain(self.unlisted().iter().map(|sealed| &sealed.chunk));
-        chunks.map(|c| c.len() as u64).sum::<u64>() + self.out_of_order.as_ref().map_or(0, |p| p.samples.len() as u64)
     }
 
     /// Bytes of the samples, for the head's budget.

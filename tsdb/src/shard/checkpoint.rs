@@ -2,7 +2,7 @@
 
 use super::{Shard, SinceCheckpoint};
 use crate::error::StoreError;
-use crate::head::{SealedChunk, day_of};
+use crate::head::SealedChunk;
 use crate::rows::push_label;
 use crate::state::{PageWriter, ShardState};
 use crate::store::{CheckpointWriter, Day, PartSeries};
@@ -192,7 +192,7 @@ impl Shard {
 }
 
 /// Writes pages and parts of a frozen state; gives what went into parts.
-pub(super) fn write(state: &ShardState, writer: &mut CheckpointWriter<'_>) -> Result<Vec<Flushed>, StoreError> {
+fn write(state: &ShardState, writer: &mut CheckpointWriter<'_>) -> Result<Vec<Flushed>, StoreError> {
     // Whoever adds a field decides here how a checkpoint holds it.
     let ShardState { replicated, head, pairs } = state;
     let mut pages = PageWriter::new(|page: &[u8]| writer.page(page));

@@ -1,1 +1,145 @@
+//! Rules of the replicated core, on real stores in temporary folders.
+
+mod churn;
+mod crash;
+mod rules;
+
 use super::*;
+use crate::db::{Db, DbOptions, ShardIdentity};
+use crate::entry::{self, Generation, Limits, Origin};
+use crate::resolve::{EntryBuilder, PartInput};
+use crate::rows::{RowsBuilder, push_label};
+use crate::store::FaultPlan;
+use crate::verdict::{ApplyResponse, PartVerdict};
+use crate::view::TimeRange;
+use model::seal::Seal;
+use model::{Labels, Matcher, ReplicaId, Sample, WorkspaceId, hash};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+pub(super) const SHARD: ShardId = ShardId(7);
+pub(super) const KEY: u64 = 0x5eed;
+pub(super) const HOUR: i64 = 3_600_000;
+/// A moment that is neither near the epoch nor at a day's edge.
+pub(super) const T0: i64 = 1_700_000_000_000;
+
+/// A replica in a folder, with the log it was given.
+pub(super) struct Replica {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) faults: FaultPlan,
+    pub(super) shard: Arc<Shard>,
+    db: Db,
+    pub(super) log: Vec<Bytes>,
+}
+
+pub(super) fn config() -> ShardConfig {
+    ShardConfig::default()
+}
+
+pub(super) fn options(folder: &std::path::Path, faults: &FaultPlan) -> DbOptions {
+    DbOptions { path: folder.to_path_buf(), memory_bytes: 16 << 20, seal: Seal::identity(), faults: faults.clone() }
+}
+
+pub(super) fn point(index: u64) -> LogPoint {
+    LogPoint { term: 1, leader: ReplicaId(1), index }
+}
+
+pub(super) fn one_generation() -> Bytes {
+    entry::open(KEY, &[Generation { generation: 1, rev: 1, from_ms: i64::MIN, shards: vec![SHARD] }])
+}
+
+impl Replica {
+    /// An empty replica that knows no generation.
+    pub(super) fn blank() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let faults = FaultPlan::default();
+        let db = Db::open(options(folder.path(), &faults)).unwrap();
+        let identity = ShardIdentity { shard: SHARD, replica: ReplicaId(1), workspace: WorkspaceId::new("default") };
+        let shard = Shard::open(db.create_shard(identity).unwrap(), config()).unwrap();
+        Self { folder, faults, shard, db, log: Vec::new() }
+    }
+
+    /// A replica that was told its generation and the time.
+    pub(super) fn new() -> Self {
+        let mut replica = Self::blank();
+        replica.apply(one_generation());
+        replica.apply(entry::tick(T0));
+        replica
+    }
+
+    pub(super) fn apply(&mut self, payload: Bytes) -> Bytes {
+        let response = self.shard.apply(point(self.log.len() as u64), &payload).unwrap();
+        self.log.push(payload);
+        response
+    }
+
+    pub(super) fn write(&mut self, time_ms: i64, batch_id: u128, rows: &[(Labels, i64, f64)]) -> PartVerdict {
+        let payload = self.entry(time_ms, batch_id, rows);
+        ApplyResponse::decode(&self.apply(payload)).unwrap().parts.remove(0)
+    }
+
+    pub(super) fn entry(&self, time_ms: i64, batch_id: u128, rows: &[(Labels, i64, f64)]) -> Bytes {
+        let rows = encode_rows(rows);
+        let mut builder = EntryBuilder::new(time_ms, 1);
+        builder.add_part(&self.shard, PartInput { batch_id, generation: 1, origin: Origin::RemoteWrite, rows: &rows }).unwrap();
+        builder.finish()
+    }
+
+    /// Ends as a killed process would and begins anew from the disk, replaying what the checkpoint does not hold.
+    pub(super) fn restart(self) -> Self {
+        let Self { folder, faults, shard, db, log } = self;
+        drop((shard, db));
+        faults.clear();
+        let db = Db::open(options(folder.path(), &faults)).unwrap();
+        let shard = Shard::open(db.open_shard(SHARD, ReplicaId(1)).unwrap(), config()).unwrap();
+        let replayed = Self { folder, faults, shard, db, log };
+        let from = replayed.shard.durable().map_or(0, |(point, _)| point.index + 1);
+        for (index, payload) in replayed.log.iter().enumerate().skip(from as usize) {
+            replayed.shard.apply(point(index as u64), payload).unwrap();
+        }
+        replayed
+    }
+
+    /// Another replica that applied the same log and never wrote a checkpoint.
+    pub(super) fn full_replay(&self) -> Self {
+        let mut other = Self::blank();
+        for payload in &self.log {
+            other.apply(payload.clone());
+        }
+        other
+    }
+
+    pub(super) fn contents(&self, matchers: &[Matcher]) -> BTreeMap<String, Vec<(i64, u64)>> {
+        contents_of(&self.shard.read_view(), matchers, TimeRange::ALL)
+    }
+}
+
+pub(super) fn contents_of(view: &crate::view::ReadView, matchers: &[Matcher], range: TimeRange) -> BTreeMap<String, Vec<(i64, u64)>> {
+    let mut found = BTreeMap::new();
+    view.select(matchers, range, |series| {
+        let samples = series.timestamps.iter().copied().zip(series.values.iter().map(|v| v.to_bits())).collect();
+        assert!(found.insert(series.labels.to_string(), samples).is_none(), "{} comes once", series.labels);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    found
+}
+
+pub(super) fn encode_rows(rows: &[(Labels, i64, f64)]) -> Bytes {
+    let mut builder = RowsBuilder::default();
+    for (ordinal, (labels, timestamp_ms, value)) in rows.iter().enumerate() {
+        let mut region = Vec::new();
+        labels.iter().for_each(|(name, value)| push_label(&mut region, name.as_bytes(), value.as_bytes()));
+        builder.series(ordinal as u32, hash::fp128(labels, KEY), hash::placement_hash(labels, KEY), &region);
+        builder.sample(Sample { timestamp_ms: *timestamp_ms, value: *value });
+    }
+    builder.finish()
+}
+
+pub(super) fn series(n: u32) -> Labels {
+    Labels::from_pairs([("__name__", ["up", "http_requests_total", "go_goroutines"][n as usize % 3]), ("instance", &format!("host-{n}"))])
+}
+
+pub(super) fn limits(version: u64, out_of_order_window_ms: i64, late_window_ms: i64) -> Bytes {
+    entry::set_limits(&Limits { version, out_of_order_window_ms, late_window_ms, ..Limits::default() })
+}

@@ -116,20 +116,18 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
         for pair in pairs.iter() {
             put_varint(scratch, u64::from(*pair));
         }
-        let Line { newest, open, open_indexes, sealed, listed: _, out_of_order, stored } = line;
+        let Line { newest, open, open_index, sealed, listed: _, out_of_order, stored } = line;
         put_range(scratch, newest.map(|(t, bits)| (t, bits as i64)));
         let stored = sealed.iter().fold(*stored, |range, s| Some(join(range, s.chunk.first_ms(), s.chunk.last_ms())));
         put_range(scratch, stored);
         scratch.push(u8::from(open.is_some()) | u8::from(out_of_order.is_some()) << 1);
         if let Some(open) = open {
-            put_varint(scratch, open_indexes.0);
-            put_varint(scratch, open_indexes.1);
+            put_varint(scratch, *open_index);
             open.write_to(scratch);
         }
         if let Some(pending) = out_of_order {
-            let OutOfOrder { samples, min_index, max_index } = pending.as_ref();
+            let OutOfOrder { samples, min_index } = pending.as_ref();
             put_varint(scratch, *min_index);
-            put_varint(scratch, *max_index);
             put_varint(scratch, samples.len() as u64);
             for (t, bits) in samples {
                 put_zigzag(scratch, *t);
@@ -218,14 +216,14 @@ fn read_series(r: &mut Reader<'_>) -> Result<(Series, Line), Corruption> {
     let flags = r.u8()?;
     let mut line = Line { newest, stored, ..Line::default() };
     if flags & 1 != 0 {
-        line.open_indexes = (r.varint()?, r.varint()?);
+        line.open_index = r.varint()?;
         line.open = Some(OpenChunk::read_from(r)?);
     }
     if flags & 2 != 0 {
-        let (min_index, max_index) = (r.varint()?, r.varint()?);
+        let min_index = r.varint()?;
         let n = r.count(9)?;
         let samples = (0..n).map(|_| Ok((r.zigzag()?, r.u64_le()?))).collect::<Result<_, Corruption>>()?;
-        line.out_of_order = Some(Box::new(OutOfOrder { samples, min_index, max_index }));
+        line.out_of_order = Some(Box::new(OutOfOrder { samples, min_index }));
     }
     Ok((Series { sid, metric, fp128, placement, pairs }, line))
 }

@@ -44,11 +44,6 @@ impl<'a> FileWriter<'a> {
         Ok(self.writer.put(key, sealed)?)
     }
 
-    /// Size so far.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.tally.bytes
-    }
-
     /// Ends and syncs the file.
     pub(crate) fn finish(mut self) -> Result<Tally, StoreError> {
         self.writer.finish()?;

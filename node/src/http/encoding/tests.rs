@@ -60,6 +60,10 @@ async fn small_empty_and_encoded_answers_stay_as_they_are() {
     assert_eq!(encoded.headers()[CONTENT_ENCODING], "snappy");
     assert_eq!(body_of(encoded).await.len(), 5000);
 
+    let mut events = Response::new(Body::from(vec![7u8; 5000]));
+    events.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    assert!(!compress(&headers("gzip"), events).headers().contains_key(CONTENT_ENCODING));
+
     let plain = compress(&headers("identity"), Response::new(Body::from(vec![7u8; 5000])));
     assert!(!plain.headers().contains_key(CONTENT_ENCODING));
 }

@@ -46,6 +46,14 @@ fn c7_only_what_may_be_repeated_carries_retry_after() {
 }
 
 #[test]
+fn not_ready_says_whether_the_server_stops() {
+    for (stopping, expected) in [(true, "true"), (false, "false")] {
+        let response = not_ready(stopping);
+        assert_eq!((response.status().as_u16(), &response.headers()["x-prometheus-stopping"]), (503, &HeaderValue::from_static(expected)));
+    }
+}
+
+#[test]
 fn a_bad_parameter_is_named() {
     assert_eq!(ApiError::invalid_parameter("step", "why").message, r#"invalid parameter "step": why"#);
 }

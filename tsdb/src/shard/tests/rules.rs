@@ -1,0 +1,265 @@
+use super::*;
+use crate::shard::judge::{Decision, judge};
+use crate::verdict::Refusal;
+use std::convert::Infallible;
+
+const FUTURE: i64 = model::limits::FUTURE_MS_MAX;
+const NAN_A: u64 = 0x7ff8_0000_0000_0001;
+const NAN_B: u64 = 0x7ff8_0000_0000_0002;
+
+#[test]
+fn c6_every_case_has_its_verdict() {
+    use Decision::{Append, Insert, Refuse, Unchanged};
+    use Refusal::{Duplicate, OutOfOrder, TooFarInFuture, TooOld};
+    let (w, late) = (HOUR, 3 * HOUR);
+    let newest = |ago: i64| Some((T0 - ago, 1f64.to_bits()));
+    // (W, newest, timestamp, bits, what the look-up finds) -> decision
+    let cases = [
+        (w, None, T0 + FUTURE + 1, 0, None, Refuse(TooFarInFuture)),
+        (w, None, T0 + FUTURE, 0, None, Append),
+        (w, newest(0), T0 + FUTURE + 1, 0, None, Refuse(TooFarInFuture)),
+        (w, None, T0 - late, 0, None, Append),
+        (w, None, T0 - late - 1, 0, None, Refuse(TooOld)),
+        (w, newest(late + 5), T0 - late - 1, 0, None, Refuse(TooOld)),
+        (w, newest(late + 5), T0 - late, 0, None, Append),
+        (w, newest(5), T0 - 4, 0, None, Append),
+        (w, newest(5), T0 - 5, 1f64.to_bits(), None, Unchanged),
+        (w, newest(5), T0 - 5, 2f64.to_bits(), None, Refuse(Duplicate)),
+        (0, newest(5 * HOUR), T0 - 5 * HOUR, 1f64.to_bits(), None, Unchanged),
+        (w, newest(5), T0 - 6, 9, Some(9), Unchanged),
+        (w, newest(5), T0 - 6, 9, Some(8), Refuse(Duplicate)),
+        (w, newest(5), T0 - 9 * HOUR, 9, Some(9), Unchanged),
+        (w, newest(5), T0 - 9 * HOUR, 9, Some(8), Refuse(Duplicate)),
+        (w, newest(5), T0 - w, 9, None, Insert),
+        (w, newest(5), T0 - w - 1, 9, None, Refuse(TooOld)),
+        (0, newest(5), T0 - 6, 9, None, Refuse(OutOfOrder)),
+        (0, newest(5), T0 - 6, 9, Some(9), Unchanged),
+        (0, newest(-5), T0 + 1, 9, None, Insert),
+        (w, newest(-5), T0 + 1, 9, None, Insert),
+        (w, None, -1, 0, None, Refuse(TooOld)),
+    ];
+    for (window, newest, timestamp_ms, bits, found, expected) in cases {
+        let limits = Limits { out_of_order_window_ms: window, late_window_ms: late, ..Limits::default() };
+        let sample = Sample { timestamp_ms, value: f64::from_bits(bits) };
+        let decision = judge(T0, &limits, newest, sample, || Ok::<_, Infallible>(found)).unwrap();
+        assert_eq!(decision, expected, "W {window} newest {newest:?} t {timestamp_ms} bits {bits:x} found {found:?}");
+    }
+    let unlimited = Limits { late_window_ms: i64::MAX, ..Limits::default() };
+    let negative = Sample { timestamp_ms: i64::MIN, value: 0.0 };
+    assert_eq!(judge(i64::MIN, &unlimited, None, negative, || Ok::<_, Infallible>(None)).unwrap(), Refuse(TooOld));
+}
+
+#[test]
+fn c6_same_bits_are_a_success_and_other_bits_a_duplicate_also_inside_one_request() {
+    let mut replica = Replica::new();
+    let rows = [
+        (series(1), T0, f64::from_bits(NAN_A)),
+        (series(1), T0, f64::from_bits(NAN_A)),
+        (series(1), T0, f64::from_bits(NAN_B)),
+        (series(2), T0, 0.0),
+        (series(2), T0, -0.0),
+    ];
+    let verdict = replica.write(T0, 1, &rows);
+    assert_eq!((verdict.accepted, verdict.unchanged, verdict.rejected_total()), (2, 1, 2));
+    let error = verdict.first_error.unwrap();
+    assert_eq!((error.ordinal, error.kind, error.timestamp_ms), (2, Refusal::Duplicate, T0));
+    assert_eq!(error.message(), r#"duplicate sample for timestamp for series {__name__="http_requests_total", instance="host-1"}"#);
+    let again = replica.write(T0 + 1, 2, &rows);
+    assert_eq!((again.accepted, again.unchanged, again.rejected_total()), (0, 3, 2));
+    let held: Vec<_> = replica.contents(&[]).into_values().collect();
+    assert_eq!(held, [vec![(T0, 0)], vec![(T0, NAN_A)]]);
+}
+
+#[test]
+fn c6_a_sender_that_catches_up_locks_out_nobody() {
+    let mut replica = Replica::new();
+    assert_eq!(replica.write(T0, 1, &[(series(1), T0 + FUTURE, 1.0)]).accepted, 1);
+    assert_eq!(replica.write(T0, 2, &[(series(2), T0 - 2 * HOUR, 1.0), (series(1), T0, 2.0)]).accepted, 2);
+    let late = replica.write(T0, 3, &[(series(3), T0 - 3 * HOUR - 1, 1.0)]);
+    assert_eq!((late.accepted, late.first_error.unwrap().kind), (0, Refusal::TooOld));
+    assert_eq!(replica.shard.stats().series, 2, "a refused sample creates no series");
+}
+
+#[test]
+fn c5_entry_time_never_goes_back_in_verdicts() {
+    let mut replica = Replica::new();
+    replica.apply(entry::tick(T0 + HOUR));
+    let verdict = replica.write(T0 - 9 * HOUR, 1, &[(series(1), T0 + HOUR + FUTURE, 1.0), (series(2), T0 - 3 * HOUR, 1.0)]);
+    assert_eq!((replica.shard.time_ms(), verdict.accepted), (T0 + HOUR, 1));
+    assert_eq!(verdict.first_error.unwrap().kind, Refusal::TooOld);
+}
+
+#[test]
+fn c4_ids_are_given_in_entry_order_to_accepted_series_only() {
+    let mut replica = Replica::new();
+    // Two entries proposed before either is applied carry the labels twice.
+    let first = replica.entry(T0, 1, &[(series(9), T0 - 9 * HOUR, 0.0), (series(5), T0, 1.0), (series(3), T0, 1.0)]);
+    let second = replica.entry(T0, 2, &[(series(3), T0 + 1, 2.0), (series(5), T0 + 1, 2.0), (series(4), T0, 1.0)]);
+    for payload in [first, second] {
+        replica.apply(payload);
+    }
+    let sids = |replica: &Replica| {
+        let mut sids = BTreeMap::new();
+        let visit = |s: crate::view::SelectedSeries<'_>| {
+            sids.insert(s.labels.get("instance").unwrap_or_default().to_owned(), (s.sid, s.timestamps.len()));
+            ControlFlow::Continue(())
+        };
+        replica.shard.read_view().select(&[], TimeRange::ALL, visit).unwrap();
+        sids
+    };
+    let expected = [("host-3", (1, 2)), ("host-4", (2, 1)), ("host-5", (0, 2))].map(|(host, of)| (host.to_owned(), of));
+    assert_eq!(sids(&replica), BTreeMap::from(expected.clone()));
+    // From now on the entry names them by id: it is much shorter.
+    let known = replica.entry(T0, 3, &[(series(5), T0 + 2, 3.0), (series(3), T0 + 2, 3.0), (series(4), T0 + 2, 3.0)]);
+    assert!(known.len() < 18 + 45 + 3 * 12, "{} bytes", known.len());
+    assert_eq!(sids(&replica.full_replay()), BTreeMap::from(expected));
+}
+
+#[test]
+fn c4_unknown_id_is_unresolved_changes_nothing_and_is_not_remembered() {
+    let mut teacher = Replica::new();
+    teacher.write(T0, 1, &[(series(1), T0, 1.0), (series(2), T0, 1.0)]);
+    let dangling = teacher.entry(T0, 2, &[(series(3), T0, 1.0), (series(2), T0 + 1, 2.0)]);
+    let mut replica = Replica::new();
+    let response = ApplyResponse::decode(&replica.apply(dangling.clone())).unwrap();
+    assert!(response.parts[0].unresolved && !response.parts[0].is_final());
+    assert_eq!((response.parts[0].accepted, replica.shard.stats().series), (0, 0), "nothing of the part is applied");
+    replica.write(T0, 7, &[(series(1), T0, 1.0), (series(2), T0, 1.0)]);
+    let response = ApplyResponse::decode(&replica.apply(dangling)).unwrap();
+    assert_eq!((response.parts[0].unresolved, response.parts[0].accepted), (false, 2));
+}
+
+#[test]
+fn c7_batch_ring_answers_a_repeated_part_as_the_first_time_for_20_s_of_entry_time() {
+    let mut replica = Replica::new();
+    let rows = [(series(1), T0, 1.0), (series(1), T0, 2.0)];
+    let first = replica.write(T0, 42, &rows);
+    assert_eq!((first.accepted, first.rejected_total()), (1, 1));
+    assert_eq!(replica.write(T0 + 20_000, 42, &rows), first, "by id now, the verdict of the first time");
+    let other = replica.write(T0 + 20_000, 42, &[(series(1), T0, 1.0)]);
+    assert_eq!((other.accepted, other.unchanged), (0, 1), "another part of the same batch is judged");
+    let after = replica.write(T0 + 20_001, 42, &rows);
+    assert_eq!((after.accepted, after.unchanged, after.rejected_total()), (0, 1, 1));
+}
+
+#[test]
+fn c8_rows_of_another_shard_are_stale_and_the_rest_is_applied() {
+    let mut replica = Replica::blank();
+    let stale = replica.write(T0, 1, &[(series(1), T0, 1.0)]);
+    assert_eq!((stale.accepted, &stale.stale_rows[..]), (0, &[0][..]), "a shard without a list takes nothing");
+    let list = vec![Generation { generation: 1, rev: 1, from_ms: i64::MIN, shards: vec![SHARD, ShardId(8), ShardId(9)] }];
+    replica.apply(entry::open(KEY, &list));
+    let rows: Vec<_> = (0..60).map(|n| (series(n), T0, f64::from(n))).collect();
+    let mine = |n: &u32| hash::jump_hash(hash::placement_hash(&series(*n), KEY), 3) == 0;
+    let expected: Vec<u32> = (0..60).filter(|n| !mine(n)).collect();
+    let verdict = replica.write(T0, 2, &rows);
+    assert_eq!((verdict.accepted, &verdict.stale_rows), (60 - expected.len() as u32, &expected));
+    assert!(!expected.is_empty() && expected.len() < 60);
+    let again = replica.write(T0, 2, &rows);
+    assert_eq!((again.accepted, again.unchanged), (0, 60 - expected.len() as u32), "a stale verdict is not remembered");
+}
+
+#[test]
+fn c1_unknown_entries_stop_the_shard() {
+    let replica = Replica::new();
+    let next = point(replica.log.len() as u64);
+    assert!(matches!(replica.shard.apply(next, &[1, 6]), Err(ApplyError::Entry { .. })));
+    assert!(matches!(replica.shard.apply(next, &entry::tick(T0)), Err(ApplyError::Halted)));
+    assert!(replica.shard.checkpoint().unwrap().is_none(), "half an entry is never made durable");
+    assert_eq!(replica.shard.durable(), None);
+}
+
+#[test]
+fn entries_are_applied_once_and_in_order() {
+    let replica = Replica::new();
+    let applied = replica.shard.applied().unwrap();
+    assert!(matches!(replica.shard.apply(applied, &entry::tick(T0)), Err(ApplyError::NotNext { .. })));
+    replica.shard.apply_blank(point(5)).unwrap();
+    replica.shard.set_extra(point(6), Bytes::from_static(b"members")).unwrap();
+    assert_eq!(replica.shard.applied(), Some(point(6)));
+    assert_eq!(replica.shard.checkpoint().unwrap(), Some(point(6)));
+    assert_eq!(replica.shard.durable(), Some((point(6), Bytes::from_static(b"members"))));
+}
+
+#[test]
+fn checkpoint_is_due_by_memory_log_cost_age_or_idleness() {
+    let mut replica = Replica::new();
+    replica.shard.checkpoint().unwrap();
+    assert_eq!(replica.shard.wants_checkpoint(true), None, "an idle shard never");
+    replica.write(T0 + 1, 1, &[(series(1), T0, 1.0)]);
+    assert_eq!((replica.shard.wants_checkpoint(false), replica.shard.wants_checkpoint(true)), (None, None));
+    replica.apply(entry::tick(T0 + HOUR / 2));
+    assert_eq!(replica.shard.wants_checkpoint(false), Some(CheckpointReason::Age));
+    replica.shard.checkpoint().unwrap();
+    assert_eq!(replica.shard.wants_checkpoint(false), None);
+}
+
+#[test]
+fn c3_view_opened_before_a_checkpoint_misses_nothing_and_chunks_go_when_it_is_dropped() {
+    let mut replica = Replica::new();
+    for n in 0..500 {
+        let rows: Vec<_> = (0..5).map(|s| (series(s), T0 + n * 1000, (n * 7) as f64)).collect();
+        replica.write(T0 + n * 1000, n as u128, &rows);
+    }
+    let expected = replica.contents(&[]);
+    let before = replica.shard.read_view();
+    let head_bytes = replica.shard.stats().head_bytes;
+    replica.shard.checkpoint().unwrap();
+    assert_eq!(replica.shard.stats().head_bytes, head_bytes, "an old view keeps the chunks");
+    assert_eq!(contents_of(&before, &[], TimeRange::ALL), expected);
+    assert_eq!(replica.contents(&[]), expected, "chunks in parts and head count once");
+    drop(before);
+    replica.apply(entry::tick(T0 + 500_000));
+    assert!(replica.shard.stats().head_bytes < head_bytes);
+    assert_eq!(replica.contents(&[]), expected);
+    let range = TimeRange { after_ms: T0 + 100_000, to_ms: T0 + 103_000 };
+    let cut: Vec<_> = contents_of(&replica.shard.read_view(), &[Matcher::equal("instance", "host-3")], range).into_values().collect();
+    let bits = |n: i64| ((n * 7) as f64).to_bits();
+    assert_eq!(cut, [vec![(T0 + 101_000, bits(101)), (T0 + 102_000, bits(102)), (T0 + 103_000, bits(103))]]);
+}
+
+#[test]
+fn read_stops_where_the_visitor_says() {
+    let mut replica = Replica::new();
+    replica.write(T0, 1, &(0..9).map(|n| (series(n), T0, 0.0)).collect::<Vec<_>>());
+    let mut seen = Vec::new();
+    let visit = |series: crate::view::SelectedSeries<'_>| {
+        seen.push(series.sid);
+        if seen.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    replica.shard.read_view().select(&[], TimeRange::ALL, visit).unwrap();
+    assert_eq!(seen, [0, 1, 2]);
+}
+
+#[test]
+fn names_and_values_come_from_head_and_parts() {
+    let mut replica = Replica::new();
+    replica.write(T0, 1, &(0..4).map(|n| (series(n), T0, 0.0)).collect::<Vec<_>>());
+    replica.apply(entry::evict_idle(T0 + 4 * HOUR));
+    replica.shard.checkpoint().unwrap();
+    replica.apply(entry::evict_idle(T0 + 4 * HOUR));
+    assert_eq!(replica.shard.stats().active_series, 0);
+    replica.write(T0 + 4 * HOUR, 2, &[(series(4), T0 + 4 * HOUR, 0.0), (series(0), T0 + 4 * HOUR, 0.0)]);
+    let view = replica.shard.read_view();
+    assert_eq!(view.label_names(&[], TimeRange::ALL).unwrap(), ["__name__", "instance"]);
+    let hosts = view.label_values("instance", &[Matcher::equal("__name__", "up")], TimeRange::ALL, 0).unwrap();
+    assert_eq!(hosts, ["host-0", "host-3"]);
+    assert_eq!(view.label_values("instance", &[], TimeRange::ALL, 3).unwrap(), ["host-0", "host-1", "host-2"]);
+    let recent = TimeRange { after_ms: T0 + 3 * HOUR, to_ms: i64::MAX };
+    let found = view.series(&[], recent, 0).unwrap();
+    assert!(found.contains(&series(4)) && found.contains(&series(0)));
+    assert_eq!(view.series(&[], TimeRange::ALL, 0).unwrap().len(), 5);
+}
+
+#[test]
+fn reload_ends_older_views() {
+    let mut replica = Replica::new();
+    replica.write(T0, 1, &[(series(1), T0, 1.0)]);
+    replica.shard.checkpoint().unwrap();
+    let before = replica.contents(&[]);
+    let view = replica.shard.read_view();
+    replica.shard.reload(replica.shard.store()).unwrap();
+    let result = view.select(&[], TimeRange::ALL, |_| ControlFlow::Continue(()));
+    assert!(matches!(result, Err(crate::view::ReadError::Replaced)));
+    assert_eq!(replica.contents(&[]), before);
+}

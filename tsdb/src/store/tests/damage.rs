@@ -1,0 +1,96 @@
+use super::*;
+use rocksdb::WriteBatch;
+
+/// Changes every value of a family.
+fn damage(store: &ShardStore, family: Family, change: impl Fn(&mut Vec<u8>)) {
+    let engine = store.0.dataset.engine();
+    let mut iterator = store.0.dataset.iterate(family, &[], true);
+    let mut batch = WriteBatch::default();
+    iterator.seek_to_first();
+    while let Some((key, value)) = iterator.item() {
+        let mut value = value.to_vec();
+        change(&mut value);
+        engine.put(&mut batch, family, key, &value);
+        iterator.next();
+    }
+    assert!(!batch.is_empty(), "nothing of {family:?} to damage");
+    engine.write(batch).unwrap();
+}
+
+fn with_data() -> (Disk, ShardStore) {
+    let disk = Disk::new();
+    let store = disk.open().create_shard(identity()).unwrap();
+    checkpoint(&store, 1, &[Flushed::new(1, 1, samples(DAY, 0, 100))]).unwrap();
+    (disk, store)
+}
+
+fn ask(view: &StoreView, family: Family) -> Result<(), StoreError> {
+    match family {
+        Family::Chunk => view.lookup(SeriesId(1), 1, DAY.first_ms()).map(drop),
+        Family::Index => view.select(&[Matcher::equal("parity", "odd")], 0, i64::MAX).map(drop),
+        Family::Series => view.series(SeriesId(1)).map(drop),
+        Family::Fpr => view.find_by_fp128(Flushed::new(1, 1, vec![]).fp128()).map(drop),
+        Family::Head => view.pages(|_| Ok(())),
+        Family::Meta => unreachable!("read at open only"),
+    }
+}
+
+#[test]
+fn corrupted_value_is_an_error_that_names_it() {
+    for family in [Family::Chunk, Family::Index, Family::Series, Family::Fpr, Family::Head] {
+        let (_disk, store) = with_data();
+        ask(&store.view(), family).unwrap();
+        damage(&store, family, |value| {
+            let last = value.len() - 1;
+            value[last / 2 + 1] ^= 0x10;
+        });
+        store.0.dataset.segments.remove(store.view().parts()[1].id);
+        let error = ask(&store.view(), family).unwrap_err();
+        assert!(matches!(&error, StoreError::Corrupt { family: f, .. } if *f == family.name()), "{error:?}");
+    }
+}
+
+#[test]
+fn unknown_seal_and_format_versions_are_refused() {
+    for family in [Family::Chunk, Family::Index, Family::Series, Family::Fpr, Family::Head] {
+        let (_disk, store) = with_data();
+        damage(&store, family, |value| value[0] = 9);
+        let error = ask(&store.view(), family).unwrap_err();
+        let unknown = model::seal::OpenError::UnknownVersion(9);
+        assert!(matches!(&error, StoreError::Sealed { source, .. } if *source == unknown), "{error:?}");
+    }
+    for family in [Family::Series, Family::Fpr, Family::Head, Family::Chunk] {
+        let (_disk, store) = with_data();
+        damage(&store, family, |value| {
+            value[1] = 9;
+            let end = value.len() - 4;
+            let crc = crc32c::crc32c(&value[1..end]);
+            value[end..].copy_from_slice(&crc.to_le_bytes());
+        });
+        let error = ask(&store.view(), family).unwrap_err();
+        assert!(error.to_string().contains("unknown"), "{error}");
+    }
+}
+
+#[test]
+fn damaged_or_unknown_manifest_is_refused_at_open() {
+    let (disk, store) = with_data();
+    damage(&store, Family::Meta, |value| {
+        let last = value.len() - 1;
+        value[last] ^= 1;
+    });
+    drop(store);
+    let options = DbOptions { path: disk.folder.path().into(), memory_bytes: 8 << 20, seal: Seal::identity(), faults: disk.faults.clone() };
+    assert!(matches!(Db::open(options), Err(StoreError::Corrupt { family: "meta", .. })));
+}
+
+#[test]
+fn missing_page_is_an_error() {
+    let (_disk, store) = with_data();
+    let engine = store.0.dataset.engine();
+    let key = HeadKey { local: store.0.dataset.local, generation: 1, page: 1 }.encode();
+    let mut batch = WriteBatch::default();
+    engine.delete(&mut batch, Family::Head, &key);
+    engine.write(batch).unwrap();
+    assert!(matches!(ask(&store.view(), Family::Head), Err(StoreError::Missing { family: "head", .. })));
+}
