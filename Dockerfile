@@ -19,7 +19,7 @@ FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="Flotilla" \
       org.opencontainers.image.description="A Prometheus-compatible metrics service that loses nothing" \
       org.opencontainers.image.licenses="Apache-2.0"
-RUN useradd --system --uid 10001 --user-group --no-create-home flotilla && \
+RUN useradd --uid 10001 --user-group --no-create-home flotilla && \
     install -d -o flotilla -g flotilla /data
 COPY --from=build /src/flotilla /usr/local/bin/flotilla
 ENV FLOTILLA_NODE__DATA=/data
