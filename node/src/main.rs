@@ -4,9 +4,14 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use node::app;
 use node::config::{Cli, Command, Config, ServeArgs};
 use node::probe::{Target, check};
-use node::up;
+use node::signals::StopOn;
+use node::{telemetry, up};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Exit code of a command line or configuration that cannot be used.
 const EXIT_USAGE: u8 = 2;
@@ -26,7 +31,25 @@ fn serve(args: &ServeArgs) -> ExitCode {
     match Config::load(&args.flags, &args.file) {
         Err(error) => fail(EXIT_USAGE, &error),
         Ok((_, effective)) if args.file.check => say(format_args!("{effective}")),
-        Ok(_) => ExitCode::FAILURE,
+        Ok((config, _)) => run(args, config),
+    }
+}
+
+fn run(args: &ServeArgs, config: Config) -> ExitCode {
+    if let Some(Err(error)) = args.supervisor_pid.map(up::die_with_supervisor) {
+        return fail(1, &error);
+    }
+    if let Err(error) = telemetry::init(&config.log, &config.node.name) {
+        return fail(1, &error);
+    }
+    let stop_on = if args.supervisor_pid.is_some() { StopOn::Terminate } else { StopOn::InterruptOrTerminate };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &error),
+    };
+    match runtime.block_on(app::run(config, stop_on)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &error),
     }
 }
 

@@ -133,8 +133,16 @@ impl Shard {
         Ok(())
     }
 
-    pub(crate) fn store(&self) -> ShardStore {
+    /// What lies below: for sending a checkpoint and taking one in.
+    #[must_use]
+    pub fn store(&self) -> ShardStore {
         self.store.read().clone()
+    }
+
+    /// Whether the shard has its first map: before, it judges nothing.
+    #[must_use]
+    pub fn has_map(&self) -> bool {
+        !self.replicated.lock().map.generations.is_empty()
     }
 
     /// The cluster-wide number.

@@ -51,7 +51,7 @@ fn write(mut output: QueryOutput, end_ms: i64, limit: Option<usize>) -> Vec<u8> 
     let rows = match &output.value {
         Value::Vector { samples, .. } => samples.len(),
         Value::Matrix(series) => series.len(),
-        Value::Scalar { .. } | Value::ScalarSeries(_) | Value::String { .. } => 0,
+        Value::Scalar { .. } | Value::String { .. } => 0,
     };
     let shown = limit.unwrap_or(usize::MAX);
     if rows > shown {
@@ -71,11 +71,6 @@ fn write(mut output: QueryOutput, end_ms: i64, limit: Option<usize>) -> Vec<u8> 
             for one in series.iter().take(shown) {
                 success.matrix_series(&one.labels, one.points.iter().copied());
             }
-            success.finish_query(ResultType::Matrix, None, annotations)
-        }
-        Value::ScalarSeries(points) => {
-            let mut success = Success::begin_query(ResultType::Matrix);
-            success.matrix_series(&model::Labels::empty(), points.iter().copied());
             success.finish_query(ResultType::Matrix, None, annotations)
         }
         Value::Scalar { timestamp_ms, value } => {

@@ -14,7 +14,7 @@ use rand::RngExt;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tokio::time::Instant;
-use tsdb::verdict::PartVerdict;
+use tsdb::verdict::{ApplyResponse, PartVerdict};
 
 /// How long a request may look for leaders before its sender is told to come back.
 pub const BUDGET: Duration = Duration::from_secs(10);
@@ -201,7 +201,7 @@ async fn write_remote(node: &Node, meta: &MetaState, workspace: &str, store: u64
 fn outcome_of(reply: WritePartReply) -> Outcome {
     use write_part_reply::Outcome as Wire;
     match reply.outcome() {
-        Wire::Applied => PartVerdict::decode(&reply.verdict).map_or(Outcome::Unknown, Outcome::Applied),
+        Wire::Applied => verdict_of(&reply.verdict),
         Wire::NotLeader => Outcome::NotLeader(Some(StoreId(reply.leader_store)).filter(|s| s.0 != 0)),
         Wire::Unavailable => Outcome::Unavailable("the leader's node cannot take it now".to_owned()),
         Wire::Overloaded => Outcome::Overloaded,
@@ -209,12 +209,17 @@ fn outcome_of(reply: WritePartReply) -> Outcome {
     }
 }
 
+fn verdict_of(bytes: &[u8]) -> Outcome {
+    let verdict = ApplyResponse::decode(bytes).ok().and_then(|response| response.parts.into_iter().next());
+    verdict.map_or(Outcome::Unknown, Outcome::Applied)
+}
+
 /// The wire form of an outcome.
 #[must_use]
 pub fn reply_of(outcome: Outcome) -> WritePartReply {
     use write_part_reply::Outcome as Wire;
     let (outcome, verdict, leader_store) = match outcome {
-        Outcome::Applied(verdict) => (Wire::Applied, verdict.encode(), 0),
+        Outcome::Applied(verdict) => (Wire::Applied, ApplyResponse { parts: vec![verdict] }.encode(), 0),
         Outcome::NotLeader(leader) => (Wire::NotLeader, Bytes::new(), leader.map_or(0, |s| s.0)),
         Outcome::Unavailable(_) => (Wire::Unavailable, Bytes::new(), 0),
         Outcome::Overloaded => (Wire::Overloaded, Bytes::new(), 0),

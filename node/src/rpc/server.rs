@@ -85,7 +85,7 @@ impl NodeRpc for Service {
     async fn write(&self, request: Request<WriteRequest>) -> Result<Response<WriteReply>, Status> {
         let request = request.into_inner();
         let left = self.admit(request.header.as_ref())?;
-        let parts = join_all(request.parts.into_iter().map(|part| async {
+        let parts = join_all(request.parts.into_iter().map(|part| async move {
             let outcome = match <[u8; 16]>::try_from(part.batch_id.as_ref()) {
                 Ok(id) => {
                     let part_of_shard = Part { batch_id: u128::from_le_bytes(id), generation: part.generation, rows: part.rows };

@@ -30,8 +30,8 @@ const IN_FLIGHT_EAGER: usize = 2;
 const IN_FLIGHT_MAX: usize = 8;
 /// How often a leader looks whether its shard needs an entry of its own: map, limits, time, eviction.
 const UPKEEP: Duration = Duration::from_millis(500);
-/// Entry time moves at least so often while the shard has something that ages.
-const TICK_MS: i64 = 60_000;
+/// How often idle series are let go.
+const EVICTION_MS: i64 = 10 * 60_000;
 
 /// One part of one request.
 #[derive(Clone, Debug)]
@@ -155,6 +155,8 @@ pub struct Runner {
     /// Set while the disk has too little room: proposals are refused before anything is written.
     disk_full: Arc<AtomicBool>,
     stamp: Option<(u64, Stamp)>,
+    /// When the last eviction was proposed, or when it was first thought of.
+    evicted_ms: Option<i64>,
 }
 
 impl std::fmt::Debug for Runner {
@@ -167,7 +169,7 @@ impl Runner {
     /// Prepares the task of `local`.
     #[must_use]
     pub fn new(local: Arc<LocalShard>, time: Arc<ClusterTime>, meta: MetaView, disk_full: Arc<AtomicBool>) -> Self {
-        Self { local, time, meta, disk_full, stamp: None }
+        Self { local, time, meta, disk_full, stamp: None, evicted_ms: None }
     }
 
     /// Runs until dropped; then parts still waiting are refused, those in flight stay unknown.
@@ -264,7 +266,7 @@ impl Runner {
     }
 
     fn due(&mut self, workspace: &WorkspaceRecord, term: u64) -> Option<Bytes> {
-        let shard = &self.local.shard;
+        let shard = Arc::clone(&self.local.shard);
         if !shard.has_map() {
             return tsdb_map(workspace).map(|(key, generations)| tsdb::entry::open(key, &generations));
         }
@@ -278,10 +280,11 @@ impl Runner {
             }));
         }
         let now = self.stamp(term).ok()?;
-        if shard.wants_eviction(now) {
-            return Some(tsdb::entry::evict_idle(now));
+        if now - *self.evicted_ms.get_or_insert(now) < EVICTION_MS || shard.stats().active_series == 0 {
+            return None;
         }
-        (shard.has_samples() && now - shard.time_ms() >= TICK_MS).then(|| tsdb::entry::tick(now))
+        self.evicted_ms = Some(now);
+        Some(tsdb::entry::evict_idle(now))
     }
 }
 
