@@ -33,6 +33,7 @@ pub mod seal;
 pub mod time;
 
 pub use generation::{Generation, GenerationList};
+pub use clock::Clock;
 pub use ids::{LogPoint, ReplicaId, SeriesId, ShardId, StoreId, WorkspaceId};
 pub use labels::{Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher};

@@ -61,7 +61,7 @@ pub enum EvalError {
     DuplicateLabelSet,
     /// Two series of the "one" side have the same matching labels.
     #[error(
-        "found duplicate series for the match group {group} on the {side} hand-side of the operation: [{second}, {first}];many-to-many matching not allowed: matching labels must be unique on one side"
+        "found duplicate series for the match group {group} on the {side} hand-side of the operation: [{first}, {second}];many-to-many matching not allowed: matching labels must be unique on one side"
     )]
     DuplicateMatch {
         /// The matching labels, as `{a="b"}`.

@@ -12,6 +12,7 @@ pub mod merge;
 pub mod parse;
 pub mod plan;
 mod print;
+pub mod script;
 pub mod source;
 pub mod stats;
 pub mod value;

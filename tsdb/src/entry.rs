@@ -200,9 +200,7 @@ impl<'a> Entry<'a> {
                 return Ok(Self::Write { time_ms, resolver_term, parts: Parts { reader: r } });
             }
             k if k == Kind::SetLimits as u8 => Self::SetLimits(read_limits(&mut r)?),
-            k if k == Kind::Open as u8 => {
-                Self::Open { placement_key: r.u64_le()?, generations: read_generations(&mut r)? }
-            }
+            k if k == Kind::Open as u8 => Self::Open { placement_key: r.u64_le()?, generations: read_generations(&mut r)? },
             k if k == Kind::Tick as u8 => Self::Tick { time_ms: i64::from_le_bytes(r.array()?) },
             k if k == Kind::EvictIdle as u8 => Self::EvictIdle { time_ms: i64::from_le_bytes(r.array()?) },
             kind => return Err(EntryError::UnknownKind { kind, reserved: RESERVED_KINDS.contains(&kind) }),

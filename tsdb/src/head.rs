@@ -14,9 +14,9 @@ mod lookup;
 mod tests;
 
 pub(crate) use cow::CowVec;
-pub(crate) use line::{Columns, Found, Line, OutOfOrder, STORABLE_MS, SealedChunk, join};
 #[cfg(test)]
 use line::day_of;
+pub(crate) use line::{Columns, Found, Line, OutOfOrder, STORABLE_MS, SealedChunk, join};
 
 use lookup::{FpTable, SidMap};
 use std::sync::Arc;

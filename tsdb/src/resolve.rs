@@ -49,7 +49,8 @@ impl EntryBuilder {
     pub fn add_part(&mut self, shard: &Shard, input: PartInput<'_>) -> Result<(), RowError> {
         let PartInput { batch_id, generation, origin, rows } = input;
         self.columns.clear();
-        let mut resolver = Resolver { hash: PartHash::default(), created: Vec::new(), created_at: HashMap::new(), predicted: 0, samples: 0 };
+        let mut resolver =
+            Resolver { hash: PartHash::default(), created: Vec::new(), created_at: HashMap::new(), predicted: 0, samples: 0 };
         shard.with_head(|head| resolver.resolve(head, rows, &mut self.columns))?;
         let key = PartKey { batch_id, hash: resolver.hash.finish(), generation };
         entry::put_part(&mut self.entry, &key, origin, &resolver.created, &self.columns);

@@ -5,8 +5,8 @@ mod names;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Corruption, StoreError};
 use crate::chunk::OpenChunk;
+use crate::error::{Corruption, StoreError};
 use crate::head::{Head, OutOfOrder, SealedChunk};
 use crate::shard::Shard;
 use crate::store::StoreView;
@@ -159,8 +159,7 @@ impl ReadView {
                 if merger.timestamps().is_empty() {
                     continue;
                 }
-                let selected =
-                    SelectedSeries { sid, labels: &series.labels, timestamps: merger.timestamps(), values: merger.values() };
+                let selected = SelectedSeries { sid, labels: &series.labels, timestamps: merger.timestamps(), values: merger.values() };
                 if visit(selected).is_break() {
                     return Ok(());
                 }

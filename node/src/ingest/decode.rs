@@ -105,6 +105,12 @@ impl SnappyBuffer {
     }
 }
 
+/// Bytes that a snappy block claims to decode to, 0 if it says nothing readable: what the work on it will cost, before it is done.
+#[must_use]
+pub fn claimed_bytes(compressed: &[u8]) -> usize {
+    snap::raw::decompress_len(compressed).unwrap_or(0)
+}
+
 /// A label as it stands in the body: name and value, not yet known to be UTF-8.
 pub type LabelBytes<'a> = (&'a [u8], &'a [u8]);
 

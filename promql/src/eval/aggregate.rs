@@ -6,6 +6,7 @@
 pub(crate) mod count_values;
 pub(crate) mod quantile;
 pub(crate) mod rank;
+mod sampler;
 pub(crate) mod state;
 
 use super::Evaluator;
@@ -81,7 +82,12 @@ pub(crate) fn evaluate<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Res
     let NodeKind::Aggregate { op, input, param, grouping, without } = &node.kind else { unreachable!("called for aggregations only") };
     let grouping = Grouping { names: grouping, without: *without };
     match op {
-        AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio => {
+        AggregateOp::LimitRatio => {
+            let ratios = parameter(evaluator, *param)?;
+            let span = param.map_or(node.span, |param| evaluator.node(param).span);
+            rank::limit_ratio(evaluator, *input, &ratios, span)
+        }
+        AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk => {
             let values = parameter(evaluator, *param)?;
             rank::evaluate(evaluator, *op, *input, &values, grouping)
         }

@@ -1,1 +1,313 @@
+use super::*;
+use crate::config::FatalHandler;
+use crate::error::OpenError;
+use crate::state_machine::{ApplyPool, Machine};
+use crate::testing::{Disk, KvMachine};
+use crate::types::{Blob, CommittedLeader, Entry, LogId, Payload, TypeConfig, Vote};
+use bytes::Bytes;
+use model::clock::SystemClock;
+use model::{ReplicaId, ShardId, limits};
+use openraft::StorageError;
+use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt};
+use openraft::testing::log::{StoreBuilder, Suite};
+use openraft::{RaftLogReader, type_config::TypeConfigExt};
+use parking_lot::Mutex;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+const REPLICA: (ShardId, ReplicaId) = (ShardId(1), ReplicaId(1));
+
+struct Opened {
+    store: LogStore,
+    writer: Arc<LogWriter>,
+    fatal_count: Arc<AtomicU64>,
+}
+
+fn open(engine: &Arc<dyn LogEngine>, tail_bytes: usize) -> Opened {
+    let fatal_count = Arc::<AtomicU64>::default();
+    let counted = Arc::clone(&fatal_count);
+    let fatal = FatalHandler::new(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    let writer = LogWriter::start(Arc::clone(engine), 1 << 20, fatal, Arc::new(SystemClock::default())).unwrap();
+    let store = LogStore::open(REPLICA, Arc::clone(engine), Arc::clone(&writer), TailBudget::new(tail_bytes), None).unwrap();
+    Opened { store, writer, fatal_count }
+}
+
+fn id(term: u64, index: u64) -> LogId {
+    LogId::new(CommittedLeader { term, node: 1 }, index)
+}
+
+fn entry(term: u64, index: u64, payload: &[u8]) -> Entry {
+    Entry { log_id: id(term, index), payload: Payload::Normal(Blob(Bytes::copy_from_slice(payload))) }
+}
+
+async fn indices(store: &mut LogStore) -> Vec<u64> {
+    let entries = store.get_log_reader().await.try_get_log_entries(..).await.unwrap();
+    entries.iter().map(|entry| entry.log_id.index).collect()
+}
+
+struct Builder {
+    rocks: bool,
+}
+
+impl StoreBuilder<TypeConfig, LogStore, Machine, Option<tempfile::TempDir>> for Builder {
+    async fn build(&self) -> Result<(Option<tempfile::TempDir>, LogStore, Machine), StorageError<TypeConfig>> {
+        let (directory, engine): (_, Arc<dyn LogEngine>) = if self.rocks {
+            let directory = tempfile::tempdir().unwrap();
+            let engine = RocksEngine::open(directory.path(), RocksOptions::default()).unwrap();
+            (Some(directory), Arc::new(engine))
+        } else {
+            (None, MemoryEngine::new())
+        };
+        let pool = ApplyPool::start(1).unwrap();
+        let (applied, _) = tokio::sync::watch::channel(None);
+        let machine = Machine::new(Arc::new(AnyOrder::default()), pool, Arc::new(SystemClock::default()), Arc::new(applied)).unwrap();
+        Ok((directory, open(&engine, 1 << 20).store, machine))
+    }
+}
+
+/// The suite applies entries with gaps, which our machine refuses: this one is fed past it.
+#[derive(Debug, Default)]
+struct AnyOrder;
+
+impl crate::StateMachine for AnyOrder {
+    fn durable(&self) -> Option<crate::Durable> {
+        None
+    }
+
+    fn apply(&self, batch: Vec<crate::AppliedEntry>) -> Result<Vec<Bytes>, crate::StateMachineError> {
+        Ok(vec![Bytes::new(); batch.len()])
+    }
+
+    fn snapshot(&self) -> Result<Option<Box<dyn crate::SnapshotSource>>, crate::StateMachineError> {
+        Ok(None)
+    }
+
+    fn stage(&self, _meta: crate::Durable) -> Result<Box<dyn crate::SnapshotSink>, crate::StateMachineError> {
+        Err(crate::StateMachineError::new("not asked for by the suite"))
+    }
+}
+
+#[test]
+fn memory_engine_passes_openrafts_contract() {
+    TypeConfig::run(async { Suite::test_all(Builder { rocks: false }).await.unwrap() });
+}
+
+#[test]
+fn rocks_engine_passes_openrafts_contract() {
+    TypeConfig::run(async { Suite::test_all(Builder { rocks: true }).await.unwrap() });
+}
+
+#[tokio::test]
+async fn log_comes_back_after_a_reopen_with_vote_and_purge() {
+    let directory = tempfile::tempdir().unwrap();
+    let reopen = || -> Arc<dyn LogEngine> { Arc::new(RocksEngine::open(directory.path(), RocksOptions::default()).unwrap()) };
+    {
+        let mut opened = open(&reopen(), 1 << 20);
+        opened.store.save_vote(&Vote::new(3, 1)).await.unwrap();
+        opened.store.blocking_append((0..10).map(|index| entry(3, index, b"x"))).await.unwrap();
+        opened.store.purge(id(3, 4)).await.unwrap();
+        opened.writer.close();
+    }
+    let mut opened = open(&reopen(), 1 << 20);
+    let state = opened.store.get_log_state().await.unwrap();
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(id(3, 4)), Some(id(3, 9))));
+    assert_eq!(opened.store.get_log_reader().await.read_vote().await.unwrap(), Some(Vote::new(3, 1)));
+    assert_eq!(indices(&mut opened.store).await, [5, 6, 7, 8, 9]);
+}
+
+#[tokio::test]
+async fn reads_join_the_engine_and_the_tail_and_stop_at_one_mebibyte() {
+    let engine: Arc<dyn LogEngine> = MemoryEngine::new();
+    let mut opened = open(&engine, 1 << 20);
+    let payload = vec![7; 300 << 10];
+    for index in 0..12 {
+        opened.store.blocking_append([entry(1, index, &payload)]).await.unwrap();
+    }
+    let mut reader = opened.store.get_log_reader().await;
+    assert_eq!(indices(&mut opened.store).await, (0..12).collect::<Vec<_>>());
+    for from in 0..12 {
+        let some = reader.limited_get_log_entries(from, 12).await.unwrap();
+        assert!((1..=3).contains(&some.len()), "{} entries from {from}", some.len());
+        assert_eq!(some[0].log_id.index, from);
+    }
+    let large = vec![8; limits::ENTRY_BYTES_MAX];
+    opened.store.blocking_append([entry(1, 12, &large)]).await.unwrap();
+    assert_eq!(reader.limited_get_log_entries(12, 13).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn entries_rewritten_after_a_truncation_are_never_read_as_their_former_selves() {
+    let memory = MemoryEngine::new();
+    let engine: Arc<dyn LogEngine> = Arc::<MemoryEngine>::clone(&memory);
+    let mut opened = open(&engine, 0);
+    opened.store.blocking_append((0..5).map(|index| entry(1, index, b"old"))).await.unwrap();
+    memory.set_sync_delay(Duration::from_millis(20));
+    opened.store.truncate_after(Some(id(1, 2))).await.unwrap();
+    let (sender, written) = TypeConfig::oneshot();
+    opened.store.append([entry(2, 3, b"new")], IOFlushed::signal(sender)).await.unwrap();
+    let mut reader = opened.store.get_log_reader().await;
+    assert_eq!(reader.try_get_log_entries(3..9).await.unwrap(), [entry(2, 3, b"new")]);
+    written.await.unwrap().unwrap();
+    assert_eq!(reader.try_get_log_entries(3..9).await.unwrap(), [entry(2, 3, b"new")]);
+}
+
+#[tokio::test]
+async fn replicas_do_not_see_each_other_and_a_destroyed_one_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine: Arc<dyn LogEngine> = Arc::new(RocksEngine::open(directory.path(), RocksOptions::default()).unwrap());
+    let mut opened = open(&engine, 1 << 20);
+    let next = (ShardId(1), ReplicaId(2));
+    let mut other = LogStore::open(next, Arc::clone(&engine), Arc::clone(&opened.writer), TailBudget::new(0), None).unwrap();
+    opened.store.save_vote(&Vote::new(1, 1)).await.unwrap();
+    opened.store.blocking_append((0..3).map(|index| entry(1, index, b"a"))).await.unwrap();
+    other.save_vote(&Vote::new(1, 2)).await.unwrap();
+    other.blocking_append((0..5).map(|index| entry(1, index, b"b"))).await.unwrap();
+    assert_eq!(indices(&mut opened.store).await, [0, 1, 2]);
+    assert_eq!(engine.replicas().unwrap(), [ReplicaId(1), ReplicaId(2)]);
+    opened.writer.write_durably(vec![LogOp::Destroy { replica: ReplicaId(1) }]).await.unwrap();
+    assert_eq!(engine.replicas().unwrap(), [ReplicaId(2)]);
+    assert_eq!(engine.last_index(ReplicaId(1)).unwrap(), None);
+    assert_eq!(engine.last_index(ReplicaId(2)).unwrap(), Some(4));
+}
+
+#[tokio::test]
+async fn pitfall_02_callbacks_come_in_order_and_only_when_all_older_appends_are_durable() {
+    let memory = MemoryEngine::new();
+    memory.set_sync_delay(Duration::from_millis(1));
+    let engine: Arc<dyn LogEngine> = Arc::<MemoryEngine>::clone(&memory);
+    let opened = open(&engine, 1 << 20);
+    let done = Arc::new(Mutex::new(Vec::new()));
+    for number in 0..200_u64 {
+        let (done, engine) = (Arc::clone(&done), Arc::clone(&memory));
+        let op = LogOp::PutEntry { replica: REPLICA.1, index: number, value: Bytes::from_static(b"v") };
+        let callback = Box::new(move |result: std::io::Result<()>| {
+            assert!(result.is_ok());
+            assert_eq!(engine.unsynced_count(), 0, "acknowledged before the sync");
+            done.lock().push(number);
+        });
+        opened.writer.append(vec![op], callback).await.unwrap();
+    }
+    opened.writer.close();
+    assert_eq!(*done.lock(), (0..200).collect::<Vec<_>>());
+    assert!(memory.sync_count() < 200, "requests that wait share one sync: {}", memory.sync_count());
+}
+
+#[tokio::test]
+async fn pitfall_03_vote_is_durable_when_it_returns_and_precedes_the_entries_of_its_term() {
+    let memory = MemoryEngine::new();
+    let engine: Arc<dyn LogEngine> = Arc::<MemoryEngine>::clone(&memory);
+    let mut opened = open(&engine, 1 << 20);
+    opened.store.save_vote(&Vote::new(5, 1)).await.unwrap();
+    opened.store.append([entry(5, 0, b"x")], IOFlushed::noop()).await.unwrap();
+    for kept in 0..3 {
+        let after: Arc<dyn LogEngine> = memory.crash(kept);
+        let mut again = open(&after, 1 << 20);
+        let vote = again.store.get_log_reader().await.read_vote().await.unwrap();
+        assert_eq!(vote, Some(Vote::new(5, 1)), "with {kept} unsynced batches kept");
+    }
+}
+
+#[tokio::test]
+async fn pitfall_04_purge_beyond_the_synced_checkpoint_is_refused() {
+    let engine: Arc<dyn LogEngine> = MemoryEngine::new();
+    let opened = open(&engine, 1 << 20);
+    let guard: PurgeGuard = Arc::new(|| Some(5));
+    let mut store =
+        LogStore::open((ShardId(2), ReplicaId(2)), engine, Arc::clone(&opened.writer), TailBudget::new(0), Some(guard)).unwrap();
+    store.blocking_append((0..10).map(|index| entry(1, index, b"x"))).await.unwrap();
+    assert!(store.purge(id(1, 6)).await.is_err());
+    store.purge(id(1, 5)).await.unwrap();
+    assert_eq!(indices(&mut store).await, [6, 7, 8, 9]);
+}
+
+#[tokio::test]
+async fn pitfall_06_purged_point_is_there_after_a_restart() {
+    let memory = MemoryEngine::new();
+    let engine: Arc<dyn LogEngine> = Arc::<MemoryEngine>::clone(&memory);
+    let mut opened = open(&engine, 1 << 20);
+    opened.store.blocking_append((0..10).map(|index| entry(1, index, b"x"))).await.unwrap();
+    opened.store.purge(id(1, 9)).await.unwrap();
+    opened.writer.close();
+    // The purge was not synced: both outcomes of the power cut must open.
+    let kept: Arc<dyn LogEngine> = memory.crash(usize::MAX);
+    let state = open(&kept, 0).store.get_log_state().await.unwrap();
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(id(1, 9)), Some(id(1, 9))));
+    let lost: Arc<dyn LogEngine> = memory.crash(0);
+    let state = open(&lost, 0).store.get_log_state().await.unwrap();
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (None, Some(id(1, 9))));
+}
+
+fn first_file(directory: &Path, suffix: &str) -> std::path::PathBuf {
+    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
+    files.retain(|path| path.to_string_lossy().ends_with(suffix));
+    files.sort();
+    files.into_iter().max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap()
+}
+
+#[tokio::test]
+async fn pitfall_10_flipped_byte_in_the_middle_of_the_log_keeps_the_store_from_opening() {
+    let directory = tempfile::tempdir().unwrap();
+    {
+        let engine: Arc<dyn LogEngine> = Arc::new(RocksEngine::open(directory.path(), RocksOptions::default()).unwrap());
+        let mut opened = open(&engine, 1 << 20);
+        for index in 0..100 {
+            opened.store.blocking_append([entry(1, index, &[7; 1000])]).await.unwrap();
+        }
+        opened.writer.close();
+    }
+    let wal = first_file(directory.path(), ".log");
+    let mut bytes = std::fs::read(&wal).unwrap();
+    assert!(bytes.len() > 90_000, "the entries are in the write-ahead file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    std::fs::write(&wal, bytes).unwrap();
+    match RocksEngine::open(directory.path(), RocksOptions::default()) {
+        Err(OpenError::LogBehindLedger { latest, ledger, .. }) => assert!(latest < ledger),
+        Err(OpenError::Database { .. }) => {}
+        other => panic!("opened with lost records: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn log_without_its_ledger_does_not_open() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(RocksEngine::open(directory.path(), RocksOptions::default()).unwrap());
+    std::fs::remove_file(directory.path().join("LEDGER")).unwrap();
+    assert!(matches!(RocksEngine::open(directory.path(), RocksOptions::default()), Err(OpenError::LedgerDamaged { .. })));
+}
+
+#[tokio::test]
+async fn pitfall_17_failed_write_is_reported_never_retried_and_stops_the_process() {
+    let memory = MemoryEngine::new();
+    let engine: Arc<dyn LogEngine> = Arc::<MemoryEngine>::clone(&memory);
+    let mut opened = open(&engine, 1 << 20);
+    opened.store.blocking_append([entry(1, 0, b"x")]).await.unwrap();
+    memory.fail_next_write();
+    assert!(opened.store.blocking_append([entry(1, 1, b"x")]).await.is_err());
+    assert!(opened.store.save_vote(&Vote::new(2, 1)).await.is_err(), "the disk would work again, but nothing is known about it");
+    opened.writer.close();
+    assert_eq!(opened.fatal_count.load(Ordering::SeqCst), 1);
+    assert_eq!(memory.sync_count(), 1);
+}
+
+#[tokio::test]
+async fn tails_of_all_replicas_share_one_bound() {
+    let engine: Arc<dyn LogEngine> = MemoryEngine::new();
+    let opened = open(&engine, 0);
+    let budget = TailBudget::new(100_000);
+    let mut first = LogStore::open((ShardId(2), ReplicaId(2)), Arc::clone(&engine), Arc::clone(&opened.writer), Arc::clone(&budget), None).unwrap();
+    first.blocking_append((0..90).map(|index| entry(1, index, &[0; 1000]))).await.unwrap();
+    let in_tail = |store: &LogStore| store.log.state.lock().tail.first();
+    assert_eq!(in_tail(&first), Some(2), "88 entries of 1,128 bytes fit");
+    let _second = LogStore::open((ShardId(3), ReplicaId(3)), Arc::clone(&engine), Arc::clone(&opened.writer), budget, None).unwrap();
+    assert_eq!(in_tail(&first), Some(46), "half the share is left");
+}
+
+#[test]
+fn kv_machine_opens_from_an_empty_disk() {
+    assert!(KvMachine::open(&Disk::new()).rows().is_empty());
+}

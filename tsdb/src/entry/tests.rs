@@ -25,8 +25,7 @@ fn write_entry() -> Vec<u8> {
 
 #[test]
 fn encoding_is_frozen() {
-    let generations =
-        [Generation { generation: 1, rev: 2, from_ms: i64::MIN, shards: vec![ShardId(10), ShardId(11)] }];
+    let generations = [Generation { generation: 1, rev: 2, from_ms: i64::MIN, shards: vec![ShardId(10), ShardId(11)] }];
     let limits = Limits { version: 1, out_of_order_window_ms: 2, late_window_ms: 3, retention_ms: 4 };
     assert_eq!(hex(&tick(-2)), "0104feffffffffffffff");
     assert_eq!(hex(&evict_idle(1)), "01050100000000000000");
@@ -38,11 +37,27 @@ fn encoding_is_frozen() {
     assert_eq!(
         hex(&write_entry()),
         concat!(
-            "0101", "0201000000000000", "0300000000000000",
-            "cdab0000000000000000000000000000", "2211000000000000", "05000000", "00",
-            "01", "ff000000000000000000000000000000", "ee00000000000000", "0401610162",
-            "00", "03", "1c0001", "000004", "010102", "d00f0001d20f",
-            "000000000000f03f", "0000000000000080", "0000000000000440", "000000000000f87f"
+            "0101",
+            "0201000000000000",
+            "0300000000000000",
+            "cdab0000000000000000000000000000",
+            "2211000000000000",
+            "05000000",
+            "00",
+            "01",
+            "ff000000000000000000000000000000",
+            "ee00000000000000",
+            "0401610162",
+            "00",
+            "03",
+            "1c0001",
+            "000004",
+            "010102",
+            "d00f0001d20f",
+            "000000000000f03f",
+            "0000000000000080",
+            "0000000000000440",
+            "000000000000f87f"
         )
     );
 }

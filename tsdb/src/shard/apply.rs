@@ -5,10 +5,10 @@ use super::{Shard, SinceCheckpoint};
 use crate::entry::{Created, Entry, EntryError, Part, SeriesRef, WriteRow, WriteRows};
 use crate::error::{Corruption, StoreError};
 use crate::head::{Columns, Head, Line, Series};
+use crate::metrics;
 use crate::rows::{self, RowError};
 use crate::state::Replicated;
 use crate::verdict::{ApplyResponse, FirstError, PartVerdict, Refusal};
-use crate::metrics;
 use bytes::Bytes;
 use model::hash::fp128;
 use model::labels::METRIC_NAME;
@@ -156,10 +156,15 @@ impl Shard {
     fn dispatch(&self, replicated: &mut Replicated, point: LogPoint, payload: &[u8]) -> Result<ApplyResponse, Fault> {
         let mut response = ApplyResponse::default();
         match Entry::decode(payload)? {
-            Entry::Write { time_ms, resolver_term: _, mut parts } => {
+            Entry::Write { time_ms, resolver_term, mut parts } => {
                 replicated.advance(time_ms);
                 while let Some(part) = parts.next_part()? {
-                    response.parts.push(self.part(replicated, point.index, part)?);
+                    let verdict = self.part(replicated, point.index, part)?;
+                    if verdict.unresolved {
+                        metrics::count_violation("C4");
+                        tracing::error!(shard = %self.id, %point, resolver_term, "a part names a series that the shard never had");
+                    }
+                    response.parts.push(verdict);
                 }
             }
             Entry::SetLimits(limits) => replicated.set_limits(limits),
@@ -183,13 +188,16 @@ impl Shard {
             return Ok(verdict.clone());
         }
         let verdict = match self.resolve(&created, rows.clone())? {
-            None => {
-                metrics::count_violation("C4");
-                tracing::error!(shard = %self.id, log_index, "part names a series that the shard never had");
-                PartVerdict { unresolved: true, ..PartVerdict::default() }
-            }
+            None => PartVerdict { unresolved: true, ..PartVerdict::default() },
             Some(targets) => {
-                let writer = Writer { shard: self, log_index, created: &created, targets, verdict: PartVerdict::default(), scratch: Columns::default() };
+                let writer = Writer {
+                    shard: self,
+                    log_index,
+                    created: &created,
+                    targets,
+                    verdict: PartVerdict::default(),
+                    scratch: Columns::default(),
+                };
                 writer.write(replicated, rows)?
             }
         };
@@ -307,7 +315,14 @@ impl Writer<'_> {
     }
 
     /// Writes a row of a series that has a slot.
-    fn row(&mut self, replicated: &mut Replicated, head: &mut Head, rows: &mut WriteRows<'_>, row: WriteRow, target: Target) -> Result<(), Fault> {
+    fn row(
+        &mut self,
+        replicated: &mut Replicated,
+        head: &mut Head,
+        rows: &mut WriteRows<'_>,
+        row: WriteRow,
+        target: Target,
+    ) -> Result<(), Fault> {
         let Target { slot, checked } = target;
         let Some(Series { sid, metric, placement, .. }) = head.series(slot) else { return Ok(()) };
         let (series, placement) = ((*sid, *metric), *placement);
@@ -331,7 +346,12 @@ impl Writer<'_> {
                 Decision::Unchanged => self.verdict.unchanged += 1,
                 Decision::Refuse(kind) => {
                     let labels = || self.shard.labels_in_head(head, slot).to_string();
-                    self.verdict.refuse(kind, || FirstError { ordinal: row.ordinal, kind, labels: labels(), timestamp_ms: sample.timestamp_ms });
+                    self.verdict.refuse(kind, || FirstError {
+                        ordinal: row.ordinal,
+                        kind,
+                        labels: labels(),
+                        timestamp_ms: sample.timestamp_ms,
+                    });
                 }
             }
             if matches!(decision, Decision::Append | Decision::Insert) {
@@ -343,7 +363,14 @@ impl Writer<'_> {
     }
 
     /// Writes a row of a series that the shard never had: it is created by its first accepted sample.
-    fn new_row(&mut self, replicated: &mut Replicated, head: &mut Head, rows: &mut WriteRows<'_>, row: WriteRow, at: usize) -> Result<(), Fault> {
+    fn new_row(
+        &mut self,
+        replicated: &mut Replicated,
+        head: &mut Head,
+        rows: &mut WriteRows<'_>,
+        row: WriteRow,
+        at: usize,
+    ) -> Result<(), Fault> {
         let created = self.created[at];
         for done in 0..row.samples {
             let sample = rows.next_sample().map_err(EntryError::from)?;

@@ -330,6 +330,13 @@ fn sizes_are_checked_before_memory_is_taken() {
 }
 
 #[test]
+fn a_block_tells_its_decoded_size() {
+    let block = snap::raw::Encoder::new().compress_vec(&[7u8; 100_000]).unwrap();
+    assert!(block.len() < 10_000);
+    assert_eq!((claimed_bytes(&block), claimed_bytes(&[]), claimed_bytes(&[0xff; 12])), (100_000, 0, 0));
+}
+
+#[test]
 fn a_zero_run_of_the_largest_size_is_taken() {
     // The densest block there is: nothing valid may be refused as a false claim.
     let body = vec![0u8; 4 << 20];

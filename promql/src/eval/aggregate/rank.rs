@@ -1,8 +1,8 @@
-//! Aggregations that choose some series of each group: `topk`, `bottomk`, `limitk`.
+//! Aggregations that choose some series of each group: `topk`, `bottomk`, `limitk`, `limit_ratio`.
 
-use super::{Grouping, Groups};
+use super::{Grouping, Groups, sampler};
 use crate::annotations::general;
-use crate::ast::AggregateOp;
+use crate::ast::{AggregateOp, Span};
 use crate::error::EvalError;
 use crate::eval::Evaluator;
 use crate::eval::block::Block;
@@ -40,6 +40,31 @@ pub(super) fn evaluate(
         }
     }
     Ok(if evaluator.plan.params.step_ms == 0 && steps == 1 { in_order(&block, &chosen) } else { by_row(&block, &chosen) })
+}
+
+/// `limit_ratio`: the share of all series that their hashes choose. Grouping makes no difference.
+pub(super) fn limit_ratio(evaluator: &mut Evaluator<'_>, input: NodeId, ratios: &[f64], span: Span) -> Result<Block, EvalError> {
+    if ratios.iter().any(|ratio| ratio.is_nan()) {
+        return Err(EvalError::RatioIsNan);
+    }
+    for ratio in ratios.iter().filter(|ratio| ratio.abs() > 1.0) {
+        let (found, capped) = (general(*ratio), general(ratio.clamp(-1.0, 1.0)));
+        let text = format!("ratio value should be between -1 and 1, got {found}, capping to {capped}");
+        evaluator.annotations.warn(span, text);
+    }
+    let mut result = Block::new(ratios.len());
+    evaluator.stream(input, &mut |_, block| {
+        for (row, meta) in block.series.iter().enumerate() {
+            let position = sampler::position(&meta.labels);
+            result.push_with(meta.clone(), |out| {
+                let values = block.row(row).iter();
+                let kept = values.filter(|(step, _)| sampler::keeps(ratios[*step].clamp(-1.0, 1.0), position));
+                kept.for_each(|(step, value)| out.set(step, value));
+            });
+        }
+        Ok(())
+    })?;
+    result.account(evaluator.budget)
 }
 
 /// How many series each step may have.

@@ -156,7 +156,6 @@ fn bucket_fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
         return f64::NAN;
     }
     coalesce(buckets);
-    make_monotonic(buckets);
     let total = buckets[buckets.len() - 1].count;
     if total == 0.0 || lower.is_nan() || upper.is_nan() {
         return f64::NAN;
@@ -180,8 +179,9 @@ fn rank_of(bound: f64, buckets: &[Bucket], total: f64) -> f64 {
             return below;
         }
         if bucket.upper > bound {
+            // Nothing is interpolated in buckets without end: one counts with neither of its ends, the other with both.
             if start == f64::NEG_INFINITY {
-                return below;
+                return bucket.count;
             }
             if bucket.upper == f64::INFINITY {
                 return below;

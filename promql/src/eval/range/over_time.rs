@@ -44,6 +44,9 @@ fn seconds(ms: i64) -> f64 {
 }
 
 fn median_absolute_deviation(values: &[f64], scratch: &mut Vec<f64>) -> f64 {
+    if values.iter().any(|v| v.is_nan()) {
+        return f64::NAN;
+    }
     scratch.clear();
     scratch.extend_from_slice(values);
     let median = quantile(0.5, scratch);
