@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the helpers of a test binary")]
 
 mod dependencies;
+mod deploy;
 mod up;
