@@ -87,9 +87,14 @@ fn counted(workload: &Workload, rows: &[SeriesPoints]) -> HashMap<SeriesKey, u64
         .collect()
 }
 
+/// How long to ask again: not at all once the cluster failed to recover, so that a broken one is reported soon.
+fn patience(shared: &Shared) -> Duration {
+    if shared.findings.count(Breach::NotRecovered) == 0 { PATIENCE } else { Duration::ZERO }
+}
+
 /// Queries until the answer is complete; gives up with a finding.
 async fn patient_query(shared: &Shared, node: usize, expr: &str, steps: &Range<u64>, source: &str) -> Option<Vec<SeriesPoints>> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience(shared);
     loop {
         let last = match shared.client.query(node, expr, &shared.workload.query_time(steps)).await {
             QueryAnswer::Rows { rows, flagged: false } => return Some(rows),
@@ -164,7 +169,7 @@ fn encode(workload: &Workload, samples: &[(SeriesKey, u64)], change: impl Fn(u64
 
 /// The text of a 400; none if the write was accepted. Other answers are tried again.
 async fn rejection(shared: &Shared, node: usize, body: &[u8]) -> Option<String> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience(shared);
     loop {
         let answer = shared.client.write(node, body).await;
         match answer.outcome {
