@@ -3,7 +3,8 @@
 use crate::labels::{Labels, METRIC_NAME};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_seed};
 
-const SEPARATOR: u8 = 0;
+/// Ends each name and each value; no UTF-8 text holds it.
+const SEPARATOR: u8 = 0xff;
 
 /// Feeds (name, value) pairs, sorted by name, into the hash that chooses a shard.
 ///
@@ -52,7 +53,7 @@ pub fn placement_hash(labels: &Labels, key: u64) -> u64 {
     hasher.finish()
 }
 
-/// The replicated identity of a label set: 128 bits over `name\0value\0` of all labels, sorted by name.
+/// The replicated identity of a label set: 128 bits over name, 0xff, value, 0xff of all labels, sorted by name.
 #[must_use]
 pub fn fp128(labels: &Labels, key: u64) -> u128 {
     let mut bytes = Vec::with_capacity(256);
@@ -96,7 +97,7 @@ mod tests {
         assert_eq!(fp128(&series, 0x5eed), GOLDEN_FP128);
     }
 
-    const GOLDEN_PLACEMENT: u64 = 9_338_562_615_407_286_288;
+    const GOLDEN_PLACEMENT: u64 = 13_985_727_273_485_120_607;
     const GOLDEN_FP128: u128 = 183_058_235_649_007_565_917_603_419_644_099_753_701;
 
     #[test]

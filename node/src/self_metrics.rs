@@ -12,6 +12,9 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tsdb::rows::{RowsBuilder, push_label};
 
+/// How soon to look again while the workspace is not yet there.
+const FOUNDING: Duration = Duration::from_millis(500);
+
 /// Writes the own metrics every `interval` until dropped. A write that fails is not repeated: the next one tells more.
 pub async fn run(node: Arc<Node>, interval: Duration) {
     let mut rounds = tokio::time::interval(interval);
@@ -19,7 +22,11 @@ pub async fn run(node: Arc<Node>, interval: Duration) {
     loop {
         rounds.tick().await;
         let meta = node.meta.get();
-        let (Some(workspace), Some(exposition)) = (meta.workspaces.get(WorkspaceId::SYSTEM), &node.exposition) else { continue };
+        let Some(exposition) = &node.exposition else { return };
+        let Some(workspace) = meta.workspaces.get(WorkspaceId::SYSTEM) else {
+            rounds.reset_after(FOUNDING);
+            continue;
+        };
         let Ok(now_ms) = node.time.now() else { continue };
         metrics_process::Collector::default().collect();
         let own = read_exposition(&exposition.render(), &node.config.node.name, now_ms);

@@ -1,5 +1,5 @@
 //! The .proto files and what is generated from them. Conversions to `model` types are written by the importing crates.
-#![allow(missing_docs, unreachable_pub, clippy::all)]
+#![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::clone_on_ref_ptr)]
 
 /// Prometheus remote write.
 pub mod prometheus {

@@ -4,7 +4,7 @@ use super::error::WriteError;
 use super::extract::{ReadLimits, read_body};
 use crate::ingest::admit::AdmitLimits;
 use crate::ingest::check_headers;
-use crate::ingest::decode::BodyLimits;
+use crate::ingest::decode::{BodyLimits, claimed_bytes};
 use crate::ingest::route::{self, PartOutcome};
 use crate::ingest::split::{SplitRequest, SplitRules, Splitter};
 use crate::ingest::verdict::Rejections;
@@ -20,8 +20,8 @@ use parking_lot::Mutex;
 use std::time::Duration;
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Bodies up to this are split on the reactor's thread: it takes well below a millisecond.
-const INLINE_BYTES: usize = 64 << 10;
+/// Bodies that decode to at most this are split on the reactor's thread: it takes well below a millisecond.
+const INLINE_BYTES: usize = 256 << 10;
 
 /// Splitters between requests, so that their buffers are reused.
 static SPLITTERS: Mutex<Vec<Splitter>> = Mutex::new(Vec::new());
@@ -38,6 +38,9 @@ pub async fn handle(node: &Node, workspace: &WorkspaceRecord, request: Request<B
     let body = read_body(&head.headers, body, limits).await?;
     let split = split(node, workspace, body).await?;
     let outcomes = route::write(node, &workspace.id, &split.parts).await;
+    for (reason, samples) in &split.discarded {
+        metrics::count_discarded(&workspace.id, reason, u64::from(*samples));
+    }
     conclude(&workspace.id, split.rejected, &outcomes)?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -50,7 +53,7 @@ async fn split(node: &Node, workspace: &WorkspaceRecord, body: Bytes) -> Result<
     let now_ms = node.time.now().unwrap_or_else(|_| node.clock.now_ms());
     let admit = AdmitLimits::new(now_ms.saturating_sub(workspace.limits.retention_ms));
     let hash_key = workspace.placement_key;
-    let inline = body.len() <= INLINE_BYTES;
+    let inline = claimed_bytes(&body) <= INLINE_BYTES;
     let work = move || {
         let mut splitter = SPLITTERS.lock().pop().unwrap_or_default();
         let rules = SplitRules { admit: &admit, generations: &generations, hash_key };
@@ -67,7 +70,6 @@ async fn split(node: &Node, workspace: &WorkspaceRecord, body: Bytes) -> Result<
 
 /// 204, 400 or 503 from what became of all parts.
 fn conclude(workspace: &str, mut rejected: Rejections, outcomes: &[PartOutcome]) -> Result<(), WriteError> {
-    metrics::count_discarded(workspace, "invalid", u64::from(rejected.samples()));
     let mut unfinished = None;
     for outcome in outcomes {
         match outcome {

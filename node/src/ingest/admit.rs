@@ -62,7 +62,7 @@ pub enum Refusal {
         /// Labels allowed.
         limit: usize,
     },
-    /// A name or value that is not UTF-8, an empty label name, or a NUL, which separates labels in their hash.
+    /// A name or value that is not UTF-8, or an empty label name.
     Labels,
     /// No metric name.
     MetricName,
@@ -225,8 +225,8 @@ fn has_metric_name(labels: &[LabelBytes<'_>]) -> bool {
 
 fn is_label_text(bytes: &[u8]) -> bool {
     // Nearly all label text is ASCII; without an early exit the compiler makes this one pass of vectors.
-    let plain = bytes.iter().fold(true, |plain, byte| plain & (byte.wrapping_sub(1) < 0x7f));
-    plain || (std::str::from_utf8(bytes).is_ok() && !bytes.contains(&0))
+    let plain = bytes.iter().fold(true, |plain, byte| plain & (*byte < 0x80));
+    plain || (std::str::from_utf8(bytes).is_ok())
 }
 
 fn is_reserved(name: &[u8]) -> bool {

@@ -11,7 +11,7 @@ use tsdb::rows::{RowsBuilder, push_label};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// Ends each name and each value in the bytes that identify a series, as in `model::hash`.
-const SEPARATOR: u8 = 0;
+const SEPARATOR: u8 = 0xff;
 /// Bytes a scratch buffer keeps between requests.
 const SCRATCH_KEPT_BYTES: usize = 64 << 10;
 
