@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Bytes of one read, unless one entry alone is larger.
 const READ_BYTES_MAX: usize = 1 << 20;
-/// Bytes of one step of [`RaftLogReader::try_get_log_entries`], which must return everything asked for.
+/// Entries of one step of [`RaftLogReader::try_get_log_entries`], which must return everything asked for.
 const STEP_ENTRIES_MAX: u64 = 256;
 
 /// openraft's reading end.
@@ -53,7 +53,7 @@ impl LogReader {
         tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
     }
 
-    /// The first index of `range` that is not purged, and its end.
+    /// The first index of `range` that the log may hold, and its end.
     fn bounds(&self, range: &impl RangeBounds<u64>) -> (u64, u64) {
         let start = match range.start_bound() {
             Bound::Included(start) => *start,
@@ -65,8 +65,7 @@ impl LogReader {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => u64::MAX,
         };
-        let first = self.log.state.lock().purged.map_or(0, |purged| purged.index + 1);
-        (start.max(first), end)
+        (start.max(self.log.state.lock().first), end)
     }
 }
 

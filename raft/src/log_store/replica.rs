@@ -24,6 +24,8 @@ pub(super) struct State {
     committed_unsaved: bool,
     pub(super) purged: Option<LogId>,
     pub(super) last: Option<LogId>,
+    /// Index of the first entry; a log normally begins at 0 or behind its purged point, but nothing forbids another start.
+    pub(super) first: u64,
     pub(super) tail: Tail,
     /// Entries before this index are in the engine.
     written: u64,
@@ -64,7 +66,8 @@ impl ReplicaLog {
             last = last.max(Some(codec.decode_entry(index, value)?.log_id));
         }
         let written = last.map_or(0, |last| last.index + 1);
-        let state = State { vote, committed, purged, last, written, ..State::default() };
+        let first = purged.map_or(0, |purged| purged.index + 1);
+        let state = State { vote, committed, purged, last, first, written, ..State::default() };
         let log = Arc::new(Self { codec, engine, writer, budget: Arc::clone(&budget), state: Mutex::new(state) });
         budget.join(&log);
         Ok(log)
@@ -153,6 +156,11 @@ impl LogStore {
         let mut state = self.log.state.lock();
         state.appended_bytes += bytes;
         state.appended_count += staged.len() as u64;
+        if state.last == state.purged
+            && let Some(first) = staged.first()
+        {
+            state.first = first.log_id.index;
+        }
         for entry in staged {
             state.last = Some(entry.log_id);
             state.tail.push(entry);
@@ -236,6 +244,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let mut state = self.log.state.lock();
             state.purged = state.purged.max(Some(log_id));
             state.last = state.last.max(Some(log_id));
+            state.first = state.first.max(log_id.index + 1);
             state.tail.purge(log_id.index);
             state.written = state.written.max(log_id.index + 1);
         }

@@ -299,7 +299,8 @@ async fn tails_of_all_replicas_share_one_bound() {
     let engine: Arc<dyn LogEngine> = MemoryEngine::new();
     let opened = open(&engine, 0);
     let budget = TailBudget::new(100_000);
-    let mut first = LogStore::open((ShardId(2), ReplicaId(2)), Arc::clone(&engine), Arc::clone(&opened.writer), Arc::clone(&budget), None).unwrap();
+    let mut first =
+        LogStore::open((ShardId(2), ReplicaId(2)), Arc::clone(&engine), Arc::clone(&opened.writer), Arc::clone(&budget), None).unwrap();
     first.blocking_append((0..90).map(|index| entry(1, index, &[0; 1000]))).await.unwrap();
     let in_tail = |store: &LogStore| store.log.state.lock().tail.first();
     assert_eq!(in_tail(&first), Some(2), "88 entries of 1,128 bytes fit");

@@ -132,17 +132,21 @@ impl StateMachine for KvMachine {
 
     fn snapshot(&self) -> Result<Option<Box<dyn SnapshotSource>>, StateMachineError> {
         let checkpoint = self.disk.checkpoint.lock().clone();
-        Ok(checkpoint.map(|(meta, rows)| Box::new(Source { meta, rows: rows.into_iter() }) as Box<dyn SnapshotSource>))
+        Ok(checkpoint.map(|(meta, rows)| Box::new(Source { meta, rows: rows.into_iter(), rest: Bytes::new() }) as Box<dyn SnapshotSource>))
     }
 
     fn stage(&self, meta: Durable) -> Result<Box<dyn SnapshotSink>, StateMachineError> {
-        Ok(Box::new(Sink { meta, rows: Rows::new(), disk: Arc::clone(&self.disk), state: Arc::clone(&self.state) }))
+        Ok(Box::new(Sink { meta, bytes: Vec::new(), disk: Arc::clone(&self.disk), state: Arc::clone(&self.state) }))
     }
 }
+
+/// Bytes of one block at most; every row begins a new one, so that a snapshot of few rows has several.
+const BLOCK_BYTES: usize = 512 << 10;
 
 struct Source {
     meta: Durable,
     rows: std::collections::btree_map::IntoIter<String, String>,
+    rest: Bytes,
 }
 
 impl SnapshotSource for Source {
@@ -151,31 +155,43 @@ impl SnapshotSource for Source {
     }
 
     fn next_block(&mut self) -> Result<Option<Bytes>, StateMachineError> {
-        Ok(self.rows.next().map(|(key, value)| Bytes::from(format!("{key}={value}"))))
+        if self.rest.is_empty() {
+            let Some((key, value)) = self.rows.next() else { return Ok(None) };
+            self.rest = format!("{key}={value}\n").into();
+        }
+        Ok(Some(self.rest.split_to(self.rest.len().min(BLOCK_BYTES))))
     }
 }
 
 struct Sink {
     meta: Durable,
-    rows: Rows,
+    bytes: Vec<u8>,
     disk: Arc<Disk>,
     state: Arc<Mutex<State>>,
 }
 
 impl SnapshotSink for Sink {
     fn write(&mut self, block: Bytes) -> Result<(), StateMachineError> {
-        let text = std::str::from_utf8(&block).map_err(StateMachineError::new)?;
-        let (key, value) = text.split_once('=').ok_or_else(|| StateMachineError::new("a block without a value"))?;
-        self.rows.insert(key.to_owned(), value.to_owned());
+        self.bytes.extend_from_slice(&block);
         Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<Box<dyn Staged>, StateMachineError> {
-        Ok(self)
+        let text = std::str::from_utf8(&self.bytes).map_err(StateMachineError::new)?;
+        let row = |line: &str| line.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let rows = text.lines().map(row).collect::<Option<Rows>>().ok_or_else(|| StateMachineError::new("a row without a value"))?;
+        Ok(Box::new(Complete { meta: self.meta, rows, disk: self.disk, state: self.state }))
     }
 }
 
-impl Staged for Sink {
+struct Complete {
+    meta: Durable,
+    rows: Rows,
+    disk: Arc<Disk>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Staged for Complete {
     fn install(self: Box<Self>) -> Result<(), StateMachineError> {
         let mut state = self.state.lock();
         *self.disk.checkpoint.lock() = Some((self.meta.clone(), self.rows.clone()));

@@ -17,6 +17,8 @@ use tokio::sync::mpsc;
 #[derive(Debug, Default)]
 struct State {
     inboxes: HashMap<StoreId, Inbox>,
+    /// Changes whenever a store is plugged in or pulled: connections of its former self break.
+    plugs: HashMap<StoreId, u64>,
     cuts: HashSet<(StoreId, StoreId)>,
     delay: Duration,
     snapshot_block_delay: Duration,
@@ -41,12 +43,16 @@ impl MemoryNetwork {
 
     /// Plugs a store in; replaces its former self.
     pub fn attach(&self, store: StoreId, inbox: Inbox) {
-        self.state.lock().inboxes.insert(store, inbox);
+        let mut state = self.state.lock();
+        state.inboxes.insert(store, inbox);
+        *state.plugs.entry(store).or_default() += 1;
     }
 
     /// Pulls a store's plug.
     pub fn detach(&self, store: StoreId) {
-        self.state.lock().inboxes.remove(&store);
+        let mut state = self.state.lock();
+        state.inboxes.remove(&store);
+        *state.plugs.entry(store).or_default() += 1;
     }
 
     /// Drops everything from `from` to `to`.
@@ -95,6 +101,11 @@ impl MemoryNetwork {
         Arc::new(MemoryTransport { identity, network: Arc::clone(self) })
     }
 
+    fn plugs(&self, from: StoreId, to: StoreId) -> (Option<u64>, Option<u64>) {
+        let state = self.state.lock();
+        (state.plugs.get(&from).copied(), state.plugs.get(&to).copied())
+    }
+
     fn is_cut(&self, from: StoreId, to: StoreId) -> bool {
         self.state.lock().cuts.contains(&(from, to))
     }
@@ -112,8 +123,12 @@ impl MemoryNetwork {
         let (sender, mut near) = mpsc::channel::<Frame>(1024);
         let (far, receiver) = mpsc::channel(1024);
         let network = Arc::clone(self);
+        let plugs = self.plugs(from, to);
         tokio::spawn(async move {
             while let Some(frame) = near.recv().await {
+                if network.plugs(from, to) != plugs {
+                    return;
+                }
                 let delay = network.state.lock().delay;
                 if !delay.is_zero() {
                     tokio::time::sleep(delay).await;

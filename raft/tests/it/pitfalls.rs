@@ -22,11 +22,13 @@ fn block_on<F: Future>(work: F) -> F::Output {
 async fn settle(cluster: &TestCluster) {
     let leader = cluster.leader().await;
     let index = cluster.group(leader).read_barrier().await.unwrap();
-    for (store, node) in &cluster.nodes {
-        if node.groups.is_some() {
-            cluster.group(*store).wait_applied(index, soon()).await.unwrap();
-            assert_eq!(cluster.machine(*store).rows(), cluster.machine(leader).rows());
-        }
+    let running = || cluster.nodes.iter().filter(|(_, node)| node.groups.is_some()).map(|(store, _)| *store);
+    for store in running() {
+        let group = cluster.group(store);
+        assert_eq!(group.wait_applied(index, soon()).await, Ok(()), "{index} is not applied: {:?}", group.status());
+    }
+    for store in running() {
+        assert_eq!(cluster.machine(store).rows(), cluster.machine(leader).rows());
     }
 }
 
