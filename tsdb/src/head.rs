@@ -124,6 +124,11 @@ impl Head {
         self.lines.get(slot as usize)
     }
 
+    /// A slot in use, its line for writing; account for a change of [`Line::bytes`] in `sample_bytes`.
+    pub(crate) fn slot_mut(&mut self, slot: u32) -> Option<(&Series, &mut Line)> {
+        Some((self.series.get(slot as usize)?, self.lines.get_mut(slot as usize)?))
+    }
+
     /// The line of a slot, for writing; account for a change of [`Line::bytes`] in `sample_bytes`.
     pub(crate) fn line_mut(&mut self, slot: u32) -> Option<&mut Line> {
         self.lines.get_mut(slot as usize)

@@ -15,6 +15,7 @@ mod judge;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use apply::ApplyError;
 pub use checkpoint::CheckpointReason;
