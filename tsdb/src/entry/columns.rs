@@ -111,7 +111,7 @@ impl<'a> WriteRows<'a> {
             _ => return Err(Corruption::new("rows of unknown codec")),
         };
         let rows = r.count(2)?;
-        let series = r.clone();
+        let series = *r;
         let mut next_series = 0i64;
         for _ in 0..rows {
             match read_series(r, &mut next_series)? {
@@ -119,12 +119,12 @@ impl<'a> WriteRows<'a> {
                 SeriesRef::Created(_) | SeriesRef::Known(_) => {}
             }
         }
-        let ordinals = r.clone();
+        let ordinals = *r;
         let mut next_ordinal = 0i64;
         for _ in 0..rows {
             read_ordinal(r, &mut next_ordinal)?;
         }
-        let counts = (!is_single).then(|| r.clone());
+        let counts = (!is_single).then(|| *r);
         let mut samples = if is_single { rows as u64 } else { 0 };
         if !is_single {
             for _ in 0..rows {
@@ -134,11 +134,11 @@ impl<'a> WriteRows<'a> {
         if samples.checked_mul(9).is_none_or(|bytes| bytes > r.rest().len() as u64) {
             return Err(Corruption::new("samples"));
         }
-        let timestamps = r.clone();
+        let timestamps = *r;
         for _ in 0..samples {
             r.varint()?;
         }
-        let values = r.clone();
+        let values = *r;
         r.take(samples as usize * 8)?;
         Ok(Self { rows, series, ordinals, counts, timestamps, values, next_series: 0, next_ordinal: 0, last_ms: 0 })
     }

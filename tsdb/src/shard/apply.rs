@@ -142,10 +142,11 @@ impl Shard {
 
     fn note(&self, replicated: &Replicated, bytes: usize, samples: u64) {
         let mut since = self.since_checkpoint.lock();
-        let SinceCheckpoint { log_bytes, samples: total, entries, time_ms } = &mut *since;
+        let SinceCheckpoint { log_bytes, samples: total, entries, changes, time_ms } = &mut *since;
         *log_bytes += bytes as u64;
         *total += samples;
         *entries += 1;
+        *changes += samples;
         if *time_ms == 0 {
             *time_ms = replicated.time_ms;
         }
@@ -195,31 +196,38 @@ impl Shard {
         let window = replicated.limits.late_window_ms.max(replicated.limits.out_of_order_window_ms);
         let before_ms = replicated.time_ms.saturating_sub(window);
         let slots = self.head.read().slot_count();
+        let mut sealed = 0;
         for from in (0..slots).step_by(SWEEP_SLOTS as usize) {
             let mut head = self.head.write();
             for slot in from..slots.min(from.saturating_add(SWEEP_SLOTS)) {
-                self.evict_slot(&mut head, slot, before_ms);
+                sealed += u64::from(self.evict_slot(&mut head, slot, before_ms));
             }
         }
+        self.since_checkpoint.lock().changes += sealed;
     }
 
-    fn evict_slot(&self, head: &mut Head, slot: u32, before_ms: Timestamp) {
-        let (Some(_), Some(line)) = (head.series(slot), head.line(slot)) else { return };
+    /// Tells whether it sealed what the series had open.
+    fn evict_slot(&self, head: &mut Head, slot: u32, before_ms: Timestamp) -> bool {
+        let Some(line) = head.series(slot).and_then(|_| head.line(slot)) else { return false };
         if line.newest.is_some_and(|(t, _)| t >= before_ms) {
-            return;
+            return false;
         }
         if line.is_all_stored() {
             if let Some(series) = head.remove(slot) {
                 self.index.write().remove(series.sid, &series.pairs);
             }
-        } else if line.open.is_some() || line.out_of_order.is_some() {
-            let Some(line) = head.line_mut(slot) else { return };
-            let before = line.bytes();
-            line.seal_open();
-            line.seal_out_of_order();
-            let after = line.bytes();
-            head.sample_bytes = head.sample_bytes + after - before;
+            return false;
         }
+        if line.open.is_none() && line.out_of_order.is_none() {
+            return false;
+        }
+        let Some(line) = head.line_mut(slot) else { return false };
+        let before = line.bytes();
+        line.seal_open();
+        line.seal_out_of_order();
+        let after = line.bytes();
+        head.sample_bytes = head.sample_bytes + after - before;
+        true
     }
 
     /// The labels of a series in the head.

@@ -69,14 +69,13 @@ impl Shard {
         let replay = REPLAY_PER_SAMPLE * u32::try_from(since.samples).unwrap_or(u32::MAX)
             + REPLAY_PER_ENTRY * u32::try_from(since.entries).unwrap_or(u32::MAX);
         let age_ms = self.time_ms().saturating_sub(since.time_ms);
-        let has_written = since.log_bytes > 0;
-        if since.samples > 0 && self.head_bytes() >= config.head_bytes_max && self.flushable() {
+        if since.changes > 0 && self.head_bytes() >= config.head_bytes_max && self.flushable() {
             Some(CheckpointReason::HeadBytes)
         } else if since.log_bytes >= config.log_bytes_max {
             Some(CheckpointReason::LogBytes)
         } else if replay >= config.replay_max {
             Some(CheckpointReason::ReplayCost)
-        } else if has_written && u128::try_from(age_ms).unwrap_or(0) >= config.age_max.as_millis() {
+        } else if since.changes > 0 && u128::try_from(age_ms).unwrap_or(0) >= config.age_max.as_millis() {
             Some(CheckpointReason::Age)
         } else if node_is_idle && (replay >= config.idle_replay || since.log_bytes >= config.idle_log_bytes) {
             Some(CheckpointReason::Idle)
@@ -150,6 +149,7 @@ impl Shard {
         let mut since = self.since_checkpoint.lock();
         since.log_bytes += before.log_bytes;
         since.samples += before.samples;
+        since.changes += before.changes;
         since.entries += before.entries;
         since.time_ms = before.time_ms;
     }

@@ -11,6 +11,10 @@ use crate::verdict::{FirstError, PartVerdict, Refusal};
 use model::hash::fp128;
 use model::labels::METRIC_NAME;
 use model::{Labels, Timestamp};
+use parking_lot::RwLockWriteGuard;
+
+/// Rows after which waiting readers get their turn.
+const ROWS_PER_SECTION: usize = 1024;
 
 /// Slots of the series a part names.
 #[derive(Debug, Default)]
@@ -54,7 +58,12 @@ impl<'a> Writer<'a> {
         self.checks_known = !state.map.keeps_accepted_series();
         let mut head = self.shard.head.write();
         let mut known = std::mem::take(&mut self.targets.known).into_iter();
+        let mut done = 0usize;
         while let Some(row) = rows.next_row().map_err(EntryError::from)? {
+            done += 1;
+            if done.is_multiple_of(ROWS_PER_SECTION) {
+                RwLockWriteGuard::bump(&mut head);
+            }
             let slot = match row.series {
                 SeriesRef::Known(_) => known.next(),
                 SeriesRef::Created(at) => self.targets.created[at as usize],

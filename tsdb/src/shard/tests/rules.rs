@@ -116,6 +116,15 @@ fn c4_ids_are_given_in_entry_order_to_accepted_series_only() {
 }
 
 #[test]
+fn entry_takes_at_most_twelve_bytes_a_sample_of_known_series() {
+    let mut replica = Replica::new();
+    let scrape = |t: i64| (0..1000).map(|n| (series(n), t + i64::from(n % 7), f64::from(n))).collect::<Vec<_>>();
+    replica.write(T0, 1, &scrape(T0));
+    let payload = replica.entry(T0 + 15_000, 2, &scrape(T0 + 15_000));
+    assert!(payload.len() <= 12_000, "{} bytes for 1000 samples", payload.len());
+}
+
+#[test]
 fn c4_unknown_id_is_unresolved_changes_nothing_and_is_not_remembered() {
     let mut teacher = Replica::new();
     teacher.write(T0, 1, &[(series(1), T0, 1.0), (series(2), T0, 1.0)]);
