@@ -124,7 +124,7 @@ impl<'a> WriteRows<'a> {
         for _ in 0..rows {
             read_ordinal(r, &mut next_ordinal)?;
         }
-        let counts = (!is_single).then(|| *r);
+        let counts = (!is_single).then_some(*r);
         let mut samples = if is_single { rows as u64 } else { 0 };
         if !is_single {
             for _ in 0..rows {

@@ -204,6 +204,34 @@ fn checkpoint_is_due_by_memory_log_cost_age_or_idleness() {
 }
 
 #[test]
+fn checkpoint_is_due_when_the_head_is_over_its_budget_and_flushing_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Db::open(options(folder.path(), &FaultPlan::default())).unwrap();
+    let identity = ShardIdentity { shard: SHARD, replica: ReplicaId(1), workspace: WorkspaceId::new("default") };
+    let small = ShardConfig { head_bytes_max: 16_000, ..ShardConfig::default() };
+    let shard = Shard::open(db.create_shard(identity).unwrap(), small).unwrap();
+    let write = |index: u64, of: std::ops::Range<u32>, t: i64| {
+        let rows: Vec<_> = of.map(|n| (series(n), t, f64::from(n).sqrt() * t as f64)).collect();
+        let mut builder = EntryBuilder::new(T0, 1);
+        let input = PartInput { batch_id: u128::from(index), generation: 1, origin: Origin::RemoteWrite, rows: &encode_rows(&rows) };
+        builder.add_part(&shard, input).unwrap();
+        shard.apply(point(index), &builder.finish()).unwrap();
+    };
+    shard.apply(point(0), &one_generation()).unwrap();
+    write(1, 0..60, T0);
+    assert!(shard.stats().head_bytes > 16_000);
+    assert_eq!(shard.wants_checkpoint(false), None, "many series alone are no reason");
+    for n in 0..600 {
+        write(2 + n, 0..1, T0 + 1 + n as i64);
+    }
+    assert_eq!(shard.wants_checkpoint(false), Some(CheckpointReason::HeadBytes));
+    let before = shard.stats().head_bytes;
+    shard.checkpoint().unwrap();
+    assert!(shard.stats().head_bytes < before);
+    assert_eq!(shard.wants_checkpoint(false), None);
+}
+
+#[test]
 fn c3_view_opened_before_a_checkpoint_misses_nothing_and_chunks_go_when_it_is_dropped() {
     let mut replica = Replica::new();
     for n in 0..500 {
