@@ -109,6 +109,12 @@ pub enum StoreError {
         /// Series number.
         sid: u32,
     },
+    /// A part of the checkpoint was begun and not finished, so samples would be missing.
+    #[error("{parts} parts of the checkpoint were not finished")]
+    PartUnfinished {
+        /// How many.
+        parts: u32,
+    },
     /// A transferred copy is not what its meta promised.
     #[error("transfer mismatch: {0}")]
     Transfer(#[from] TransferError),

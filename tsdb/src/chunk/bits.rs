@@ -8,6 +8,15 @@ use crate::error::Corruption;
 pub(super) fn push(bytes: &mut Vec<u8>, used: &mut u8, value: u64, width: u32) {
     debug_assert!((1..=64).contains(&width) && (width == 64 || value >> width == 0), "{value:#x} is wider than {width} bits");
     let open = u32::from(*used);
+    if open > 0
+        && open + width <= 8
+        && let Some(last) = bytes.last_mut()
+    {
+        // Most samples are a single bit.
+        *last |= (value as u8) << (8 - open - width);
+        *used = ((open + width) % 8) as u8;
+        return;
+    }
     let lined_up = (u128::from(value) << (128 - width)) >> open;
     let pieces = lined_up.to_be_bytes();
     let total = (open + width).div_ceil(8) as usize;

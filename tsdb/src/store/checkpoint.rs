@@ -31,6 +31,7 @@ pub struct CheckpointWriter<'a> {
     pub(super) files: TempFiles,
     pub(super) parts: Vec<Part>,
     pub(super) next_part: u64,
+    pub(super) unfinished: u32,
     removed: BTreeSet<u64>,
     days: BTreeMap<Day, DayIndex>,
     series: RoaringBitmap,
@@ -87,6 +88,7 @@ impl<'a> CheckpointWriter<'a> {
             files: TempFiles::default(),
             parts: Vec::new(),
             next_part: state.next_part,
+            unfinished: 0,
             removed: BTreeSet::new(),
             days: BTreeMap::new(),
             series: RoaringBitmap::new(),
@@ -189,8 +191,9 @@ impl<'a> CheckpointWriter<'a> {
     /// Makes everything count, with the log point whose state it is and the caller's bytes. Durable when it returns.
     ///
     /// # Errors
-    /// [`StoreError::Retired`] once the data was replaced, or a write failed: then the state before stays, unless the very last
-    /// write failed, which may have reached the disk; the caller must then reopen the database.
+    /// [`StoreError::Retired`] once the data was replaced, [`StoreError::PartUnfinished`], or a write failed: then the state before
+    /// stays, unless the flip itself failed. It may have reached the disk all the same, so the handle is retired and the database
+    /// must be opened again to know.
     pub fn commit(mut self, point: LogPoint, extra: &[u8]) -> Result<(), StoreError> {
         let result = self.write_all(point, extra);
         if matches!(result, Err(StoreError::Stopped(_))) {
@@ -208,6 +211,9 @@ impl<'a> CheckpointWriter<'a> {
     fn write_all(&mut self, point: LogPoint, extra: &[u8]) -> Result<(), StoreError> {
         let engine = self.dataset().engine();
         self.store.ensure_live()?;
+        if self.unfinished > 0 {
+            return Err(StoreError::PartUnfinished { parts: self.unfinished });
+        }
         self.write_records()?;
         let pages_hash = self.pages_file.take().map_or(Ok(0), |file| file.finish().map(|tally| tally.hash))?;
         engine.faults.reached(Step::Pages)?;
@@ -296,7 +302,11 @@ impl<'a> CheckpointWriter<'a> {
         let key = |tag| MetaKey { local: dataset.local, tag }.encode();
         dataset.put(&mut batch, Family::Meta, &key(MetaTag::Manifest), &manifest.encode());
         dataset.engine().delete(&mut batch, Family::Meta, &key(MetaTag::Pending));
-        dataset.engine().write_synced(batch)?;
+        if let Err(error) = dataset.engine().write_synced(batch) {
+            // Nothing may be deleted any more: the disk may list what this process does not.
+            self.store.retire();
+            return Err(error);
+        }
         let mut state = self.store.state.lock();
         state.unlisted.clone_from(&manifest.unlisted);
         state.stale_generations.retain(|generation| *generation != self.generation);

@@ -136,6 +136,7 @@ impl<'a> Iterator for Group<'a> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use proptest::collection::vec;

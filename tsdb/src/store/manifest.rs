@@ -121,7 +121,7 @@ pub(crate) struct Manifest {
     pub(crate) next_part: u64,
     /// Series whose record counts; others may have one, which means nothing.
     pub(crate) series: RoaringBitmap,
-    /// Listed parts, by day and number.
+    /// Listed parts, sorted by day and number.
     pub(crate) parts: Vec<Part>,
     /// Parts no longer listed, whose keys may still be there.
     pub(crate) unlisted: Vec<Part>,
@@ -165,7 +165,9 @@ impl Manifest {
 
     /// Listed parts of one kind that may hold something in a time range.
     pub(crate) fn parts_in(&self, kind: PartKind, start_ms: i64, end_ms: i64) -> impl Iterator<Item = &Part> {
-        self.parts.iter().filter(move |part| part.kind == kind && part.overlaps(start_ms, end_ms))
+        let from = self.parts.partition_point(|part| part.day.last_ms() < start_ms);
+        let days = self.parts.get(from..).unwrap_or_default().iter().take_while(move |part| part.day.first_ms() <= end_ms);
+        days.filter(move |part| part.kind == kind && part.overlaps(start_ms, end_ms))
     }
 
     pub(crate) fn lists(&self, id: u64) -> bool {

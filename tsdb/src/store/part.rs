@@ -25,6 +25,8 @@ pub struct PartSeries {
 }
 
 /// A part being written: [`PartWriter::series`], then its chunks, and so on; [`PartWriter::finish`] at the end.
+///
+/// Dropping it unfinished makes the checkpoint's commit fail.
 #[derive(Debug)]
 pub struct PartWriter<'w, 'a> {
     checkpoint: &'w mut CheckpointWriter<'a>,
@@ -42,6 +44,7 @@ pub struct PartWriter<'w, 'a> {
 impl<'w, 'a> PartWriter<'w, 'a> {
     pub(super) fn new(checkpoint: &'w mut CheckpointWriter<'a>, day: Day) -> Self {
         let id = checkpoint.take_part_number();
+        checkpoint.unfinished += 1;
         Self {
             checkpoint,
             day,
@@ -125,8 +128,9 @@ impl<'w, 'a> PartWriter<'w, 'a> {
     /// The file cannot be written.
     pub fn finish(mut self) -> Result<(), StoreError> {
         self.write_group()?;
-        let Some(file) = self.file.take() else { return Ok(()) };
-        let Tally { keys, bytes, hash } = file.finish()?;
+        let written = self.file.take().map(FileWriter::finish).transpose()?;
+        self.checkpoint.unfinished -= 1;
+        let Some(Tally { keys, bytes, hash }) = written else { return Ok(()) };
         let (min_log_index, max_log_index) = self.log_index.unwrap_or_default();
         let (first_ms, last_ms) = self.range_ms;
         self.checkpoint.parts.push(Part {

@@ -11,6 +11,9 @@ const BATCH_KEYS_MAX: usize = 10_000;
 
 impl StoreInner {
     pub(super) fn reclaim(&self) -> Result<(), StoreError> {
+        if self.ensure_live().is_err() {
+            return Ok(());
+        }
         let (parts, generations) = self.removable();
         for generation in &generations {
             let prefix = [self.dataset.local.to_be_bytes(), generation.to_be_bytes()].concat();

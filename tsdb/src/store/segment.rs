@@ -13,6 +13,8 @@ mod build;
 mod read;
 
 pub(crate) use build::IndexBuilder;
+#[cfg(test)]
+pub(crate) use read::Directory;
 pub(crate) use read::{Segment, SegmentCache};
 
 const FORMAT: u8 = 1;

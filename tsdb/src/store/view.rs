@@ -282,7 +282,8 @@ impl StoreView {
         let mut found: Option<(u64, u64)> = None;
         let mut damaged = None;
         self.chunks(sid, metric, timestamp_ms, timestamp_ms, |log_index, chunk| {
-            (ts.clear(), values.clear());
+            ts.clear();
+            values.clear();
             match decode(chunk, &mut ts, &mut values) {
                 Ok(()) => {
                     if let Ok(at) = ts.binary_search(&timestamp_ms)

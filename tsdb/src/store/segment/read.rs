@@ -28,7 +28,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    fn decode(packed: &[u8]) -> Result<Self, Corruption> {
+    pub(crate) fn decode(packed: &[u8]) -> Result<Self, Corruption> {
         let value = unpack(packed)?;
         let mut reader = Reader::new(&value);
         if reader.u8()? != FORMAT {

@@ -7,7 +7,7 @@ use super::{END, ExportMeta};
 use crate::error::{Corruption, StoreError, TransferError};
 use crate::keys::{ChunkKey, Family, HeadKey, MetaKey, MetaTag};
 use crate::store::file::{FileWriter, Tally, TempFiles};
-use crate::store::{Dataset, ShardStore, Step};
+use crate::store::{Dataset, Day, ShardStore, Step};
 use crate::wire::{Reader, check_crc};
 use rocksdb::WriteBatch;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub struct Staging {
     blocks: u64,
     last: Option<(usize, Vec<u8>)>,
     gathered: Gathered,
-    parts: BTreeMap<u64, Tally>,
+    parts: BTreeMap<u64, (Day, Tally)>,
     pages: Tally,
     series: Tally,
     is_ended: bool,
@@ -95,13 +95,14 @@ impl Staging {
         let dataset = Arc::new(Dataset::new(db, local, present.identity.clone()));
         let copy = ReceivedCopy { dataset, is_installed: false };
         copy.dataset.engine().faults.reached(Step::StageBegin)?;
+        let parts = meta.manifest.parts.iter().map(|part| (part.id, (part.day, Tally::default()))).collect();
         Ok(Self {
             copy,
             meta,
             blocks: 0,
             last: None,
             gathered: Gathered::default(),
-            parts: BTreeMap::new(),
+            parts,
             pages: Tally::default(),
             series: Tally::default(),
             is_ended: false,
@@ -169,10 +170,10 @@ impl Staging {
             Family::Series | Family::Fpr => self.series.add(portable, sealed),
             Family::Chunk | Family::Index => {
                 let key = ChunkKey::decode(key)?;
-                if !manifest.parts.iter().any(|part| part.id == key.part && part.day.0 == key.day) {
-                    return Ok(None);
+                match self.parts.get_mut(&key.part) {
+                    Some((day, tally)) if day.0 == key.day => tally.add(portable, sealed),
+                    _ => return Ok(None),
                 }
-                self.parts.entry(key.part).or_default().add(portable, sealed);
             }
         }
         Ok(Some(()))
@@ -208,7 +209,7 @@ impl Staging {
         };
         check(0, (u64::from(manifest.pages), manifest.pages_hash), self.pages)?;
         for part in &manifest.parts {
-            check(part.id, (part.keys, part.hash), self.parts.get(&part.id).copied().unwrap_or_default())?;
+            check(part.id, (part.keys, part.hash), self.parts.get(&part.id).map(|(_, tally)| *tally).unwrap_or_default())?;
         }
         Ok(())
     }

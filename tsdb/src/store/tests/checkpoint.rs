@@ -135,6 +135,19 @@ fn wrong_order_day_and_size_are_refused() {
 }
 
 #[test]
+fn unfinished_part_makes_the_commit_fail() {
+    let disk = Disk::new();
+    let store = disk.open().create_shard(identity()).unwrap();
+    let mut writer = store.begin_checkpoint().unwrap();
+    let mut part = writer.part(DAY).unwrap();
+    part.series(PartSeries { metric: 1, sid: SeriesId(1), fp128: 1, placement: 1 }, |_| ()).unwrap();
+    drop(part);
+    assert!(matches!(writer.commit(point(1), b""), Err(StoreError::PartUnfinished { parts: 1 })));
+    assert_eq!(store.point(), None);
+    checkpoint(&store, 2, &first()).unwrap();
+}
+
+#[test]
 fn many_series_in_many_groups_are_read_one_by_one_and_in_bulk() {
     let disk = Disk::new();
     let store = disk.open().create_shard(identity()).unwrap();

@@ -1,4 +1,6 @@
 use super::*;
+use crate::wire::put_crc;
+use proptest::prelude::*;
 use rocksdb::WriteBatch;
 
 /// Changes every value of a family.
@@ -93,4 +95,30 @@ fn missing_page_is_an_error() {
     engine.delete(&mut batch, Family::Head, &key);
     engine.write(batch).unwrap();
     assert!(matches!(ask(&store.view(), Family::Head), Err(StoreError::Missing { family: "head", .. })));
+}
+
+proptest! {
+    #[test]
+    fn forged_values_with_a_right_checksum_never_panic(
+        start in prop::sample::select(vec![vec![1u8], vec![0, 1], vec![1, 1], vec![1, 0]]),
+        bytes in prop::collection::vec(prop_oneof![0u8..4, any::<u8>()], 0..200),
+        from_manifest in any::<bool>(),
+        at: prop::sample::Index,
+        change: u8,
+    ) {
+        let mut value = [start, bytes].concat();
+        if from_manifest {
+            let manifest = Manifest { point: Some(point(3)), series: (0..300).collect(), pages: 7, ..Manifest::default() };
+            value = manifest.encode();
+            value.truncate(value.len() - 4);
+            let i = at.index(value.len());
+            value[i] = change;
+        }
+        put_crc(&mut value, 0);
+        let _ = Manifest::decode(&value);
+        let _ = Pending::decode(&value);
+        let _ = ExportMeta::decode(&value);
+        let _ = SeriesRecord::decode(&value);
+        let _ = segment::Directory::decode(&value);
+    }
 }
