@@ -105,8 +105,6 @@ fn append(c: &mut Criterion) {
             total
         });
     });
-    let payload = bench.resolve(&rows);
-    println!("entry bytes a sample: {:.2}", payload.len() as f64 / f64::from(SERIES));
     group.finish();
 }
 

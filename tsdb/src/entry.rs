@@ -4,7 +4,7 @@
 //! entry:         format u8 = 1 | kind u8 | body
 //! Write:         time i64 | resolver_term u64 | part*                        (integers are little-endian)
 //! part:          batch_id u128 | hash u64 | generation u32 | origin u8 | created n, (fp128 u128 | placement u64 | labels)* | columns
-//! columns:       codec u8 | rows n | series* | ordinal* | samples* | timestamp* | value u64*
+//! columns:       codec u8 | rows n | series* | ordinal* | samples* (codec 0) | timestamp* | value u64*
 //! SetLimits:     version u64 | out_of_order_window_ms i64 | late_window_ms i64 | retention_ms i64
 //! Open:          placement_key u64 | generations n, (gen u32 | rev u64 | from_ms i64 | shards n, u64*)*
 //! Tick:          time i64

@@ -124,16 +124,21 @@ impl Head {
         self.lines.get(slot as usize)
     }
 
+    /// A slot in use, its line for writing; account for a change of [`Line::bytes`] in `sample_bytes`.
+    pub(crate) fn slot_mut(&mut self, slot: u32) -> Option<(&Series, &mut Line)> {
+        Some((self.series.get(slot as usize)?, self.lines.get_mut(slot as usize)?))
+    }
+
     /// The line of a slot, for writing; account for a change of [`Line::bytes`] in `sample_bytes`.
     pub(crate) fn line_mut(&mut self, slot: u32) -> Option<&mut Line> {
         self.lines.get_mut(slot as usize)
     }
 
-    /// Lets go of the first `chunks` sealed chunks of a slot, which parts hold.
-    pub(crate) fn drop_listed(&mut self, slot: u32, chunks: u32) {
+    /// Lets go of a slot's sealed chunks numbered below `end`, which parts hold.
+    pub(crate) fn drop_listed(&mut self, slot: u32, end: u32) {
         if let Some(line) = self.lines.get_mut(slot as usize) {
             let before = line.bytes();
-            line.drop_listed(chunks);
+            line.drop_listed(end);
             self.sample_bytes = self.sample_bytes + line.bytes() - before;
         }
     }

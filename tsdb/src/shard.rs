@@ -15,6 +15,7 @@ mod judge;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use apply::ApplyError;
 pub use checkpoint::CheckpointReason;
@@ -87,6 +88,8 @@ struct SinceCheckpoint {
     log_bytes: u64,
     samples: u64,
     entries: u64,
+    /// Samples accepted and series sealed: what a checkpoint would save beside log that says nothing.
+    changes: u64,
     /// Entry time of the checkpoint.
     time_ms: Timestamp,
 }

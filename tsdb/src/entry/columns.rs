@@ -4,8 +4,10 @@ use crate::error::Corruption;
 use crate::wire::{Reader, put_varint, put_zigzag};
 use model::Sample;
 
-/// The only column codec so far: varint deltas, raw values.
+/// Varint deltas, raw values.
 const CODEC_PLAIN: u8 = 0;
+/// The same without the column of sample counts: every row has one.
+const CODEC_SINGLE: u8 = 1;
 
 /// How a row names its series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +69,11 @@ impl ColumnsBuilder {
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.reserve(self.bytes() + 16);
-        out.push(CODEC_PLAIN);
+        let is_single = self.counts.iter().all(|n| *n == 1);
+        out.push(if is_single { CODEC_SINGLE } else { CODEC_PLAIN });
         put_varint(out, self.rows as u64);
-        for column in [&self.series, &self.ordinals, &self.counts, &self.timestamps, &self.values] {
+        let counts: &[u8] = if is_single { &[] } else { &self.counts };
+        for column in [&self.series, &self.ordinals, counts, &self.timestamps, &self.values] {
             out.extend_from_slice(column);
         }
     }
@@ -89,7 +93,8 @@ pub(crate) struct WriteRows<'a> {
     rows: usize,
     series: Reader<'a>,
     ordinals: Reader<'a>,
-    counts: Reader<'a>,
+    /// `None` if every row has one sample.
+    counts: Option<Reader<'a>>,
     timestamps: Reader<'a>,
     values: Reader<'a>,
     next_series: i64,
@@ -100,11 +105,13 @@ pub(crate) struct WriteRows<'a> {
 impl<'a> WriteRows<'a> {
     /// Finds the columns and checks them, so that a part is applied whole or not at all.
     pub(crate) fn read(r: &mut Reader<'a>, created: usize) -> Result<Self, Corruption> {
-        if r.u8()? != CODEC_PLAIN {
-            return Err(Corruption::new("known column codec"));
-        }
-        let rows = r.count(3)?;
-        let series = r.clone();
+        let is_single = match r.u8()? {
+            CODEC_PLAIN => false,
+            CODEC_SINGLE => true,
+            _ => return Err(Corruption::new("rows of unknown codec")),
+        };
+        let rows = r.count(2)?;
+        let series = *r;
         let mut next_series = 0i64;
         for _ in 0..rows {
             match read_series(r, &mut next_series)? {
@@ -112,24 +119,26 @@ impl<'a> WriteRows<'a> {
                 SeriesRef::Created(_) | SeriesRef::Known(_) => {}
             }
         }
-        let ordinals = r.clone();
+        let ordinals = *r;
         let mut next_ordinal = 0i64;
         for _ in 0..rows {
             read_ordinal(r, &mut next_ordinal)?;
         }
-        let counts = r.clone();
-        let mut samples = 0u64;
-        for _ in 0..rows {
-            samples += u64::from(r.varint_u32()?);
+        let counts = (!is_single).then_some(*r);
+        let mut samples = if is_single { rows as u64 } else { 0 };
+        if !is_single {
+            for _ in 0..rows {
+                samples += u64::from(r.varint_u32()?);
+            }
         }
         if samples.checked_mul(9).is_none_or(|bytes| bytes > r.rest().len() as u64) {
             return Err(Corruption::new("samples"));
         }
-        let timestamps = r.clone();
+        let timestamps = *r;
         for _ in 0..samples {
             r.varint()?;
         }
-        let values = r.clone();
+        let values = *r;
         r.take(samples as usize * 8)?;
         Ok(Self { rows, series, ordinals, counts, timestamps, values, next_series: 0, next_ordinal: 0, last_ms: 0 })
     }
@@ -146,7 +155,7 @@ impl<'a> WriteRows<'a> {
         Ok(Some(WriteRow {
             series: read_series(&mut self.series, &mut self.next_series)?,
             ordinal: read_ordinal(&mut self.ordinals, &mut self.next_ordinal)?,
-            samples: self.counts.varint_u32()?,
+            samples: self.counts.as_mut().map_or(Ok(1), Reader::varint_u32)?,
         }))
     }
 

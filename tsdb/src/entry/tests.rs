@@ -63,6 +63,16 @@ fn encoding_is_frozen() {
 }
 
 #[test]
+fn rows_of_one_sample_take_no_count() {
+    let mut columns = ColumnsBuilder::default();
+    columns.row(SeriesRef::Known(3), 0, [sample(1, 0.0)].into_iter());
+    columns.row(SeriesRef::Known(5), 1, [sample(1, 0.0)].into_iter());
+    let mut out = Vec::new();
+    columns.write(&mut out);
+    assert_eq!(hex(&out), "01020c040000020000000000000000000000000000000000");
+}
+
+#[test]
 fn unknown_formats_and_kinds_are_refused_never_skipped() {
     assert_eq!(Entry::decode(&[2, 1]).unwrap_err(), EntryError::UnknownFormat { format: 2 });
     for kind in 6..=10 {

@@ -43,8 +43,10 @@ pub(crate) struct Line {
     pub(crate) open: Option<OpenChunk>,
     /// Log index of the first entry that wrote into the open chunk.
     pub(crate) open_index: u64,
-    /// Oldest first. The first `listed` lie in a listed part too and go as soon as no reader needs them.
+    /// Oldest first. Those numbered below `listed` lie in a listed part too and go as soon as no reader needs them.
     pub(crate) sealed: Vec<Arc<SealedChunk>>,
+    /// Number of the first of `sealed`; chunks are counted since the series came into the head.
+    pub(crate) first_sealed: u32,
     pub(crate) listed: u32,
     pub(crate) out_of_order: Option<Box<OutOfOrder>>,
     /// First and last timestamp of what lies in listed parts.
@@ -154,25 +156,33 @@ impl Line {
         Ok(if may_be_stored { Found::MaybeStored } else { Found::Absent })
     }
 
-    /// Takes note that the first `count` sealed chunks lie in a listed part now.
-    pub(crate) fn mark_listed(&mut self, count: u32) {
-        for sealed in self.sealed.iter().take(count as usize).skip(self.listed as usize) {
-            self.stored = Some(join(self.stored, sealed.chunk.first_ms(), sealed.chunk.last_ms()));
-        }
-        self.listed = self.listed.max(count);
+    /// The number that the next sealed chunk gets.
+    pub(crate) fn next_sealed(&self) -> u32 {
+        self.first_sealed + self.sealed.len() as u32
     }
 
-    /// Lets go of the first `count` chunks, which listed parts hold.
-    pub(crate) fn drop_listed(&mut self, count: u32) {
-        let count = count.min(self.listed);
-        self.sealed.drain(..count as usize);
-        self.listed -= count;
+    /// Takes note that the chunks numbered below `end` lie in listed parts now.
+    pub(crate) fn mark_listed(&mut self, end: u32) {
+        assert!(end <= self.next_sealed(), "chunk {end} listed of {}", self.next_sealed());
+        let newly = self.listed.max(self.first_sealed)..end;
+        for number in newly {
+            let chunk = &self.sealed[(number - self.first_sealed) as usize].chunk;
+            self.stored = Some(join(self.stored, chunk.first_ms(), chunk.last_ms()));
+        }
+        self.listed = self.listed.max(end);
+    }
+
+    /// Lets go of the chunks numbered below `end`, which listed parts hold.
+    pub(crate) fn drop_listed(&mut self, end: u32) {
+        assert!(end <= self.listed, "chunk {end} dropped, but only those below {} are listed", self.listed);
+        self.sealed.drain(..end.saturating_sub(self.first_sealed) as usize);
         self.sealed.shrink_to_fit();
+        self.first_sealed = self.first_sealed.max(end);
     }
 
     /// Sealed chunks that no listed part holds.
     pub(crate) fn unlisted(&self) -> &[Arc<SealedChunk>] {
-        self.sealed.get(self.listed as usize..).unwrap_or_default()
+        self.sealed.get(self.listed.saturating_sub(self.first_sealed) as usize..).unwrap_or_default()
     }
 
     /// Whether every sample lies in a listed part, and no reader needs the head's copy.

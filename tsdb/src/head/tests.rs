@@ -69,6 +69,27 @@ fn listed_chunks_are_looked_up_in_parts_once_they_are_dropped() {
 }
 
 #[test]
+fn c3_chunks_listed_by_two_checkpoints_go_one_after_the_other() {
+    let mut line = Line::default();
+    let append = |line: &mut Line, n: i64| {
+        line.append(Sample { timestamp_ms: n * 1000, value: 0.0 }, 1);
+    };
+    (0..361).for_each(|n| append(&mut line, n));
+    let first = line.next_sealed();
+    line.mark_listed(first);
+    // The second checkpoint froze while the first one's chunks were still there, and marks after they went.
+    (361..481).for_each(|n| append(&mut line, n));
+    let second = line.next_sealed();
+    assert_eq!((first, second, line.unlisted().len()), (3, 4, 1));
+    line.drop_listed(first);
+    (481..601).for_each(|n| append(&mut line, n));
+    line.mark_listed(second);
+    assert_eq!((line.sealed.len(), line.unlisted().len()), (2, 1), "what was sealed since the freeze stays unlisted");
+    line.drop_listed(second);
+    assert_eq!((line.sealed.len(), line.unlisted().len(), line.stored), (1, 1, Some((0, 479_000))));
+}
+
+#[test]
 fn sealed_bytes_are_what_the_codec_gives() {
     let mut line = Line::default();
     for n in 0..121 {

@@ -15,6 +15,10 @@ use std::time::Duration;
 const REPLAY_PER_SAMPLE: Duration = Duration::from_nanos(200);
 /// Time that an entry takes whatever it holds.
 const REPLAY_PER_ENTRY: Duration = Duration::from_micros(5);
+/// What a sample takes in the head, roughly.
+const BYTES_PER_SAMPLE: u64 = 2;
+/// Share of the head's budget that must be new before memory alone makes a checkpoint due: a head full of series gains nothing by it.
+const FLUSH_SHARE: u64 = 16;
 /// Slots handled in one section of the head's lock.
 const SECTION_SLOTS: usize = 4096;
 
@@ -40,12 +44,12 @@ pub(super) struct Listed {
     slots: Vec<Flushed>,
 }
 
-/// How many of a series' sealed chunks went into parts.
+/// Up to which number a series' sealed chunks went into parts.
 #[derive(Clone, Copy, Debug)]
 struct Flushed {
     slot: u32,
     sid: u32,
-    chunks: u32,
+    end: u32,
 }
 
 /// One series with chunks to flush for one day.
@@ -69,14 +73,13 @@ impl Shard {
         let replay = REPLAY_PER_SAMPLE * u32::try_from(since.samples).unwrap_or(u32::MAX)
             + REPLAY_PER_ENTRY * u32::try_from(since.entries).unwrap_or(u32::MAX);
         let age_ms = self.time_ms().saturating_sub(since.time_ms);
-        let has_written = since.log_bytes > 0;
-        if since.samples > 0 && self.head_bytes() >= config.head_bytes_max && self.flushable() {
+        if self.is_worth_flushing(since.samples) && self.head_bytes() >= config.head_bytes_max {
             Some(CheckpointReason::HeadBytes)
         } else if since.log_bytes >= config.log_bytes_max {
             Some(CheckpointReason::LogBytes)
         } else if replay >= config.replay_max {
             Some(CheckpointReason::ReplayCost)
-        } else if has_written && u128::try_from(age_ms).unwrap_or(0) >= config.age_max.as_millis() {
+        } else if since.changes > 0 && u128::try_from(age_ms).unwrap_or(0) >= config.age_max.as_millis() {
             Some(CheckpointReason::Age)
         } else if node_is_idle && (replay >= config.idle_replay || since.log_bytes >= config.idle_log_bytes) {
             Some(CheckpointReason::Idle)
@@ -91,10 +94,9 @@ impl Shard {
         head + self.index.read().bytes()
     }
 
-    /// Whether a checkpoint frees memory that the last one did not: enough was written since to have sealed chunks.
-    fn flushable(&self) -> bool {
-        let since = self.since_checkpoint.lock().samples;
-        since >= self.head.read().live().min(1 << 16)
+    /// Whether enough was written since the last checkpoint that another frees memory worth its cost.
+    fn is_worth_flushing(&self, samples_since: u64) -> bool {
+        samples_since.saturating_mul(BYTES_PER_SAMPLE) >= self.config.head_bytes_max / FLUSH_SHARE
     }
 
     /// Writes a checkpoint of what is applied now, while apply goes on; gives its log point, or `None` if nothing was ever applied.
@@ -150,6 +152,7 @@ impl Shard {
         let mut since = self.since_checkpoint.lock();
         since.log_bytes += before.log_bytes;
         since.samples += before.samples;
+        since.changes += before.changes;
         since.entries += before.entries;
         since.time_ms = before.time_ms;
     }
@@ -157,11 +160,11 @@ impl Shard {
     fn mark_listed(&self, flushed: &[Flushed]) {
         for section in flushed.chunks(SECTION_SLOTS) {
             let mut head = self.head.write();
-            for Flushed { slot, sid, chunks } in section {
+            for Flushed { slot, sid, end } in section {
                 if head.series(*slot).is_some_and(|series| series.sid == *sid)
                     && let Some(line) = head.line_mut(*slot)
                 {
-                    line.mark_listed(*chunks);
+                    line.mark_listed(*end);
                 }
             }
         }
@@ -181,9 +184,9 @@ impl Shard {
             };
             for section in listed.slots.chunks(SECTION_SLOTS) {
                 let mut head = self.head.write();
-                for Flushed { slot, sid, chunks } in section {
+                for Flushed { slot, sid, end } in section {
                     if head.series(*slot).is_some_and(|series| series.sid == *sid) {
-                        head.drop_listed(*slot, *chunks);
+                        head.drop_listed(*slot, *end);
                     }
                 }
             }
@@ -215,7 +218,7 @@ fn write_parts(state: &ShardState, writer: &mut CheckpointWriter<'_>) -> Result<
         if unlisted.is_empty() {
             continue;
         }
-        flushed.push(Flushed { slot, sid: series.sid, chunks: line.sealed.len() as u32 });
+        flushed.push(Flushed { slot, sid: series.sid, end: line.next_sealed() });
         let mut days: Vec<Day> = unlisted.iter().map(|sealed| day_of_chunk(sealed)).collect();
         days.sort_unstable();
         days.dedup();

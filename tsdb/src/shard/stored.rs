@@ -47,8 +47,7 @@ impl Restored for State {
 
 impl Shard {
     /// The bits of a sample that a listed part holds.
-    pub(super) fn find_stored(&self, series: (u32, u32), t: Timestamp) -> Result<Option<u64>, StoreError> {
-        let (sid, metric) = series;
+    pub(super) fn find_stored(&self, sid: u32, metric: u32, t: Timestamp) -> Result<Option<u64>, StoreError> {
         self.store().view().lookup(SeriesId(sid), metric, t)
     }
 

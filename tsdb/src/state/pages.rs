@@ -116,7 +116,8 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
         for pair in pairs.iter() {
             put_varint(scratch, u64::from(*pair));
         }
-        let Line { newest, open, open_index, sealed, listed: _, out_of_order, stored } = line;
+        // The chunks are numbered anew after a restart: none is sealed then.
+        let Line { newest, open, open_index, sealed, first_sealed: _, listed: _, out_of_order, stored } = line;
         put_range(scratch, newest.map(|(t, bits)| (t, bits as i64)));
         let stored = sealed.iter().fold(*stored, |range, s| Some(join(range, s.chunk.first_ms(), s.chunk.last_ms())));
         put_range(scratch, stored);

@@ -10,23 +10,32 @@ use std::collections::{BTreeMap, VecDeque};
 /// Entry time for which a verdict is kept: twice the time a router may retry.
 pub(crate) const KEEP_MS: i64 = 2 * 10_000;
 
+/// Bytes of verdicts kept, whatever their age; reached only by floods of refused samples with long labels.
+const BYTES_MAX: usize = 32 << 20;
+
 /// Final verdicts by part, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BatchRing {
     order: VecDeque<(Timestamp, PartKey)>,
     verdicts: BTreeMap<PartKey, PartVerdict>,
+    bytes: usize,
+}
+
+fn bytes_of(verdict: &PartVerdict) -> usize {
+    2 * size_of::<PartKey>() + size_of::<PartVerdict>() + verdict.first_error.as_ref().map_or(0, |error| error.labels.len())
 }
 
 impl BatchRing {
     /// Forgets verdicts older than [`KEEP_MS`].
     pub(crate) fn expire(&mut self, now_ms: Timestamp) {
-        while let Some((since, key)) = self.order.front() {
-            if *since >= now_ms.saturating_sub(KEEP_MS) {
-                break;
-            }
-            self.verdicts.remove(key);
-            self.order.pop_front();
+        while self.order.front().is_some_and(|(since, _)| *since < now_ms.saturating_sub(KEEP_MS)) {
+            self.forget_oldest();
         }
+    }
+
+    fn forget_oldest(&mut self) {
+        let forgotten = self.order.pop_front().and_then(|(_, key)| self.verdicts.remove(&key));
+        self.bytes -= forgotten.as_ref().map_or(0, bytes_of);
     }
 
     /// The verdict the part got the first time.
@@ -36,8 +45,14 @@ impl BatchRing {
 
     /// Keeps a verdict if it is final; one that asks the router to send again must be judged again.
     pub(crate) fn put(&mut self, now_ms: Timestamp, key: PartKey, verdict: &PartVerdict) {
-        if verdict.is_final() && self.verdicts.insert(key, verdict.clone()).is_none() {
-            self.order.push_back((now_ms, key));
+        if !verdict.is_final() || self.verdicts.contains_key(&key) {
+            return;
+        }
+        self.bytes += bytes_of(verdict);
+        self.verdicts.insert(key, verdict.clone());
+        self.order.push_back((now_ms, key));
+        while self.bytes > BYTES_MAX {
+            self.forget_oldest();
         }
     }
 

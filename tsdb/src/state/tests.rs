@@ -1,7 +1,7 @@
 use super::ring::KEEP_MS;
 use super::*;
 use crate::entry::PartKey;
-use crate::verdict::PartVerdict;
+use crate::verdict::{FirstError, PartVerdict, Refusal};
 
 fn key(n: u128) -> PartKey {
     PartKey { batch_id: n, hash: 1, generation: 1 }
@@ -20,6 +20,18 @@ fn c7_batch_ring_forgets_by_entry_time_and_keeps_only_final_verdicts() {
     assert_eq!(ring.len(), 1);
     ring.expire(1001 + KEEP_MS);
     assert_eq!((ring.len(), ring.get(&key(1))), (0, None));
+}
+
+#[test]
+fn c7_batch_ring_is_bounded_in_bytes_too() {
+    let mut ring = BatchRing::default();
+    let error = FirstError { ordinal: 0, kind: Refusal::Duplicate, labels: "x".repeat(32 << 10), timestamp_ms: 0 };
+    let refused = PartVerdict { first_error: Some(error), ..PartVerdict::default() };
+    for n in 0..2000 {
+        ring.put(1000, key(n), &refused);
+    }
+    assert!((900..1024).contains(&ring.len()), "{}", ring.len());
+    assert!(ring.get(&key(0)).is_none() && ring.get(&key(1999)).is_some());
 }
 
 #[test]

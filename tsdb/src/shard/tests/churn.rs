@@ -72,3 +72,50 @@ fn c13_churn_and_evict_against_a_model() {
     assert_eq!(stats.series, 120, "a series that returns keeps its id");
     assert!(most <= 40, "{most} of 120 series were in the head at once");
 }
+
+#[test]
+fn c3_reader_never_meets_a_hole_while_chunks_move_to_parts_and_series_leave() {
+    const STEP: i64 = 30_000;
+    let mut replica = Replica::new();
+    replica.apply(limits(1, 0, 20 * STEP));
+    let stop = Arc::new(AtomicBool::new(false));
+    let reader = {
+        let (shard, stop) = (Arc::clone(&replica.shard), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            let mut reads = 0u32;
+            while !stop.load(Ordering::SeqCst) {
+                let found = contents_of(&shard.read_view(), &[], TimeRange::ALL);
+                for (name, samples) in &found {
+                    let whole = samples.windows(2).all(|pair| pair[1].0 - pair[0].0 == STEP);
+                    assert!(whole, "{name} has a hole");
+                }
+                let counts: Vec<usize> = found.values().map(Vec::len).collect();
+                let ended = counts.len().saturating_sub(20);
+                assert!(counts.iter().filter(|n| **n == 400).count() >= ended.saturating_sub(10), "an ended series lost samples");
+                reads += 1;
+            }
+            reads
+        })
+    };
+    let checkpoints = {
+        let (shard, stop) = (Arc::clone(&replica.shard), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::SeqCst) {
+                shard.checkpoint().unwrap();
+            }
+        })
+    };
+    for step in 0..4000i64 {
+        let now = T0 + step * STEP;
+        let rows: Vec<_> = (0..10).map(|n| (pod(step / 400, n), now, step as f64)).collect();
+        assert_eq!(replica.write(now, step as u128, &rows).accepted, 10);
+        if step % 50 == 49 {
+            replica.apply(entry::evict_idle(now));
+        }
+    }
+    stop.store(true, Ordering::SeqCst);
+    checkpoints.join().unwrap();
+    assert!(reader.join().unwrap() > 0);
+    let held = replica.contents(&[]);
+    assert_eq!((held.len(), held.values().filter(|samples| samples.len() == 400).count()), (100, 100));
+}

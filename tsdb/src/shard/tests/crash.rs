@@ -9,6 +9,8 @@ enum Action {
     Write(Vec<(u32, i64, u8)>),
     /// A run of in-order samples, enough to seal chunks.
     Run(u32, u16),
+    /// The last request again, as a router's retry.
+    Repeat,
     Advance(i64),
     Evict,
     Limits(i64, i64),
@@ -22,6 +24,7 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         6 => vec((0u32..12, ago, 0u8..3), 1..12).prop_map(Action::Write),
         4 => (0u32..6, 50u16..300).prop_map(|(series, n)| Action::Run(series, n)),
+        2 => Just(Action::Repeat),
         2 => (1i64..5 * HOUR).prop_map(Action::Advance),
         2 => Just(Action::Evict),
         1 => (0i64..2 * HOUR, HOUR..30 * HOUR).prop_map(|(w, late)| Action::Limits(w, late)),
@@ -36,12 +39,13 @@ struct Story {
     now_ms: i64,
     batch: u128,
     version: u64,
+    last: Vec<(Labels, i64, f64)>,
     responses: Vec<Bytes>,
 }
 
 impl Story {
     fn new() -> Self {
-        Self { replica: Some(Replica::new()), now_ms: T0, batch: 0, version: 0, responses: vec![Bytes::new(); 2] }
+        Self { replica: Some(Replica::new()), now_ms: T0, batch: 0, version: 0, last: Vec::new(), responses: vec![Bytes::new(); 2] }
     }
 
     fn replica(&mut self) -> &mut Replica {
@@ -55,8 +59,14 @@ impl Story {
 
     fn write(&mut self, rows: &[(Labels, i64, f64)]) {
         self.batch += 1;
+        self.last = rows.to_vec();
+        self.send();
+    }
+
+    fn send(&mut self) {
+        let rows = self.last.clone();
         let (now_ms, batch) = (self.now_ms, self.batch);
-        let payload = self.replica().entry(now_ms, batch, rows);
+        let payload = self.replica().entry(now_ms, batch, &rows);
         self.apply(payload);
     }
 
@@ -77,6 +87,7 @@ impl Story {
                 let rows: Vec<_> = (1..=i64::from(samples)).map(|i| (series(n), from + i * 15_000, (i * 3) as f64)).collect();
                 self.write(&rows);
             }
+            Action::Repeat => self.send(),
             Action::Advance(by) => {
                 self.now_ms += by;
                 self.apply(entry::tick(self.now_ms));

@@ -116,6 +116,15 @@ fn c4_ids_are_given_in_entry_order_to_accepted_series_only() {
 }
 
 #[test]
+fn entry_takes_at_most_twelve_bytes_a_sample_of_known_series() {
+    let mut replica = Replica::new();
+    let scrape = |t: i64| (0..1000).map(|n| (series(n), t + i64::from(n % 7), f64::from(n))).collect::<Vec<_>>();
+    replica.write(T0, 1, &scrape(T0));
+    let payload = replica.entry(T0 + 15_000, 2, &scrape(T0 + 15_000));
+    assert!(payload.len() <= 12_000, "{} bytes for 1000 samples", payload.len());
+}
+
+#[test]
 fn c4_unknown_id_is_unresolved_changes_nothing_and_is_not_remembered() {
     let mut teacher = Replica::new();
     teacher.write(T0, 1, &[(series(1), T0, 1.0), (series(2), T0, 1.0)]);
@@ -192,6 +201,34 @@ fn checkpoint_is_due_by_memory_log_cost_age_or_idleness() {
     assert_eq!(replica.shard.wants_checkpoint(false), Some(CheckpointReason::Age));
     replica.shard.checkpoint().unwrap();
     assert_eq!(replica.shard.wants_checkpoint(false), None);
+}
+
+#[test]
+fn checkpoint_is_due_when_the_head_is_over_its_budget_and_flushing_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Db::open(options(folder.path(), &FaultPlan::default())).unwrap();
+    let identity = ShardIdentity { shard: SHARD, replica: ReplicaId(1), workspace: WorkspaceId::new("default") };
+    let small = ShardConfig { head_bytes_max: 16_000, ..ShardConfig::default() };
+    let shard = Shard::open(db.create_shard(identity).unwrap(), small).unwrap();
+    let write = |index: u64, of: std::ops::Range<u32>, t: i64| {
+        let rows: Vec<_> = of.map(|n| (series(n), t, f64::from(n).sqrt() * t as f64)).collect();
+        let mut builder = EntryBuilder::new(T0, 1);
+        let input = PartInput { batch_id: u128::from(index), generation: 1, origin: Origin::RemoteWrite, rows: &encode_rows(&rows) };
+        builder.add_part(&shard, input).unwrap();
+        shard.apply(point(index), &builder.finish()).unwrap();
+    };
+    shard.apply(point(0), &one_generation()).unwrap();
+    write(1, 0..60, T0);
+    assert!(shard.stats().head_bytes > 16_000);
+    assert_eq!(shard.wants_checkpoint(false), None, "many series alone are no reason");
+    for n in 0..600 {
+        write(2 + n, 0..1, T0 + 1 + n as i64);
+    }
+    assert_eq!(shard.wants_checkpoint(false), Some(CheckpointReason::HeadBytes));
+    let before = shard.stats().head_bytes;
+    shard.checkpoint().unwrap();
+    assert!(shard.stats().head_bytes < before);
+    assert_eq!(shard.wants_checkpoint(false), None);
 }
 
 #[test]
