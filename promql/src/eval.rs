@@ -187,7 +187,11 @@ fn instant_vector(timestamp_ms: i64, block: &Block) -> Value {
 }
 
 fn matrix(node: &Node, block: &Block) -> Value {
-    let points = |row: Row<'_>| row.iter().map(|(step, value)| (node.grid.time(step), value)).collect::<Vec<_>>();
+    let points = |row: Row<'_>| {
+        let mut points = Vec::with_capacity(row.count());
+        row.for_each(|step, value| points.push((node.grid.time(step), value)));
+        points
+    };
     let mut series: Vec<Series> = (0..block.len())
         .map(|i| Series { labels: block.series[i].labels.clone(), points: points(block.row(i)) })
         .filter(|s| !s.points.is_empty())

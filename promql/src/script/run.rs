@@ -216,7 +216,7 @@ fn pin(expr: &mut Expr, at_ms: Timestamp) -> bool {
             pin(&mut aggregate.expr, at_ms) && is_safe
         }
         ExprKind::Call { function, args } => {
-            let are_safe = args.iter_mut().map(|arg| pin(arg, at_ms)).fold(true, |all, one| all && one);
+            let are_safe = args.iter_mut().all(|arg| pin(arg, at_ms));
             are_safe && !FOLLOW_TIME.contains(&function.name)
         }
         ExprKind::Unary { expr, .. } | ExprKind::Paren(expr) => pin(expr, at_ms),

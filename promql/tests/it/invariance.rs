@@ -136,7 +136,7 @@ fn gathered(plan: &Plan, series: &[RawSeries], shards: usize, keys: &[u32], spli
         }
         parts.extend(of_shards.into_iter().map(|part| (select.id, part)));
     }
-    if keys[0] % 2 == 0 {
+    if keys[0].is_multiple_of(2) {
         parts.reverse();
     }
     GatheredSource::new(parts)

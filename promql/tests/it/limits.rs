@@ -17,7 +17,7 @@ fn source(series: usize, samples: i64) -> MemorySource {
 }
 
 fn evaluate(query: &str, params: QueryParams, budget: &Budget) -> Result<Value, EvalError> {
-    let plan = Plan::new(&parse(query).unwrap(), params).unwrap();
+    let plan = Plan::new(&parse(query).expect(query), params).expect(query);
     plan.evaluate(query, &source(50, 400), budget).map(|output| output.value)
 }
 

@@ -139,7 +139,7 @@ fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Correction
         return (f64::NAN, None);
     }
     let rank = q * buckets[last].count;
-    let at = buckets[..last].partition_point(|bucket| !(bucket.count >= rank));
+    let at = buckets[..last].partition_point(|bucket| bucket.count < rank || bucket.count.is_nan() || rank.is_nan());
     if at == last {
         return (buckets[last - 1].upper, correction);
     }
