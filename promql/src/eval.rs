@@ -15,7 +15,7 @@ pub(crate) mod selector;
 
 use crate::annotations::Annotations;
 use crate::ast::ValueType;
-use crate::budget::Budget;
+use crate::budget::{Budget, Reservation};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind, Plan};
 use crate::source::{RawSeries, SelectId, SeriesSource};
@@ -37,11 +37,12 @@ pub(crate) struct Evaluator<'p> {
     pub(crate) stats: Stats,
     source: &'p dyn SeriesSource,
     read: HashMap<SelectId, Arc<[Arc<RawSeries>]>>,
+    held: Vec<Reservation>,
 }
 
 impl<'p> Evaluator<'p> {
     pub(crate) fn new(plan: &'p Plan, source: &'p dyn SeriesSource, budget: &'p Budget) -> Self {
-        Self { plan, budget, annotations: Annotations::default(), stats: Stats::default(), source, read: HashMap::new() }
+        Self { plan, budget, annotations: Annotations::default(), stats: Stats::default(), source, read: HashMap::new(), held: Vec::new() }
     }
 
     /// What was collected beside the value.
@@ -99,6 +100,9 @@ impl<'p> Evaluator<'p> {
         let set = self.source.select(self.plan.select(id))?;
         self.stats.series_read += set.series.len() as u64;
         self.stats.samples_read += set.series.iter().map(|s| s.timestamps.len() as u64).sum::<u64>();
+        let bytes_of = |series: &Arc<RawSeries>| series.timestamps.len() * 16 + series.labels.heap_bytes();
+        let bytes = set.series.iter().map(bytes_of).sum::<usize>();
+        self.held.push(self.budget.reserve(0, bytes as u64)?);
         let series: Arc<[Arc<RawSeries>]> = Arc::from(set.series);
         self.read.insert(id, Arc::clone(&series));
         Ok(series)
@@ -183,7 +187,11 @@ fn instant_vector(timestamp_ms: i64, block: &Block) -> Value {
 }
 
 fn matrix(node: &Node, block: &Block) -> Value {
-    let points = |row: Row<'_>| row.iter().map(|(step, value)| (node.grid.time(step), value)).collect::<Vec<_>>();
+    let points = |row: Row<'_>| {
+        let mut points = Vec::with_capacity(row.count());
+        row.for_each(|step, value| points.push((node.grid.time(step), value)));
+        points
+    };
     let mut series: Vec<Series> = (0..block.len())
         .map(|i| Series { labels: block.series[i].labels.clone(), points: points(block.row(i)) })
         .filter(|s| !s.points.is_empty())

@@ -17,7 +17,7 @@ use model::Timestamp;
 enum Command {
     Clear,
     Load(Load),
-    Eval(Eval),
+    Eval(Box<Eval>),
 }
 
 /// Series to add.

@@ -87,8 +87,30 @@ impl<'a> Row<'a> {
 
     /// Whether all of the `steps` have a value.
     pub(crate) fn is_full(&self) -> bool {
-        let ones: u32 = self.valid.iter().map(|w| w.count_ones()).sum();
-        ones as usize == self.values.len()
+        self.count() == self.values.len()
+    }
+
+    /// Calls `each` with every step that has a value, and with it. Runs of 64 steps without a gap take no look at their bits.
+    #[inline]
+    pub(crate) fn for_each(self, mut each: impl FnMut(usize, f64)) {
+        for (i, (word, values)) in self.valid.iter().zip(self.values.chunks(64)).enumerate() {
+            let first = i * 64;
+            if *word == u64::MAX {
+                values.iter().enumerate().for_each(|(k, value)| each(first + k, *value));
+            } else {
+                let mut rest = *word;
+                while rest != 0 {
+                    let bit = rest.trailing_zeros() as usize;
+                    each(first + bit, values[bit]);
+                    rest &= rest - 1;
+                }
+            }
+        }
+    }
+
+    /// Number of values.
+    pub(crate) fn count(self) -> usize {
+        self.valid.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// The steps that have a value, with it.
@@ -112,6 +134,21 @@ impl RowMut<'_> {
     pub(crate) fn set(&mut self, step: usize, value: f64) {
         self.values[step] = value;
         self.valid[step / 64] |= 1 << (step % 64);
+    }
+
+    /// Sets, step by step, the value that `value` returns, if any, in a row without values.
+    #[inline]
+    pub(crate) fn fill_with(&mut self, mut value: impl FnMut(usize) -> Option<f64>) {
+        for (i, (word, values)) in self.valid.iter_mut().zip(self.values.chunks_mut(64)).enumerate() {
+            let mut bits = 0;
+            for (k, slot) in values.iter_mut().enumerate() {
+                if let Some(value) = value(i * 64 + k) {
+                    *slot = value;
+                    bits |= 1 << k;
+                }
+            }
+            *word = bits;
+        }
     }
 
     /// Removes the value at `step`.

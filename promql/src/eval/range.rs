@@ -208,6 +208,7 @@ fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument, e
         }
         RangeInput::Subquery(inner) => {
             let grid = evaluator.node(inner).grid;
+            let _held = evaluator.budget.reserve(0, grid.steps as u64 * 8)?;
             let all_times: Vec<i64> = (0..grid.steps).map(|i| grid.time(i)).collect();
             subquery_rows(evaluator, inner, &mut |evaluator, meta, row| {
                 evaluator.budget.check()?;

@@ -53,18 +53,17 @@ pub(crate) fn stream_newest<'p>(
 }
 
 fn newest(raw: &RawSeries, grid: &Grid, shift: TimeShift, lookback_ms: i64, row: &mut RowMut<'_>, of: &impl Fn(i64, f64) -> f64) {
-    let mut next = raw.timestamps.partition_point(|t| *t <= shift.apply(grid.start_ms));
-    for step in 0..grid.steps {
-        let reference = shift.apply(grid.time(step));
-        while next < raw.timestamps.len() && raw.timestamps[next] <= reference {
+    let (times, values) = (&raw.timestamps[..], &raw.values[..raw.timestamps.len()]);
+    let mut next = times.partition_point(|t| *t <= shift.apply(grid.start_ms));
+    let mut reference = shift.apply(grid.start_ms);
+    let step_ms = if shift.at_ms.is_some() { 0 } else { grid.step_ms };
+    row.fill_with(|_| {
+        while next < times.len() && times[next] <= reference {
             next += 1;
         }
-        if next == 0 {
-            continue;
-        }
-        let (time, value) = (raw.timestamps[next - 1], raw.values[next - 1]);
-        if time > reference.saturating_sub(lookback_ms) && !is_stale(value) {
-            row.set(step, of(time, value));
-        }
-    }
+        let oldest = reference.saturating_sub(lookback_ms);
+        reference = reference.saturating_add(step_ms);
+        let (time, value) = next.checked_sub(1).map(|last| (times[last], values[last]))?;
+        (time > oldest && !is_stale(value)).then(|| of(time, value))
+    });
 }

@@ -125,8 +125,8 @@ impl ExactSums {
         let (sum, error) = two_sum(self.high[step], value);
         let (rest, lost) = two_sum(self.low[step], error);
         let (high, low) = two_sum(sum, rest);
-        // Not finite beyond the largest float; `low` and `lost` are then NaN.
-        if !(high - high == 0.0 && lost == 0.0) {
+        // Beyond the largest float `high` is not finite, and `lost` is NaN.
+        if !high.is_finite() || lost != 0.0 {
             self.add_spilling(step, value);
             return;
         }

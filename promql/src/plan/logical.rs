@@ -12,7 +12,7 @@ pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError>
     if params.step_ms < 0 || params.end_ms < params.start_ms {
         return Err(PlanError::InvalidRange { start_ms: params.start_ms, end_ms: params.end_ms, step_ms: params.step_ms });
     }
-    if left_depth(expr) > DEPTH_MAX {
+    if depth(expr) > DEPTH_MAX {
         return Err(PlanError::TooDeep { depth_max: DEPTH_MAX });
     }
     let value_type = expr.value_type();
@@ -29,17 +29,29 @@ pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError>
     Ok(Plan { nodes: builder.nodes, root, selects: builder.selects.finish(), params })
 }
 
-/// Operators of one chain `a + b + c …`, which nests to the left without a limit of the parser's.
-const DEPTH_MAX: usize = 400;
+/// Levels of operators. The parser limits parentheses and calls, but a chain `a + b + c …` nests to the left as deep as it is long.
+const DEPTH_MAX: usize = 500;
 
-fn left_depth(expr: &Expr) -> usize {
-    let mut depth = 0;
-    let mut expr = expr;
-    while let ExprKind::Binary(binary) = &expr.kind {
-        depth += 1;
-        expr = &binary.left;
+/// Levels of the tree, found without recursion.
+fn depth(expr: &Expr) -> usize {
+    let mut deepest = 0;
+    let mut open = vec![(expr, 1)];
+    while let Some((expr, level)) = open.pop() {
+        deepest = deepest.max(level);
+        let below = level + 1;
+        match &expr.kind {
+            ExprKind::Binary(binary) => open.extend([(&binary.left, below), (&binary.right, below)]),
+            ExprKind::Unary { expr, .. } | ExprKind::Paren(expr) => open.push((expr, below)),
+            ExprKind::Subquery(subquery) => open.push((&subquery.expr, below)),
+            ExprKind::Aggregate(aggregate) => {
+                open.push((&aggregate.expr, below));
+                open.extend(aggregate.param.iter().map(|param| (param, below)));
+            }
+            ExprKind::Call { args, .. } => open.extend(args.iter().map(|arg| (arg, below))),
+            ExprKind::Number { .. } | ExprKind::String(_) | ExprKind::Vector(_) | ExprKind::Matrix { .. } => {}
+        }
     }
-    depth
+    deepest
 }
 
 /// Whether the value is the same at every step of the query.
@@ -96,8 +108,7 @@ impl Builder {
             ExprKind::Subquery(subquery) => self.subquery(subquery, grid)?,
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, grid)?,
             ExprKind::Call { function, args } => self.call(function, args, grid)?,
-            ExprKind::Binary(binary) if left_depth(expr) <= DEPTH_MAX => self.binary(binary, grid)?,
-            ExprKind::Binary(_) => return Err(PlanError::TooDeep { depth_max: DEPTH_MAX }),
+            ExprKind::Binary(binary) => self.binary(binary, grid)?,
         };
         Ok(self.push(expr, grid, kind))
     }

@@ -30,7 +30,7 @@ pub(super) fn commands(text: &str) -> Result<Vec<Command>, ScriptError> {
         } else if word.starts_with("eval") {
             let (eval, used) = eval(first + 1, lines[first], body).map_err(error)?;
             at -= length - used;
-            commands.push(Command::Eval(eval));
+            commands.push(Command::Eval(Box::new(eval)));
         } else {
             return Err(error(format!("invalid command {word:?}")));
         }

@@ -10,16 +10,17 @@ use crate::value::{QueryOutput, Value};
 use model::labels::METRIC_NAME;
 use model::{Labels, LabelsBuilder, Timestamp};
 
-/// Runs a script from an empty store.
+/// Runs a script from an empty store, with names dropped at the end of queries or, as the server does, by each operator.
 ///
 /// # Errors
 /// A line is no command.
-pub fn run(text: &str) -> Result<Report, ScriptError> {
+pub fn run(text: &str, delayed_name_removal: bool) -> Result<Report, ScriptError> {
     let mut report = Report::default();
-    let mut store = Store::default();
+    let empty = || Store { delayed_name_removal, ..Store::default() };
+    let mut store = empty();
     for command in read::commands(text)? {
         match command {
-            Command::Clear => store = Store::default(),
+            Command::Clear => store = empty(),
             Command::Load(load) => store.load(load),
             Command::Eval(eval) => {
                 report.evals += 1;
@@ -48,6 +49,7 @@ struct Store {
     /// Whether there are series of which not even the labels are known.
     is_unknown: bool,
     source: MemorySource,
+    delayed_name_removal: bool,
 }
 
 impl Store {
@@ -144,7 +146,7 @@ impl Store {
 
     /// Evaluates, unless the query needs what this engine has not.
     fn query(&self, expr: &Expr, text: &str, start_ms: i64, end_ms: i64, step_ms: i64) -> Result<Result<QueryOutput, String>, Outcome> {
-        let params = QueryParams { delayed_name_removal: true, ..QueryParams::range(start_ms, end_ms, step_ms) };
+        let params = QueryParams { delayed_name_removal: self.delayed_name_removal, ..QueryParams::range(start_ms, end_ms, step_ms) };
         let plan = match Plan::new(expr, params) {
             Ok(plan) => plan,
             Err(crate::error::PlanError::UnsupportedFunction { function }) => {
@@ -214,7 +216,7 @@ fn pin(expr: &mut Expr, at_ms: Timestamp) -> bool {
             pin(&mut aggregate.expr, at_ms) && is_safe
         }
         ExprKind::Call { function, args } => {
-            let are_safe = args.iter_mut().map(|arg| pin(arg, at_ms)).fold(true, |all, one| all && one);
+            let are_safe = args.iter_mut().all(|arg| pin(arg, at_ms));
             are_safe && !FOLLOW_TIME.contains(&function.name)
         }
         ExprKind::Unary { expr, .. } | ExprKind::Paren(expr) => pin(expr, at_ms),

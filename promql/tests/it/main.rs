@@ -1,3 +1,5 @@
 //! Integration tests of the engine.
 
+mod invariance;
+mod limits;
 mod promqltest;

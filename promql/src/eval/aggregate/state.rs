@@ -49,27 +49,27 @@ impl State {
     /// Takes one series.
     pub(crate) fn add(&mut self, row: Row<'_>) {
         match self {
-            Self::Count(counts) => row.iter().for_each(|(step, _)| counts[step] += 1),
+            Self::Count(counts) => row.for_each(|step, _| counts[step] += 1),
             Self::Extreme { values, valid, largest } => {
                 let mut best = RowMut { values, valid };
-                row.iter().for_each(|(step, value)| {
+                row.for_each(|step, value| {
                     if best.as_row().get(step).is_none_or(|old| replaces(value, old, *largest)) {
                         best.set(step, value);
                     }
                 });
             }
             Self::Sums { counts, saw, sums, squares } => {
-                for (step, value) in row.iter() {
+                row.for_each(|step, value| {
                     counts[step] += 1;
                     if !value.is_finite() {
                         saw[step] |= non_finite(value);
-                        continue;
+                        return;
                     }
                     sums.add(step, value);
                     if let Some(squares) = squares {
                         squares.add_square(step, value);
                     }
-                }
+                });
             }
         }
     }

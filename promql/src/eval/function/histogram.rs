@@ -3,7 +3,7 @@
 use crate::annotations::MonotonicityFix;
 use crate::error::EvalError;
 use crate::eval::block::{Block, SeriesMeta};
-use crate::eval::labels::{drop_name, is_metadata, join_equal};
+use crate::eval::labels::{drop_name, join_equal};
 use crate::eval::{Evaluator, Sink};
 use crate::plan::NodeId;
 use model::Labels;
@@ -96,7 +96,7 @@ fn group(evaluator: &mut Evaluator<'_>, input: NodeId, block: &Block) -> Vec<His
             evaluator.annotations.warn(span, text);
             continue;
         };
-        let key = meta.labels.filtered(|label| label != BUCKET_LABEL && (delayed || !is_metadata(label)));
+        let key = meta.labels.filtered(|label| label != BUCKET_LABEL);
         let number = *numbers.entry(key.clone()).or_insert(histograms.len());
         if number == histograms.len() {
             let mut meta = SeriesMeta { labels: key, drop_name: false };
@@ -139,7 +139,7 @@ fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Correction
         return (f64::NAN, None);
     }
     let rank = q * buckets[last].count;
-    let at = buckets[..last].partition_point(|bucket| !(bucket.count >= rank));
+    let at = buckets[..last].partition_point(|bucket| bucket.count < rank || bucket.count.is_nan() || rank.is_nan());
     if at == last {
         return (buckets[last - 1].upper, correction);
     }

@@ -1,0 +1,168 @@
+//! Results depend on the data alone: not on how many shards answered, in which order, or which series lies where.
+
+use model::Labels;
+use promql::{Budget, GatheredSource, MemorySource, Options, Plan, QueryOutput, QueryParams, RawSeries, Value, parse_with};
+use proptest::prelude::*;
+
+const MINUTE_MS: i64 = 60_000;
+
+/// Queries over metrics `a_total`, `b_total` (counters) and `h_bucket`, all with `job` and `instance`.
+fn query() -> impl Strategy<Value = String> {
+    let selector = prop_oneof![Just("a_total"), Just("b_total"), Just("h_bucket"), Just("{__name__=~\"a_total|b_total\",job=\"j1\"}")];
+    let leaf = (selector, 0..9_usize, 1..12_u32).prop_map(|(selector, kind, minutes)| match kind {
+        0 | 1 => selector.to_owned(),
+        2 => format!("rate({selector}[{minutes}m])"),
+        3 => format!("avg_over_time({selector}[{minutes}m])"),
+        4 => format!("max_over_time({selector}[{minutes}m] offset 2m)"),
+        5 => format!("-{selector}"),
+        6 => format!("stddev_over_time({selector}[{minutes}m:90s])"),
+        7 => format!("{selector} @ 300"),
+        _ => format!("label_replace({selector}, \"job\", \"$1x\", \"instance\", \"(.).*\")"),
+    });
+    let aggregate = |inner: BoxedStrategy<String>| {
+        let op = prop_oneof![
+            Just("sum"),
+            Just("avg"),
+            Just("stddev"),
+            Just("stdvar"),
+            Just("min"),
+            Just("max"),
+            Just("count"),
+            Just("group"),
+            Just("topk-2,"),
+            Just("bottomk-3,"),
+            Just("limitk-2,"),
+            Just("limit_ratio-0.5,"),
+            Just("quantile-0.4,"),
+            Just("count_values-\"v\","),
+        ];
+        let grouping = prop_oneof![Just(""), Just("by (job)"), Just("by (le)"), Just("without (instance)"), Just("by (job, instance)")];
+        (op, grouping, inner).prop_map(|(op, grouping, inner)| {
+            let (name, param) = op.split_once('-').unwrap_or((op, ""));
+            format!("{name} {grouping} ({param} {inner})")
+        })
+    };
+    leaf.prop_recursive(3, 12, 2, move |inner| {
+        prop_oneof![
+            aggregate(inner.clone()),
+            (inner.clone(), inner.clone(), 0..9_usize).prop_map(|(l, r, op)| {
+                let op =
+                    ["+", "/ ignoring(le)", "and", "or", "unless on(job)", "> bool", "==", "* on(job, instance) group_left()", "- on(job)"]
+                        [op];
+                format!("({l}) {op} ({r})")
+            }),
+            inner.clone().prop_map(|e| format!("abs({e}) * 2")),
+            inner.clone().prop_map(|e| format!("sort_desc({e})")),
+            inner.clone().prop_map(|e| format!("histogram_quantile(0.7, {e})")),
+            inner.prop_map(|e| format!("sum_over_time(({e})[5m:1m])")),
+        ]
+    })
+}
+
+fn value() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        8 => -1e3..1e6_f64,
+        2 => (-300..300_i32).prop_map(|e| 10_f64.powi(e)),
+        1 => Just(f64::NAN),
+        1 => Just(f64::INFINITY),
+        1 => Just(model::sample::stale_nan()),
+        2 => (0..4_i32).prop_map(f64::from),
+    ]
+}
+
+fn data() -> impl Strategy<Value = Vec<RawSeries>> {
+    let samples = prop::collection::vec(prop::option::weighted(0.85, value()), 16);
+    prop::collection::vec(samples, 14).prop_map(|all| {
+        let series = |(i, samples): (usize, Vec<Option<f64>>)| {
+            let (job, instance) = (format!("j{}", i % 2), format!("i{}", i % 5));
+            let bound = ["0.1", "1", "+Inf"][i % 3];
+            let labels = match i % 7 {
+                0..=2 => Labels::from_pairs([("__name__", "a_total"), ("job", &job), ("instance", &instance)]),
+                3 | 4 => Labels::from_pairs([("__name__", "b_total"), ("job", &job), ("instance", &instance)]),
+                _ => Labels::from_pairs([("__name__", "h_bucket"), ("job", &job), ("instance", &instance), ("le", bound)]),
+            };
+            let present = samples.iter().enumerate().filter_map(|(k, v)| v.map(|v| (k as i64 * MINUTE_MS, v)));
+            let (timestamps, values) = present.unzip();
+            RawSeries { labels, timestamps, values }
+        };
+        let mut all: Vec<RawSeries> = all.into_iter().enumerate().map(series).collect();
+        all.sort_by(|a, b| a.labels.cmp(&b.labels));
+        all.dedup_by(|a, b| a.labels == b.labels);
+        all
+    })
+}
+
+/// The whole answer with all bits of the values.
+fn fingerprint(answer: Result<QueryOutput, promql::EvalError>) -> String {
+    match answer {
+        Err(error) => format!("error {error}"),
+        Ok(QueryOutput { value, warnings, infos, .. }) => {
+            let value = match value {
+                Value::Vector { samples, .. } => {
+                    format!("{:?}", samples.iter().map(|s| (s.labels.to_string(), s.value.to_bits())).collect::<Vec<_>>())
+                }
+                Value::Matrix(series) => {
+                    let points = |s: &promql::Series| s.points.iter().map(|(t, v)| (*t, v.to_bits())).collect::<Vec<_>>();
+                    format!("{:?}", series.iter().map(|s| (s.labels.to_string(), points(s))).collect::<Vec<_>>())
+                }
+                other => format!("{other:?}"),
+            };
+            format!("{value} {warnings:?} {infos:?}")
+        }
+    }
+}
+
+/// Splits the answers to all selects over `shards`, in the order of `keys`.
+fn gathered(plan: &Plan, series: &[RawSeries], shards: usize, keys: &[u32], split_in_time: bool) -> GatheredSource {
+    let mut order: Vec<usize> = (0..series.len()).collect();
+    order.sort_by_key(|i| keys[*i]);
+    let mut parts = Vec::new();
+    for select in plan.fragments() {
+        let mut of_shards = vec![Vec::new(); shards];
+        for i in &order {
+            let one = &series[*i];
+            if !select.matchers.iter().all(|m| m.matches_labels(&one.labels)) {
+                continue;
+            }
+            let cut = if split_in_time { keys[*i] as usize % (one.timestamps.len() + 1) } else { one.timestamps.len() };
+            for (half, range) in [0..cut, cut..one.timestamps.len()].into_iter().enumerate() {
+                let part = RawSeries {
+                    labels: one.labels.clone(),
+                    timestamps: one.timestamps[range.clone()].to_vec(),
+                    values: one.values[range].to_vec(),
+                };
+                of_shards[(keys[*i] as usize + half) % shards].push(part);
+            }
+        }
+        parts.extend(of_shards.into_iter().map(|part| (select.id, part)));
+    }
+    if keys[0].is_multiple_of(2) {
+        parts.reverse();
+    }
+    GatheredSource::new(parts)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn c15_answers_do_not_depend_on_shards_or_order(
+        text in query(),
+        series in data(),
+        keys in prop::collection::vec(any::<u32>(), 14),
+        delayed_name_removal in any::<bool>(),
+        split_in_time in any::<bool>(),
+        is_range in any::<bool>(),
+    ) {
+        let expr = parse_with(&text, Options { experimental_functions: true }).expect(&text);
+        let times = if is_range { QueryParams::range(2 * MINUTE_MS, 15 * MINUTE_MS, 70_000) } else { QueryParams::instant(9 * MINUTE_MS) };
+        let plan = Plan::new(&expr, QueryParams { delayed_name_removal, ..times }).expect(&text);
+        let budget = Budget::default();
+        let whole = fingerprint(plan.evaluate(&text, &MemorySource::new(series.clone()), &budget));
+        for shards in [1, 2, 3, 7] {
+            let source = gathered(&plan, &series, shards, &keys, split_in_time);
+            prop_assert_eq!(&whole, &fingerprint(plan.evaluate(&text, &source, &budget)), "{} over {} shards", text, shards);
+        }
+        prop_assert!(budget.reserve(promql::budget::SAMPLES_MAX_DEFAULT, 0).is_ok(), "all room is given back");
+    }
+}
