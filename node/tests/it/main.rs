@@ -1,6 +1,8 @@
 //! Tests of the whole workspace and of the binary.
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the helpers of a test binary")]
 
+mod cluster;
 mod dependencies;
 mod deploy;
+mod local;
 mod up;
