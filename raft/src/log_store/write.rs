@@ -96,7 +96,10 @@ impl LogWriter {
     /// Writes what is queued and ends the thread.
     pub(crate) fn close(&self) {
         self.queue.lock().take();
-        if let Some(thread) = self.thread.lock().take() {
+        // The last handle may be dropped by a callback, on the thread itself, which ends by itself then.
+        if let Some(thread) = self.thread.lock().take()
+            && thread.thread().id() != std::thread::current().id()
+        {
             let _ = thread.join();
         }
     }
