@@ -21,9 +21,9 @@ use model::{LogPoint, ReplicaId, ShardId, StoreId};
 use openraft::ReadPolicy;
 use openraft::errors::{ForwardToLeader, LinearizableReadError, RaftError};
 use parking_lot::Mutex;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::{fmt, io};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -71,19 +71,19 @@ impl Group {
         self.inner.replica
     }
 
-    /// What this replica knows now. May lag the group's task by a moment.
+    /// What this replica knows now.
     #[must_use]
     pub fn status(&self) -> GroupStatus {
-        self.inner.status.borrow().clone()
+        status::current(self.inner.shard, &self.inner.raft)
     }
 
     /// The part this replica plays now.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.inner.status.borrow().role
+        self.status().role
     }
 
-    /// Follows [`Group::status`].
+    /// Follows [`Group::status`]; a busy group's changes are gathered for a few milliseconds.
     #[must_use]
     pub fn watch(&self) -> tokio::sync::watch::Receiver<GroupStatus> {
         self.inner.status.clone()
@@ -183,9 +183,4 @@ impl Group {
 /// Whom a refusal points at.
 pub(crate) fn leader_of(forward: &ForwardToLeader<TypeConfig>) -> Option<Leader> {
     Some((ReplicaId(forward.leader_id?), StoreId(forward.leader_node?.store_id)))
-}
-
-/// An address of the process that failed is not worth more than its text.
-pub(crate) fn text(error: impl fmt::Display) -> io::Error {
-    io::Error::other(error.to_string())
 }

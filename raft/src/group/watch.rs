@@ -9,6 +9,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// How long changes are gathered.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// Follows one group until it is closed.
 pub(crate) struct Watcher {
     pub(crate) group: Group,
@@ -39,6 +42,8 @@ impl Watcher {
             if changes.changed().await.is_err() {
                 return;
             }
+            // Every entry is a change: a busy group's are told together.
+            tokio::time::sleep(GATHER).await;
         }
     }
 }

@@ -55,17 +55,25 @@ impl LogReader {
 
     /// The first index of `range` that the log may hold, and its end.
     fn bounds(&self, range: &impl RangeBounds<u64>) -> (u64, u64) {
-        let start = match range.start_bound() {
-            Bound::Included(start) => *start,
-            Bound::Excluded(start) => start.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(end) => end.saturating_add(1),
-            Bound::Excluded(end) => *end,
-            Bound::Unbounded => u64::MAX,
-        };
+        let (start, end) = (start_of(range), end_of(range));
         (start.max(self.log.state.lock().first), end)
+    }
+}
+
+fn start_of(range: &impl RangeBounds<u64>) -> u64 {
+    match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(start) => start.saturating_add(1),
+        Bound::Unbounded => 0,
+    }
+}
+
+/// The first index behind the range.
+fn end_of(range: &impl RangeBounds<u64>) -> u64 {
+    match range.end_bound() {
+        Bound::Included(end) => end.saturating_add(1),
+        Bound::Excluded(end) => *end,
+        Bound::Unbounded => u64::MAX,
     }
 }
 
@@ -100,14 +108,21 @@ impl RaftLogReader<TypeConfig> for LogReader {
     where
         R: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        let (from, end) = self.bounds(&range);
+        let from = start_of(&range);
+        let end = end_of(&range);
         let reader = self.clone();
+        // This feeds apply: an entry missing from the middle must stop the group, not pass unseen.
         let chunks = stream::try_unfold(from, move |from| {
             let reader = reader.clone();
             async move {
+                let last = reader.log.state.lock().last.map(|last| last.index);
+                if from >= end || last.is_none_or(|last| from > last) {
+                    return Ok(None);
+                }
                 let entries = reader.read(from, end).await?;
                 let next = entries.last().map(|last| last.log_id.index + 1);
-                Ok::<_, io::Error>(next.map(|next| (entries, next)))
+                let next = next.ok_or_else(|| io::Error::other(format!("entry {from} is not in the log")))?;
+                Ok::<_, io::Error>(Some((entries, next)))
             }
         });
         chunks

@@ -225,6 +225,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let next = index.map_or(0, |index| index + 1);
         {
             let mut state = self.log.state.lock();
+            if state.last.is_none_or(|last| last.index < next) {
+                return Ok(());
+            }
             state.tail.truncate_after(index);
             state.last = last_log_id.max(state.purged);
             state.written = state.written.min(next);

@@ -96,7 +96,10 @@ impl LogWriter {
     /// Writes what is queued and ends the thread.
     pub(crate) fn close(&self) {
         self.queue.lock().take();
-        if let Some(thread) = self.thread.lock().take() {
+        // The last handle may be dropped by a callback, on the thread itself, which ends by itself then.
+        if let Some(thread) = self.thread.lock().take()
+            && thread.thread().id() != std::thread::current().id()
+        {
             let _ = thread.join();
         }
     }
@@ -117,7 +120,7 @@ fn run(engine: &dyn LogEngine, requests: &mpsc::Receiver<Request>, fatal: &Fatal
             Some((kind, text)) => Err(io::Error::new(*kind, text.clone())),
             None => write(engine, &batch, clock),
         };
-        let outcome = result.as_ref().map(|()| ()).map_err(|error| (error.kind(), error.to_string()));
+        let outcome = result.as_ref().copied().map_err(|error| (error.kind(), error.to_string()));
         for request in batch {
             if let Some(done) = request.done {
                 done(outcome.clone().map_err(|(kind, text)| io::Error::new(kind, text)));

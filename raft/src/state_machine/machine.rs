@@ -1,6 +1,7 @@
 //! Between openraft's asynchronous state machine and ours.
 
 use super::{AppliedEntry, ApplyPool, Durable, SnapshotSource, Staged, StateMachine};
+use crate::error::StateMachineError;
 use crate::transport::convert;
 use crate::types::{Blob, LogId, Payload, SnapshotMeta, StoredMembership, TypeConfig, log_id_of, point_of};
 use bytes::Bytes;
@@ -88,21 +89,16 @@ impl Machine {
         Ok(())
     }
 
-    fn take_in(&mut self, entry: crate::types::Entry, expected: Option<u64>) -> io::Result<AppliedEntry> {
-        if let Some(expected) = expected
-            && entry.log_id.index != expected
-        {
-            return Err(io::Error::other(format!("apply expected entry {expected}, the log gave {}", entry.log_id)));
-        }
+    fn take_in(&mut self, entry: crate::types::Entry) -> AppliedEntry {
         let point = point_of(entry.log_id);
-        Ok(match entry.payload {
+        match entry.payload {
             Payload::Blank => AppliedEntry { point, membership: None, payload: Bytes::new() },
             Payload::Normal(blob) => AppliedEntry { point, membership: None, payload: blob.0 },
             Payload::Membership(members) => {
                 self.membership = StoredMembership::new(Some(entry.log_id), members);
                 AppliedEntry { point, membership: Some(convert::stored_membership_to_bytes(&self.membership)), payload: Bytes::new() }
             }
-        })
+        }
     }
 }
 
@@ -121,6 +117,15 @@ fn meta_of(durable: &Durable) -> io::Result<SnapshotMeta> {
     Ok(SnapshotMeta { last_log_id: Some(log_id_of(durable.point)), last_membership })
 }
 
+/// Stages a checkpoint of this process.
+fn copy(inner: &dyn StateMachine, mut source: Box<dyn SnapshotSource>) -> Result<Box<dyn Staged>, StateMachineError> {
+    let mut sink = inner.stage(source.meta())?;
+    while let Some(block) = source.next_block()? {
+        sink.write(block)?;
+    }
+    sink.finish()
+}
+
 impl RaftStateMachine<TypeConfig> for Machine {
     type SnapshotData = SnapshotData;
     type SnapshotBuilder = Builder;
@@ -135,12 +140,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
     {
         let mut slice = Vec::new();
         let mut bytes = 0;
-        // A gap would be a lost entry. The first ever is not checked here: a replica without a checkpoint opens only with a whole log.
-        let mut expected = self.last.map(|last| last.index + 1);
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            let entry = self.take_in(entry, expected)?;
-            expected = Some(entry.point.index + 1);
+            let entry = self.take_in(entry);
             bytes += entry.payload.len();
             slice.push((entry, responder));
             if slice.len() >= self.slice_entries || bytes >= SLICE_BYTES_MAX {
@@ -151,15 +153,23 @@ impl RaftStateMachine<TypeConfig> for Machine {
         self.apply_slice(slice).await
     }
 
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
+        let builder = Builder { inner: Arc::clone(&self.inner) };
+        (force || builder.inner.durable().is_some()).then_some(builder)
+    }
+
     async fn get_snapshot_builder(&mut self) -> Builder {
         Builder { inner: Arc::clone(&self.inner) }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
-        let SnapshotData::Received(staged) = snapshot else {
-            return Err(io::Error::other("only a received snapshot can be installed"));
+        let inner = Arc::clone(&self.inner);
+        let install = move || match snapshot {
+            SnapshotData::Received(staged) => staged.install(),
+            SnapshotData::Local(source) => copy(&*inner, source)?.install(),
+            SnapshotData::Meta => Err(StateMachineError::new("this snapshot holds no data")),
         };
-        tokio::task::spawn_blocking(move || staged.install()).await.map_err(io::Error::other)??;
+        tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.applied.send_replace(self.last.map(|last| last.index));
@@ -187,7 +197,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(
         &mut self,
     ) -> Result<Snapshot<crate::types::CommittedLeader, u64, crate::types::Node, SnapshotData>, io::Error> {
-        let durable = self.inner.durable().ok_or_else(|| io::Error::other("no checkpoint yet"))?;
-        Ok(Snapshot { meta: meta_of(&durable)?, snapshot: SnapshotData::Meta })
+        let meta = self.inner.durable().as_ref().map(meta_of).transpose()?.unwrap_or_default();
+        Ok(Snapshot { meta, snapshot: SnapshotData::Meta })
     }
 }

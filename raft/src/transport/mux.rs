@@ -71,10 +71,13 @@ impl Link {
     }
 }
 
+/// Where a lane's connection is, or is being made: who comes meanwhile waits for it.
+type Slot = Arc<tokio::sync::Mutex<Option<Link>>>;
+
 /// Connects lanes when they are needed and shares them.
 pub(crate) struct Mux {
     transport: Arc<dyn Transport>,
-    links: Mutex<HashMap<(StoreId, Lane), Arc<tokio::sync::Mutex<Option<Link>>>>>,
+    links: Mutex<HashMap<(StoreId, Lane), Slot>>,
     windows: Mutex<HashMap<StoreId, Arc<Window>>>,
     next_stream: AtomicU64,
 }
