@@ -47,7 +47,7 @@ pub struct Shard {
     /// Taken to open a view and to flip a checkpoint, so that a view sees the manifest before or after it.
     pub(crate) views: Mutex<Views>,
     since_checkpoint: Mutex<SinceCheckpoint>,
-    /// Chunks that parts list by now, waiting for readers with older views.
+    /// Chunks that parts list by now, waiting for readers with older views. Taken before `head`.
     listed: Mutex<Vec<checkpoint::Listed>>,
     checkpointing: Mutex<()>,
     /// Set when apply stopped half-way through an entry: nothing may be made durable from then on.
@@ -126,9 +126,9 @@ impl Shard {
         let _alone = self.checkpointing.lock();
         let (replicated, head, index) = stored::restore(&store)?;
         let mut state = self.replicated.lock();
+        self.listed.lock().clear();
         let (mut live_head, mut live_index) = (self.head.write(), self.index.write());
         *self.since_checkpoint.lock() = SinceCheckpoint { time_ms: replicated.time_ms, ..SinceCheckpoint::default() };
-        self.listed.lock().clear();
         *self.store.write() = store;
         (*state, *live_head, *live_index) = (replicated, head, index);
         self.incarnation.fetch_add(1, Ordering::SeqCst);

@@ -170,18 +170,14 @@ impl Shard {
         }
     }
 
-    /// Lets go of listed chunks that no view from before their flip may need.
+    /// Lets go of listed chunks that no view from before their flip may need. Another thread at it is left to it.
     pub(super) fn release_listed(&self) {
-        loop {
-            let listed = {
-                let mut waiting = self.listed.lock();
-                let views = self.views.lock();
-                let Some(first) = waiting.first() else { return };
-                if !views.all_opened_since(first.flip) {
-                    return;
-                }
-                waiting.remove(0)
-            };
+        let Some(mut waiting) = self.listed.try_lock() else { return };
+        while let Some(first) = waiting.first() {
+            if !self.views.lock().all_opened_since(first.flip) {
+                return;
+            }
+            let listed = waiting.remove(0);
             for section in listed.slots.chunks(SECTION_SLOTS) {
                 let mut head = self.head.write();
                 for Flushed { slot, sid, end } in section {
