@@ -136,7 +136,9 @@ impl Shard {
         Ok(())
     }
 
-    pub(crate) fn store(&self) -> ShardStore {
+    /// The shard's data on disk: to send its last checkpoint to another replica, or to receive one and then [`Shard::reload`] it.
+    #[must_use]
+    pub fn store(&self) -> ShardStore {
         self.store.read().clone()
     }
 
