@@ -31,7 +31,10 @@ use model::{LogPoint, ShardId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+/// Time between two entries that let idle series leave the head.
+const EVICT_EVERY_MS: i64 = 10 * 60_000;
 
 /// One replica of one shard.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub struct Shard {
     /// Chunks that parts list by now, waiting for readers with older views. Taken before `head`.
     listed: Mutex<Vec<checkpoint::Listed>>,
     checkpointing: Mutex<()>,
+    /// Entry time of the last `EvictIdle`, for the leader that proposes the next.
+    last_evict_ms: AtomicI64,
     /// Set when apply stopped half-way through an entry: nothing may be made durable from then on.
     halted: AtomicBool,
 }
@@ -112,6 +117,7 @@ impl Shard {
             since_checkpoint: Mutex::default(),
             listed: Mutex::default(),
             checkpointing: Mutex::default(),
+            last_evict_ms: AtomicI64::new(0),
             halted: AtomicBool::new(false),
         };
         shard.reload(store)?;
@@ -164,6 +170,12 @@ impl Shard {
     #[must_use]
     pub fn time_ms(&self) -> Timestamp {
         self.replicated.lock().time_ms
+    }
+
+    /// Whether the leader should propose an `EvictIdle`: ten minutes after the last, while there is a series in the head.
+    #[must_use]
+    pub fn wants_evict_idle(&self, now_ms: Timestamp) -> bool {
+        now_ms.saturating_sub(self.last_evict_ms.load(Ordering::SeqCst)) >= EVICT_EVERY_MS && self.head.read().live() > 0
     }
 
     /// The settings of judgement in force.
