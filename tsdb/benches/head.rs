@@ -1,4 +1,4 @@
-//! Nanoseconds a sample through the leader's resolve and through apply, and through a select over head chunks.
+//! Nanoseconds a sample through the leader's resolve, through apply and through a select; nanoseconds a series through a checkpoint.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use model::seal::Seal;
@@ -134,5 +134,28 @@ fn select(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, append, select);
+fn checkpoint(c: &mut Criterion) {
+    let mut bench = Bench::new();
+    let mut group = c.benchmark_group("checkpoint");
+    group.throughput(Throughput::Elements(u64::from(SERIES))).sample_size(10);
+    group.bench_function("write", |b| {
+        b.iter_custom(|n| {
+            let mut total = std::time::Duration::ZERO;
+            for _ in 0..n {
+                let rows = bench.rows();
+                let payload = bench.resolve(&rows);
+                bench.apply(&payload);
+                let clock = model::clock::SystemClock::default();
+                black_box(bench.shard.checkpoint().expect("written"));
+                total += model::clock::Clock::monotonic(&clock);
+            }
+            total
+        });
+    });
+    let store = bench.shard.store();
+    group.bench_function("restore", |b| b.iter(|| Shard::open(store.clone(), ShardConfig::default()).expect("restored")));
+    group.finish();
+}
+
+criterion_group!(benches, append, select, checkpoint);
 criterion_main!(benches);

@@ -31,7 +31,10 @@ use model::{LogPoint, ShardId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+/// Time between two entries that let idle series leave the head.
+const EVICT_EVERY_MS: i64 = 10 * 60_000;
 
 /// One replica of one shard.
 #[derive(Debug)]
@@ -47,9 +50,11 @@ pub struct Shard {
     /// Taken to open a view and to flip a checkpoint, so that a view sees the manifest before or after it.
     pub(crate) views: Mutex<Views>,
     since_checkpoint: Mutex<SinceCheckpoint>,
-    /// Chunks that parts list by now, waiting for readers with older views.
+    /// Chunks that parts list by now, waiting for readers with older views. Taken before `head`.
     listed: Mutex<Vec<checkpoint::Listed>>,
     checkpointing: Mutex<()>,
+    /// Entry time of the last `EvictIdle`, for the leader that proposes the next.
+    last_evict_ms: AtomicI64,
     /// Set when apply stopped half-way through an entry: nothing may be made durable from then on.
     halted: AtomicBool,
 }
@@ -112,6 +117,7 @@ impl Shard {
             since_checkpoint: Mutex::default(),
             listed: Mutex::default(),
             checkpointing: Mutex::default(),
+            last_evict_ms: AtomicI64::new(0),
             halted: AtomicBool::new(false),
         };
         shard.reload(store)?;
@@ -126,9 +132,9 @@ impl Shard {
         let _alone = self.checkpointing.lock();
         let (replicated, head, index) = stored::restore(&store)?;
         let mut state = self.replicated.lock();
+        self.listed.lock().clear();
         let (mut live_head, mut live_index) = (self.head.write(), self.index.write());
         *self.since_checkpoint.lock() = SinceCheckpoint { time_ms: replicated.time_ms, ..SinceCheckpoint::default() };
-        self.listed.lock().clear();
         *self.store.write() = store;
         (*state, *live_head, *live_index) = (replicated, head, index);
         self.incarnation.fetch_add(1, Ordering::SeqCst);
@@ -136,7 +142,11 @@ impl Shard {
         Ok(())
     }
 
+<<<<<<< HEAD
     /// What lies below: for sending a checkpoint and taking one in.
+=======
+    /// The shard's data on disk: to send its last checkpoint to another replica, or to receive one and then [`Shard::reload`] it.
+>>>>>>> h/tsdbhead
     #[must_use]
     pub fn store(&self) -> ShardStore {
         self.store.read().clone()
@@ -170,6 +180,12 @@ impl Shard {
     #[must_use]
     pub fn time_ms(&self) -> Timestamp {
         self.replicated.lock().time_ms
+    }
+
+    /// Whether the leader should propose an `EvictIdle`: ten minutes after the last, while there is a series in the head.
+    #[must_use]
+    pub fn wants_evict_idle(&self, now_ms: Timestamp) -> bool {
+        now_ms.saturating_sub(self.last_evict_ms.load(Ordering::SeqCst)) >= EVICT_EVERY_MS && self.head.read().live() > 0
     }
 
     /// The settings of judgement in force.

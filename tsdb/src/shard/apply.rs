@@ -176,6 +176,7 @@ impl Shard {
                 replicated.advance(time_ms);
                 self.release_listed();
                 self.evict_idle(replicated);
+                self.last_evict_ms.store(replicated.time_ms, Ordering::SeqCst);
             }
         }
         Ok(response)

@@ -99,19 +99,23 @@ impl Shard {
         samples_since.saturating_mul(BYTES_PER_SAMPLE) >= self.config.head_bytes_max / FLUSH_SHARE
     }
 
-    /// Writes a checkpoint of what is applied now, while apply goes on; gives its log point, or `None` if nothing was ever applied.
+    /// Writes a checkpoint of what is applied now, while apply goes on; gives its log point, or `None` if nothing was ever applied
+    /// or apply has stopped half-way through an entry. Nothing is written if the last checkpoint holds it all already.
     ///
     /// Blocks on the disk. Durable when it returns: the log may be purged up to the point.
     ///
     /// # Errors
-    /// The store cannot be written, or apply has stopped half-way; after a failed commit the shard stops applying, since only
-    /// a restart can tell what reached the disk.
+    /// The store cannot be written; after a failed commit the shard stops applying, since only a restart can tell what reached the
+    /// disk.
     pub fn checkpoint(&self) -> Result<Option<LogPoint>, StoreError> {
         let _alone = self.checkpointing.lock();
         self.release_listed();
         let Some((state, since)) = self.freeze() else { return Ok(None) };
         let Some(point) = state.replicated.applied else { return Ok(None) };
         let store = self.store();
+        if since.entries == 0 && store.point() == Some(point) {
+            return Ok(Some(point));
+        }
         let written = store.begin_checkpoint().and_then(|mut writer| {
             let flushed = write(&state, &mut writer)?;
             Ok((writer, flushed))
@@ -170,18 +174,14 @@ impl Shard {
         }
     }
 
-    /// Lets go of listed chunks that no view from before their flip may need.
+    /// Lets go of listed chunks that no view from before their flip may need. Another thread at it is left to it.
     pub(super) fn release_listed(&self) {
-        loop {
-            let listed = {
-                let mut waiting = self.listed.lock();
-                let views = self.views.lock();
-                let Some(first) = waiting.first() else { return };
-                if !views.all_opened_since(first.flip) {
-                    return;
-                }
-                waiting.remove(0)
-            };
+        let Some(mut waiting) = self.listed.try_lock() else { return };
+        while let Some(first) = waiting.first() {
+            if !self.views.lock().all_opened_since(first.flip) {
+                return;
+            }
+            let listed = waiting.remove(0);
             for section in listed.slots.chunks(SECTION_SLOTS) {
                 let mut head = self.head.write();
                 for Flushed { slot, sid, end } in section {

@@ -101,6 +101,8 @@ impl Story {
                 self.replica().shard.checkpoint().unwrap();
             }
             Action::CrashAt(step) => {
+                // A checkpoint without anything new writes nothing.
+                self.apply(entry::tick(self.now_ms));
                 self.replica().faults.stop_after(Step::CHECKPOINT[step]);
                 assert!(self.replica().shard.checkpoint().is_err());
                 self.restart();
@@ -216,4 +218,45 @@ fn c2_apply_goes_on_while_a_checkpoint_is_written() {
     let expected = replica.contents(&[]);
     assert!(expected.values().all(|samples| samples.len() == 900));
     assert_eq!(replica.restart().contents(&[]), expected);
+}
+
+#[test]
+fn c3_snapshot_of_one_replica_makes_another_the_same() {
+    let mut story = Story::new();
+    for round in 0..6 {
+        story.play(Action::Run(round % 3, 250));
+        story.play(Action::Write(vec![(round + 3, 60_000, 1), (round % 3, 100_001, 2)]));
+        story.play(Action::Evict);
+        story.play(Action::Checkpoint);
+    }
+    story.play(Action::Run(1, 40));
+    let mut sender = story.replica.take().unwrap();
+    let mut receiver = Replica::new();
+    receiver.write(T0, 1, &[(series(50), T0, 1.0)]);
+    let reader = receiver.shard.read_view();
+
+    let mut export = sender.shard.store().export();
+    let meta = crate::store::ExportMeta::decode(&export.meta().encode()).unwrap();
+    let mut staging = receiver.shard.store().stage(meta).unwrap();
+    while let Some(block) = export.next_block().unwrap() {
+        staging.write(&block).unwrap();
+    }
+    receiver.shard.reload(staging.finish().unwrap().install().unwrap()).unwrap();
+
+    assert!(matches!(reader.select(&[], TimeRange::ALL, |_| ControlFlow::Continue(())), Err(crate::view::ReadError::Replaced)));
+    drop((reader, export));
+    assert_eq!(receiver.shard.applied(), sender.shard.durable().map(|(point, _)| point));
+    let from = receiver.shard.applied().unwrap().index + 1;
+    for (index, payload) in sender.log.iter().enumerate().skip(from as usize) {
+        receiver.shard.apply(point(index as u64), payload).unwrap();
+    }
+    receiver.log = sender.log.clone();
+    assert_eq!(receiver.contents(&[]), sender.contents(&[]));
+    assert_eq!(receiver.shard.digest().unwrap(), sender.shard.digest().unwrap());
+    for payload in probes(story.now_ms, &sender) {
+        assert_eq!(receiver.apply(payload.clone()), sender.apply(payload));
+    }
+    receiver.shard.checkpoint().unwrap();
+    let expected = receiver.contents(&[]);
+    assert_eq!(receiver.restart().contents(&[]), expected);
 }

@@ -204,6 +204,16 @@ fn checkpoint_is_due_by_memory_log_cost_age_or_idleness() {
 }
 
 #[test]
+fn idle_series_are_to_be_evicted_every_ten_minutes_while_there_are_any() {
+    let mut replica = Replica::new();
+    assert!(!replica.shard.wants_evict_idle(T0));
+    replica.write(T0, 1, &[(series(1), T0, 1.0)]);
+    assert!(replica.shard.wants_evict_idle(T0));
+    replica.apply(entry::evict_idle(T0 + 1));
+    assert!(!replica.shard.wants_evict_idle(T0 + 600_000) && replica.shard.wants_evict_idle(T0 + 600_001));
+}
+
+#[test]
 fn checkpoint_is_due_when_the_head_is_over_its_budget_and_flushing_helps() {
     let folder = tempfile::tempdir().unwrap();
     let db = Db::open(options(folder.path(), &FaultPlan::default())).unwrap();
