@@ -89,7 +89,7 @@ impl Grid {
     /// The time of step `index`.
     #[must_use]
     pub(crate) fn time(&self, index: usize) -> Timestamp {
-        self.start_ms + index as i64 * self.step_ms
+        self.start_ms.saturating_add((index as i64).saturating_mul(self.step_ms))
     }
 
     /// The last time; the first one if there is none.

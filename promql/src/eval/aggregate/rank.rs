@@ -26,6 +26,7 @@ pub(super) fn evaluate(
     let numbers = groups.of_block(&block, grouping);
     let steps = block.steps();
     // The best rows so far of each group at each step, best first.
+    let _held = evaluator.budget.reserve(0, (groups.len() * steps * size_of::<Vec<usize>>()) as u64)?;
     let mut chosen: Vec<Vec<usize>> = vec![Vec::new(); groups.len() * steps];
     for row in rows_by_labels(&block) {
         evaluator.budget.check()?;
