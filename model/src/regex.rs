@@ -9,7 +9,8 @@ mod tests;
 mod translate;
 
 use crate::limits::REGEX_BYTES_MAX;
-use std::sync::Arc;
+use literal::Shape;
+use std::sync::{Arc, OnceLock};
 
 /// Bytes of a compiled program.
 const PROGRAM_BYTES_MAX: usize = 4 << 20;
@@ -45,10 +46,26 @@ pub struct Regex {
 
 #[derive(Debug)]
 struct Compiled {
-    engine: regex::Regex,
+    /// The pattern as the engine reads it, anchored.
+    translated: String,
+    /// Compiled at once unless the shape decides all matches; then when groups are first asked for.
+    engine: OnceLock<Option<regex::Regex>>,
     group_names: Vec<Option<String>>,
-    set: Option<Vec<String>>,
+    shape: Shape,
     prefix: String,
+}
+
+impl Compiled {
+    fn engine(&self) -> Option<&regex::Regex> {
+        self.engine.get_or_init(|| compile(&self.translated).ok()).as_ref()
+    }
+}
+
+fn compile(translated: &str) -> Result<regex::Regex, RegexError> {
+    regex::RegexBuilder::new(translated).size_limit(PROGRAM_BYTES_MAX).build().map_err(|e| match e {
+        regex::Error::CompiledTooBig(_) => RegexError::TooLarge,
+        other => unsupported(&other),
+    })
 }
 
 impl Regex {
@@ -63,28 +80,28 @@ impl Regex {
         let translated = translate::translate(pattern)?;
         let body = format!("(?s:{})", translated.pattern);
         let hir = regex_syntax::parse(&body).map_err(|e| unsupported(&e))?;
-        let engine = regex::RegexBuilder::new(&format!(r"\A{body}\z")).size_limit(PROGRAM_BYTES_MAX).build().map_err(|e| match e {
-            regex::Error::CompiledTooBig(_) => RegexError::TooLarge,
-            other => unsupported(&other),
-        })?;
-        let set = literal::alternatives(&hir);
+        let shape = Shape::of(&hir);
         let prefix = literal::prefix(&hir);
-        Ok(Self { inner: Arc::new(Compiled { engine, group_names: translated.group_names, set, prefix }) })
+        let translated_whole = format!(r"\A{body}\z");
+        let engine = match shape {
+            Shape::Other => OnceLock::from(Some(compile(&translated_whole)?)),
+            _ => OnceLock::new(),
+        };
+        let group_names = translated.group_names;
+        Ok(Self { inner: Arc::new(Compiled { translated: translated_whole, engine, group_names, shape, prefix }) })
     }
 
     /// Whether the whole of `value` matches.
     #[must_use]
     pub fn is_match(&self, value: &str) -> bool {
-        match &self.inner.set {
-            Some(set) => set.binary_search_by(|candidate| candidate.as_str().cmp(value)).is_ok(),
-            None => value.starts_with(self.prefix()) && self.inner.engine.is_match(value),
-        }
+        let by_engine = || value.starts_with(self.prefix()) && self.inner.engine().is_some_and(|engine| engine.is_match(value));
+        self.inner.shape.decides(value).unwrap_or_else(by_engine)
     }
 
     /// All values that match, sorted, if the pattern is a choice of at most 256 literals.
     #[must_use]
     pub fn set_matches(&self) -> Option<&[String]> {
-        self.inner.set.as_deref()
+        if let Shape::Set(set) = &self.inner.shape { Some(set) } else { None }
     }
 
     /// What every value that matches begins with; may be empty.
@@ -97,7 +114,7 @@ impl Regex {
     /// matched and `$$` by a dollar sign, as Go's `Regexp.Expand` does.
     #[must_use]
     pub fn expand(&self, value: &str, template: &str) -> Option<String> {
-        let groups = self.inner.engine.captures(value)?;
+        let groups = self.inner.engine()?.captures(value)?;
         let mut out = String::with_capacity(template.len());
         let mut rest = template;
         while let Some(dollar) = rest.find('$') {

@@ -123,7 +123,7 @@ impl fmt::Display for DisplayDuration {
         for (index, (name, length)) in UNITS.into_iter().enumerate() {
             let exact_only = index < 2;
             let count = rest / length;
-            if count > 0 && !(exact_only && !rest.is_multiple_of(length)) {
+            if count > 0 && (!exact_only || rest.is_multiple_of(length)) {
                 write!(f, "{count}{name}")?;
                 rest -= count * length;
             }

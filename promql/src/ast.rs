@@ -1,5 +1,7 @@
 //! The syntax tree. Every node knows which bytes of the query it came from.
 
+mod chain;
+
 use model::{Matcher, Timestamp};
 
 /// Bytes `start..end` of the query text.
@@ -277,66 +279,6 @@ pub struct Binary {
     pub return_bool: bool,
 }
 
-/// A left-associative chain unrolled: `first op operands[0] op operands[1] …`, each operand with its node's span.
-struct Chain<'a> {
-    first: &'a Expr,
-    nodes: Vec<(Span, &'a Binary)>,
-}
-
-impl<'a> Chain<'a> {
-    fn of(left: &'a Expr) -> Self {
-        let mut first = left;
-        let mut nodes = Vec::new();
-        while let ExprKind::Binary(binary) = &first.kind {
-            nodes.push((first.span, &**binary));
-            first = &binary.left;
-        }
-        nodes.reverse();
-        Self { first, nodes }
-    }
-}
-
-impl Binary {
-    fn clone_onto(&self, left: Expr) -> Self {
-        let (right, matching) = (self.right.clone(), self.matching.clone());
-        Self { op: self.op, left, right, matching, return_bool: self.return_bool }
-    }
-
-    fn equals_apart_from_left(&self, other: &Self) -> bool {
-        (self.op, self.return_bool) == (other.op, other.return_bool) && self.matching == other.matching && self.right == other.right
-    }
-}
-
-impl Clone for Binary {
-    fn clone(&self) -> Self {
-        let chain = Chain::of(&self.left);
-        let mut left = chain.first.clone();
-        for (span, node) in chain.nodes {
-            left = Expr { span, kind: ExprKind::Binary(Box::new(node.clone_onto(left))) };
-        }
-        self.clone_onto(left)
-    }
-}
-
-impl PartialEq for Binary {
-    fn eq(&self, other: &Self) -> bool {
-        let (ours, theirs) = (Chain::of(&self.left), Chain::of(&other.left));
-        self.equals_apart_from_left(other)
-            && ours.nodes.len() == theirs.nodes.len()
-            && ours.first == theirs.first
-            && ours.nodes.iter().zip(&theirs.nodes).all(|((s, a), (t, b))| s == t && a.equals_apart_from_left(b))
-    }
-}
-
-impl Drop for Binary {
-    fn drop(&mut self) {
-        let mut left = std::mem::take(&mut self.left);
-        while let ExprKind::Binary(binary) = &mut left.kind {
-            left = std::mem::take(&mut binary.left);
-        }
-    }
-}
-
 /// A placeholder: the number 0 from nowhere.
 impl Default for Expr {
     fn default() -> Self {
@@ -349,8 +291,9 @@ impl Expr {
     #[must_use]
     pub fn value_type(&self) -> ValueType {
         let mut expr = self;
-        loop {
-            return match &expr.kind {
+        let mut is_operand = false;
+        let value_type = loop {
+            break match &expr.kind {
                 ExprKind::Number { .. } => ValueType::Scalar,
                 ExprKind::String(_) => ValueType::String,
                 ExprKind::Vector(_) | ExprKind::Aggregate(_) => ValueType::Vector,
@@ -362,20 +305,14 @@ impl Expr {
                 }
                 ExprKind::Binary(binary) if binary.right.value_type() == ValueType::Scalar => {
                     expr = &binary.left;
-                    match expr.value_type_if_flat() {
-                        Some(ValueType::Scalar) => ValueType::Scalar,
-                        Some(_) => ValueType::Vector,
-                        None => continue,
-                    }
+                    is_operand = true;
+                    continue;
                 }
                 ExprKind::Binary(_) => ValueType::Vector,
             };
-        }
-    }
-
-    /// The type of anything but a binary operation.
-    fn value_type_if_flat(&self) -> Option<ValueType> {
-        if matches!(self.kind, ExprKind::Binary(_)) { None } else { Some(self.value_type()) }
+        };
+        // An operation is a scalar only if both operands are.
+        if is_operand && value_type != ValueType::Scalar { ValueType::Vector } else { value_type }
     }
 }
 

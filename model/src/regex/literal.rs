@@ -1,11 +1,95 @@
 //! What can be known about matching values without running the engine.
 
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::{Class, Dot, Hir, HirKind};
 
 const ALTERNATIVES_MAX: usize = 256;
 
+/// Patterns that plain text comparison decides.
+#[derive(Debug)]
+pub(super) enum Shape {
+    /// One of these, sorted and unique.
+    Set(Vec<String>),
+    /// `prefix.*suffix`, or `prefix.+suffix` if the middle may not be empty.
+    Around { prefix: String, suffix: String, middle_bytes_min: usize },
+    /// `.*text.*`
+    Contains(String),
+    /// Everything else.
+    Other,
+}
+
+impl Shape {
+    pub(super) fn of(hir: &Hir) -> Self {
+        if let Some(set) = alternatives(hir) {
+            return Self::Set(set);
+        }
+        let parts = match hir.kind() {
+            HirKind::Concat(parts) => parts.as_slice(),
+            _ => std::slice::from_ref(hir),
+        };
+        let around = |prefix: Option<&str>, any: &Hir, suffix: Option<&str>| {
+            Some(Self::Around {
+                prefix: prefix?.to_owned(),
+                suffix: suffix?.to_owned(),
+                middle_bytes_min: usize::from(any_text(any)? == AnyText::NotEmpty),
+            })
+        };
+        let shape = match parts {
+            [any] => around(Some(""), any, Some("")),
+            [first, last] if any_text(last).is_some() => around(text_of(first), last, Some("")),
+            [first, last] => around(Some(""), first, text_of(last)),
+            [first, middle, last] if any_text(first) == Some(AnyText::Any) && any_text(last) == Some(AnyText::Any) => {
+                text_of(middle).map(|text| Self::Contains(text.to_owned()))
+            }
+            [first, middle, last] => around(text_of(first), middle, text_of(last)),
+            _ => None,
+        };
+        shape.unwrap_or(Self::Other)
+    }
+
+    /// The verdict on `value`, if the shape decides it.
+    pub(super) fn decides(&self, value: &str) -> Option<bool> {
+        match self {
+            Self::Set(set) => Some(set.binary_search_by(|candidate| candidate.as_str().cmp(value)).is_ok()),
+            Self::Around { prefix, suffix, middle_bytes_min } => Some(
+                value.len() >= prefix.len() + suffix.len() + middle_bytes_min
+                    && value.starts_with(prefix.as_str())
+                    && value.ends_with(suffix.as_str()),
+            ),
+            Self::Contains(text) => Some(value.contains(text.as_str())),
+            Self::Other => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AnyText {
+    Any,
+    NotEmpty,
+}
+
+/// Recognises `.*` and `.+` where the dot is any character.
+fn any_text(hir: &Hir) -> Option<AnyText> {
+    match hir.kind() {
+        HirKind::Capture(capture) => any_text(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.max.is_none() && *repetition.sub == Hir::dot(Dot::AnyChar) => match repetition.min {
+            0 => Some(AnyText::Any),
+            1 => Some(AnyText::NotEmpty),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn text_of(hir: &Hir) -> Option<&str> {
+    match hir.kind() {
+        HirKind::Capture(capture) => text_of(&capture.sub),
+        HirKind::Literal(literal) => std::str::from_utf8(&literal.0).ok(),
+        _ => None,
+    }
+}
+
 /// All texts that match, sorted and unique, if they are few.
-pub(super) fn alternatives(hir: &Hir) -> Option<Vec<String>> {
+fn alternatives(hir: &Hir) -> Option<Vec<String>> {
     let mut texts = expand(hir)?;
     texts.sort_unstable();
     texts.dedup();
@@ -28,7 +112,7 @@ fn expand(hir: &Hir) -> Option<Vec<String>> {
             let mut texts = vec![String::new()];
             for part in parts {
                 let endings = expand(part)?;
-                if texts.len() * endings.len() > ALTERNATIVES_MAX {
+                if texts.len().saturating_mul(endings.len()) > ALTERNATIVES_MAX {
                     return None;
                 }
                 texts = texts.iter().flat_map(|text| endings.iter().map(move |end| format!("{text}{end}"))).collect();
@@ -43,6 +127,11 @@ fn expand(hir: &Hir) -> Option<Vec<String>> {
                     return None;
                 }
             }
+            Some(texts)
+        }
+        HirKind::Repetition(repetition) if (repetition.min, repetition.max) == (0, Some(1)) => {
+            let mut texts = expand(&repetition.sub)?;
+            texts.push(String::new());
             Some(texts)
         }
         HirKind::Class(Class::Bytes(_)) | HirKind::Look(_) | HirKind::Repetition(_) => None,

@@ -93,6 +93,7 @@ fn choices_of_literals_and_prefixes_are_known() {
     assert_eq!(set("b|a|foo|far").unwrap(), ["a", "b", "far", "foo"]);
     assert_eq!(set("api-(read|write|)").unwrap(), ["api-", "api-read", "api-write"]);
     assert_eq!(set("x[0-2]").unwrap(), ["x0", "x1", "x2"]);
+    assert_eq!(set("a(_b)?").unwrap(), ["a", "a_b"]);
     assert_eq!(set("").unwrap(), [""]);
     assert_eq!(set("a.*"), None);
     assert_eq!(set("[a-z][a-z]"), None);
@@ -103,6 +104,25 @@ fn choices_of_literals_and_prefixes_are_known() {
     assert_eq!(prefix("foo|fob.*"), "fo");
     assert_eq!(prefix("(?i)foo.*"), "");
     assert_eq!(prefix("a?b"), "");
+}
+
+#[test]
+fn common_shapes_match_without_the_engine() {
+    for (pattern, yes, no) in [
+        (".*", &["", "\n", "a"][..], &[][..]),
+        (".+", &["a", "\n"], &[""]),
+        ("foo.*", &["foo", "foobar"], &["fo", "xfoo"]),
+        ("foo.+", &["foo1"], &["foo"]),
+        (".*foo", &["foo", "xfoo"], &["foox"]),
+        ("(.+)foo", &["éfoo"], &["foo"]),
+        (".*foo.*", &["foo", "xfoox"], &["fo"]),
+        ("aba.*aba", &["abaaba", "aba-aba"], &["aba", "ababa"]),
+    ] {
+        let regex = Regex::anchored(pattern).unwrap();
+        assert!(regex.inner.engine.get().is_none(), "{pattern}");
+        assert!(yes.iter().all(|v| regex.is_match(v)) && !no.iter().any(|v| regex.is_match(v)), "{pattern}");
+    }
+    assert!(!matches("(?-s).*", "\n"));
 }
 
 #[test]
@@ -155,11 +175,11 @@ proptest! {
 
     #[test]
     fn fast_paths_agree_with_the_engine(
-        pattern in "(a|b|ab|\\(|\\)|\\||\\*|\\?|\\+|\\.|\\[ab\\]|x\\{2\\}|\\(\\?i\\)){0,8}",
+        pattern in "(a|b|ab|\\(|\\)|\\||\\*|\\?|\\+|\\.|\\[ab\\]|\\.\\*|\\.\\+|x\\{2\\}|\\(\\?i\\)){0,8}",
         value in "[abABx.]{0,6}",
     ) {
         if let Ok(regex) = Regex::anchored(&pattern) {
-            let engine = regex.inner.engine.is_match(&value);
+            let engine = regex.inner.engine().unwrap().is_match(&value);
             prop_assert_eq!(regex.is_match(&value), engine);
             prop_assert!(!engine || value.starts_with(regex.prefix()));
         }

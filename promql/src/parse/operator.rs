@@ -1,0 +1,109 @@
+//! Aggregations, the modifiers of binary operators, and the label lists of both.
+
+use super::{Fatal, Parsed, Parser, is_metric_name, selector};
+use crate::ast::{Aggregate, AggregateOp, Binary, BinaryOp, Cardinality, Expr, ExprKind, VectorMatching};
+use crate::lex::{Keyword, Token};
+
+impl Parser<'_> {
+    pub(super) fn aggregate(&mut self, op: AggregateOp, start: u32) -> Parsed<Expr> {
+        let mut modifier = self.aggregate_modifier()?;
+        let mut args = self.arguments()?;
+        if modifier.is_none() {
+            modifier = self.aggregate_modifier()?;
+        }
+        let span = self.since(start);
+        let (grouping, without) = modifier.unwrap_or_default();
+        let wanted = if op.param_type().is_some() { 2 } else { 1 };
+        if args.is_empty() {
+            self.error(span, "no arguments for aggregate expression provided");
+        } else if op.is_experimental() && !self.options.experimental_functions {
+            let name = op.as_str();
+            self.error(span, format!("{name}() is experimental and must be enabled with --enable-feature=promql-experimental-functions"));
+        } else if args.len() != wanted {
+            let got = args.len();
+            self.error(span, format!("wrong number of arguments for aggregate expression provided, expected {wanted}, got {got}"));
+        }
+        let expr = args.pop().unwrap_or_default();
+        let param = if wanted == 2 { args.pop() } else { None };
+        Ok(Expr { span, kind: ExprKind::Aggregate(Box::new(Aggregate { op, expr, param, grouping, without })) })
+    }
+
+    fn aggregate_modifier(&mut self) -> Parsed<Option<(Vec<String>, bool)>> {
+        let without = match self.item.token {
+            Token::Keyword(Keyword::By) => false,
+            Token::Keyword(Keyword::Without) => true,
+            _ => return Ok(None),
+        };
+        self.advance();
+        Ok(Some((self.grouping_labels()?, without)))
+    }
+
+    /// A binary node whose operands are still missing, with `bool`, `on`, `ignoring`, `group_left` and `group_right`.
+    pub(super) fn binary_modifiers(&mut self, op: BinaryOp) -> Parsed<Binary> {
+        let mut matching = VectorMatching { cardinality: Cardinality::OneToOne, labels: Vec::new(), on: false, include: Vec::new() };
+        let return_bool = self.accept(Token::Keyword(Keyword::Bool));
+        if let Token::Keyword(word @ (Keyword::On | Keyword::Ignoring)) = self.item.token {
+            self.advance();
+            matching.on = word == Keyword::On;
+            matching.labels = self.grouping_labels()?;
+            if let Token::Keyword(word @ (Keyword::GroupLeft | Keyword::GroupRight)) = self.item.token {
+                self.advance();
+                let left = word == Keyword::GroupLeft;
+                matching.cardinality = if left { Cardinality::ManyToOne } else { Cardinality::OneToMany };
+                if self.item.token == Token::LeftParen {
+                    matching.include = self.grouping_labels()?;
+                }
+            }
+        }
+        if self.item.token == Token::Keyword(Keyword::Fill) {
+            self.error(self.item.span, "binop fill modifiers are experimental and not enabled");
+            return Err(Fatal);
+        }
+        Ok(Binary { op, left: Expr::default(), right: Expr::default(), matching: Some(matching), return_bool })
+    }
+
+    /// `(a, "b", …)`.
+    fn grouping_labels(&mut self) -> Parsed<Vec<String>> {
+        const CONTEXT: &str = "grouping opts";
+        if !self.accept(Token::LeftParen) {
+            return Err(self.unexpected(CONTEXT, "\"(\""));
+        }
+        let mut labels = Vec::new();
+        if self.accept(Token::RightParen) {
+            return Ok(labels);
+        }
+        loop {
+            let item = self.item;
+            let name = match item.token {
+                Token::String => String::from_utf8(selector::unquote(self.text_of(item.span))).unwrap_or_default(),
+                token if is_metric_name(token) => self.text_of(item.span).to_owned(),
+                Token::Keyword(_) | Token::Operator(BinaryOp::Atan2) => self.text_of(item.span).to_owned(),
+                _ => return Err(self.unexpected(CONTEXT, "label")),
+            };
+            if name.is_empty() {
+                return Err(self.unexpected(CONTEXT, "label"));
+            }
+            self.advance();
+            labels.push(name);
+            let comma = self.accept(Token::Comma);
+            if self.accept(Token::RightParen) {
+                return Ok(labels);
+            }
+            if !comma {
+                return Err(self.unexpected(CONTEXT, "\",\" or \")\""));
+            }
+        }
+    }
+}
+
+/// How tightly an operator binds its operands.
+pub(super) fn binding_power(op: BinaryOp) -> u8 {
+    match op {
+        BinaryOp::Or => 1,
+        BinaryOp::And | BinaryOp::Unless => 2,
+        op if op.is_comparison() => 3,
+        BinaryOp::Add | BinaryOp::Sub => 4,
+        BinaryOp::Pow => 6,
+        _ => 5,
+    }
+}
