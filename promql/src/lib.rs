@@ -13,7 +13,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`parse`] | text to tree, errors with positions; beside it lexer, type check and printer |
+//! | [`mod@parse`] | text to tree, errors with positions; beside it lexer, type check and printer |
 //! | [`ast`], [`functions`] | the tree, the table of functions |
 //! | [`plan`] | operators, their evaluation times, the reads they need |
 //! | `eval` | operators over tiles of series, one family of functions a file |

@@ -49,6 +49,10 @@ pub(crate) fn extrapolated(samples: Samples<'_>, windows: &Windows, kind: Kind, 
 
 /// Indices of samples that are smaller than the one before.
 fn reset_positions(values: &[f64]) -> Vec<usize> {
+    // Most series have none, which is found faster than where they are.
+    if !values.windows(2).fold(false, |found, pair| found | (pair[1] < pair[0])) {
+        return Vec::new();
+    }
     values.windows(2).enumerate().filter(|(_, pair)| pair[1] < pair[0]).map(|(i, _)| i + 1).collect()
 }
 
