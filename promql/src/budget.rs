@@ -64,6 +64,13 @@ impl Budget {
     /// The query would hold more than it may.
     pub fn reserve(&self, samples: u64, bytes: u64) -> Result<Reservation, EvalError> {
         let account = &self.account;
+        // Checked alone first, so that the sums below cannot overflow.
+        if samples > account.samples_max {
+            return Err(EvalError::TooManySamples);
+        }
+        if bytes > account.bytes_max {
+            return Err(EvalError::TooManyBytes { limit_bytes: account.bytes_max });
+        }
         let samples_now = account.samples.fetch_add(samples, Ordering::Relaxed) + samples;
         let bytes_now = account.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let reservation = Reservation { budget: self.clone(), samples, bytes };
@@ -129,6 +136,7 @@ mod tests {
     fn room_is_given_back_and_the_peak_is_kept() {
         let budget = Budget::new(10, 100);
         let first = budget.reserve(6, 60).unwrap();
+        assert_eq!(budget.reserve(u64::MAX, 0).unwrap_err(), EvalError::TooManySamples);
         assert_eq!(budget.reserve(5, 1).unwrap_err(), EvalError::TooManySamples);
         assert_eq!(budget.reserve(1, 41).unwrap_err(), EvalError::TooManyBytes { limit_bytes: 100 });
         drop(first);

@@ -21,7 +21,7 @@ use crate::plan::{Node, NodeId, NodeKind, Plan};
 use crate::source::{RawSeries, SelectId, SeriesSource};
 use crate::stats::Stats;
 use crate::value::{Series, Value, VectorSample};
-use block::{Block, Row};
+use block::Block;
 use function::Function;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -69,14 +69,35 @@ impl<'p> Evaluator<'p> {
                 })
             }
             ValueType::Matrix => range::matrix_value(self, node).map(Value::Matrix),
+            ValueType::Vector if is_instant => {
+                let mut samples = Vec::new();
+                self.stream_result(true, &mut |_, block| {
+                    samples.extend(vector_samples(&block));
+                    Ok(())
+                })?;
+                Ok(Value::Vector { timestamp_ms: at, samples })
+            }
             ValueType::Vector => {
-                let mut block = self.vector(root)?;
-                if self.plan.params.delayed_name_removal {
-                    block = labels::remove_dropped_names(block, is_instant)?;
-                }
-                Ok(if is_instant { instant_vector(at, &block) } else { matrix(node, &block) })
+                let mut series = Vec::new();
+                self.stream_result(false, &mut |evaluator, block| {
+                    let held = append_series(evaluator, node, &block, &mut series)?;
+                    evaluator.held.push(held);
+                    Ok(())
+                })?;
+                series.sort_by(|a, b| a.labels.cmp(&b.labels));
+                Ok(Value::Matrix(series))
             }
         }
+    }
+
+    /// Streams the series of the query, their names dropped if that was put off.
+    fn stream_result(&mut self, is_instant: bool, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
+        if !self.plan.params.delayed_name_removal {
+            return self.stream(self.plan.root, sink);
+        }
+        let block = self.vector(self.plan.root)?;
+        let block = labels::remove_dropped_names(block, is_instant)?;
+        sink(self, block)
     }
 
     pub(crate) fn node(&self, id: NodeId) -> &'p Node {
@@ -112,7 +133,7 @@ impl<'p> Evaluator<'p> {
     pub(crate) fn scalar(&mut self, id: NodeId) -> Result<Vec<f64>, EvalError> {
         let node = self.node(id);
         let steps = node.grid.steps;
-        let _held = self.budget.reserve(0, steps as u64 * 8)?;
+        let _held = self.budget.reserve(0, (steps as u64).saturating_mul(8))?;
         match &node.kind {
             NodeKind::Number(value) => Ok(vec![*value; steps]),
             NodeKind::StepInvariant(once) => Ok(vec![self.scalar(*once)?.first().copied().unwrap_or(f64::NAN); steps]),
@@ -140,6 +161,7 @@ impl<'p> Evaluator<'p> {
     pub(crate) fn stream(&mut self, id: NodeId, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
         let node = self.node(id);
         self.budget.check()?;
+        let _row = self.budget.reserve(0, (node.grid.steps as u64).saturating_mul(8))?;
         match &node.kind {
             NodeKind::Vector { select, shift } => selector::stream(self, node, *select, *shift, sink),
             NodeKind::Call { function: Function::Range(function), args } => range::stream(self, node, *function, args, sink),
@@ -180,22 +202,23 @@ fn repeat(once: &Block, steps: usize) -> Block {
     block
 }
 
-fn instant_vector(timestamp_ms: i64, block: &Block) -> Value {
+fn vector_samples(block: &Block) -> impl Iterator<Item = VectorSample> + '_ {
     let sample =
         |(i, meta): (usize, &block::SeriesMeta)| block.row(i).get(0).map(|value| VectorSample { labels: meta.labels.clone(), value });
-    Value::Vector { timestamp_ms, samples: block.series.iter().enumerate().filter_map(sample).collect() }
+    block.series.iter().enumerate().filter_map(sample)
 }
 
-fn matrix(node: &Node, block: &Block) -> Value {
-    let points = |row: Row<'_>| {
+/// Adds the series of a tile to a matrix and reserves the room they take.
+fn append_series(evaluator: &Evaluator<'_>, node: &Node, block: &Block, matrix: &mut Vec<Series>) -> Result<Reservation, EvalError> {
+    let mut samples = 0;
+    for (i, meta) in block.series.iter().enumerate() {
+        let row = block.row(i);
         let mut points = Vec::with_capacity(row.count());
         row.for_each(|step, value| points.push((node.grid.time(step), value)));
-        points
-    };
-    let mut series: Vec<Series> = (0..block.len())
-        .map(|i| Series { labels: block.series[i].labels.clone(), points: points(block.row(i)) })
-        .filter(|s| !s.points.is_empty())
-        .collect();
-    series.sort_by(|a, b| a.labels.cmp(&b.labels));
-    Value::Matrix(series)
+        samples += points.len() as u64;
+        if !points.is_empty() {
+            matrix.push(Series { labels: meta.labels.clone(), points });
+        }
+    }
+    evaluator.budget.reserve(samples, samples * 16)
 }

@@ -1,4 +1,31 @@
 //! The PromQL engine: decides everything, moves nothing.
+//!
+//! It parses a query, plans which series must be read, and evaluates the plan over what was read. It is synchronous, does no I/O and
+//! knows neither shards nor storage: the caller reads what [`Plan::fragments`] lists and hands it over as a [`SeriesSource`].
+//!
+//! ```text
+//! text --parse--> tree --Plan::new--> plan --fragments()--> reads, answered by the caller
+//!                                      |                       |
+//!                                      +------ evaluate <------+ SeriesSource
+//!                                                 |
+//!                                            QueryOutput
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`mod@parse`] | text to tree, errors with positions; beside it lexer, type check and printer |
+//! | [`ast`], [`functions`] | the tree, the table of functions |
+//! | [`plan`] | operators, their evaluation times, the reads they need |
+//! | `eval` | operators over tiles of series, one family of functions a file |
+//! | [`merge`] | states of aggregations that merge exactly in any order |
+//! | [`source`], [`value`], [`stats`], [`error`] | what goes in and out |
+//! | [`budget`] | samples, bytes and time of one query |
+//! | `annotations` | warnings and infos |
+//! | [`script`] | runs Prometheus's test scripts |
+//!
+//! Floats only: functions of native histograms are refused. Operators nest 500 deep at most; a query's memory is bounded by its
+//! [`Budget`]. Within one series every function keeps Prometheus's order of operations; sums over series are exact, so answers
+//! do not depend on how series are spread over shards.
 
 mod annotations;
 pub mod ast;

@@ -1,6 +1,6 @@
 //! A query as operators: what to read, at which times each operator is evaluated, and in which order values flow.
 //!
-//! The plan is an arena of [`Node`]s, children before parents. Every node knows its [`Grid`], the times at which it has a value: the
+//! The plan is an arena of nodes, children before parents. Every node knows its grid, the times at which it has a value: the
 //! query's own, one single time below an expression that does not change (`@`, literals), or the inner grid of a subquery.
 //! [`Plan::fragments`] lists the reads that leave this process; everything else is evaluated where the answers are gathered.
 
@@ -89,7 +89,7 @@ impl Grid {
     /// The time of step `index`.
     #[must_use]
     pub(crate) fn time(&self, index: usize) -> Timestamp {
-        self.start_ms + index as i64 * self.step_ms
+        self.start_ms.saturating_add((index as i64).saturating_mul(self.step_ms))
     }
 
     /// The last time; the first one if there is none.

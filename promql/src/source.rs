@@ -69,7 +69,7 @@ pub struct MemorySource {
 }
 
 impl MemorySource {
-    /// Takes series in any order; parts of one series are joined by time, the first value of a time wins.
+    /// Takes series in any order; parts of one series are joined by time, each time once.
     #[must_use]
     pub fn new(series: Vec<RawSeries>) -> Self {
         Self { set: join(series.into_iter().map(Arc::new).collect()) }
@@ -95,8 +95,9 @@ pub struct GatheredSource {
 }
 
 impl GatheredSource {
-    /// Joins what all shards returned for each select. Shards may be given in any order; a series whose samples lie on
-    /// several shards (of different generations) becomes one, the first value of a time wins.
+    /// Joins what all shards returned for each select. Parts may be given in any order; a series whose samples lie on several
+    /// shards (of different generations) becomes one with each time once. A select without any part is an error when it is asked
+    /// for: give an empty part where no shard found a series.
     #[must_use]
     pub fn new(parts: impl IntoIterator<Item = (SelectId, Vec<RawSeries>)>) -> Self {
         let mut by_select: HashMap<SelectId, Vec<Arc<RawSeries>>> = HashMap::new();
@@ -129,7 +130,8 @@ fn join(mut series: Vec<Arc<RawSeries>>) -> SeriesSet {
 fn merge_samples(a: &RawSeries, b: &RawSeries) -> RawSeries {
     let mut samples: Vec<(Timestamp, f64)> = a.timestamps.iter().copied().zip(a.values.iter().copied()).collect();
     samples.extend(b.timestamps.iter().copied().zip(b.values.iter().copied()));
-    samples.sort_by_key(|(t, _)| *t);
+    // By bits too, so that the outcome does not depend on which part came first.
+    samples.sort_by_key(|(t, v)| (*t, v.to_bits()));
     samples.dedup_by_key(|(t, _)| *t);
     RawSeries {
         labels: a.labels.clone(),

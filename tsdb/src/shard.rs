@@ -142,11 +142,7 @@ impl Shard {
         Ok(())
     }
 
-<<<<<<< HEAD
-    /// What lies below: for sending a checkpoint and taking one in.
-=======
     /// The shard's data on disk: to send its last checkpoint to another replica, or to receive one and then [`Shard::reload`] it.
->>>>>>> h/tsdbhead
     #[must_use]
     pub fn store(&self) -> ShardStore {
         self.store.read().clone()

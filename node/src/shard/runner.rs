@@ -30,8 +30,6 @@ const IN_FLIGHT_EAGER: usize = 2;
 const IN_FLIGHT_MAX: usize = 8;
 /// How often a leader looks whether its shard needs an entry of its own: map, limits, time, eviction.
 const UPKEEP: Duration = Duration::from_millis(500);
-/// How often idle series are let go.
-const EVICTION_MS: i64 = 10 * 60_000;
 
 /// One part of one request.
 #[derive(Clone, Debug)]
@@ -155,8 +153,6 @@ pub struct Runner {
     /// Set while the disk has too little room: proposals are refused before anything is written.
     disk_full: Arc<AtomicBool>,
     stamp: Option<(u64, Stamp)>,
-    /// When the last eviction was proposed, or when it was first thought of.
-    evicted_ms: Option<i64>,
 }
 
 impl std::fmt::Debug for Runner {
@@ -169,7 +165,7 @@ impl Runner {
     /// Prepares the task of `local`.
     #[must_use]
     pub fn new(local: Arc<LocalShard>, time: Arc<ClusterTime>, meta: MetaView, disk_full: Arc<AtomicBool>) -> Self {
-        Self { local, time, meta, disk_full, stamp: None, evicted_ms: None }
+        Self { local, time, meta, disk_full, stamp: None }
     }
 
     /// Runs until dropped; then parts still waiting are refused, those in flight stay unknown.
@@ -280,11 +276,7 @@ impl Runner {
             }));
         }
         let now = self.stamp(term).ok()?;
-        if now - *self.evicted_ms.get_or_insert(now) < EVICTION_MS || shard.stats().active_series == 0 {
-            return None;
-        }
-        self.evicted_ms = Some(now);
-        Some(tsdb::entry::evict_idle(now))
+        shard.wants_evict_idle(now).then(|| tsdb::entry::evict_idle(now))
     }
 }
 

@@ -125,7 +125,8 @@ fn incremental<'p>(
             let group = groups.number(grouping.labels_of(&meta.labels), meta.drop_name);
             if group == states.len() {
                 let state = State::new(op, steps);
-                held.push(evaluator.budget.reserve(0, state.heap_bytes() as u64)?);
+                let bytes = state.heap_bytes() + meta.labels.heap_bytes();
+                held.push(evaluator.budget.reserve(0, bytes as u64)?);
                 states.push(state);
             }
             states[group].add(block.row(i));

@@ -229,6 +229,11 @@ impl Block {
         self.series.is_empty()
     }
 
+    /// Number of values.
+    pub(crate) fn values(&self) -> usize {
+        self.tile.valid.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
     /// Steps of its grid.
     pub(crate) fn steps(&self) -> usize {
         self.steps
@@ -267,7 +272,7 @@ impl Block {
     /// Accounts for what it holds now, until it is dropped.
     pub(crate) fn account(mut self, budget: &Budget) -> Result<Self, EvalError> {
         self.held.clear();
-        let samples: u64 = self.tile.valid.iter().map(|w| u64::from(w.count_ones())).sum();
+        let samples = self.values() as u64;
         let labels = self.series.len() * size_of::<SeriesMeta>();
         let bytes = (self.tile.values.capacity() + self.tile.valid.capacity()) * 8 + labels;
         self.held.push(budget.reserve(samples, bytes as u64)?);

@@ -15,7 +15,7 @@ use crate::plan::{Node, NodeId, NodeKind, RangeInput, TimeShift};
 use crate::source::RawSeries;
 use crate::value::Series;
 use model::Labels;
-use model::sample::is_stale;
+use model::sample::STALE_NAN_BITS;
 use std::borrow::Cow;
 use window::{Samples, Windows};
 
@@ -115,6 +115,7 @@ pub(crate) fn stream<'p>(
         }
         Ok(())
     })?;
+    evaluator.stats.samples_queryable += windows.samples_seen();
     match all {
         Some(mut all) => {
             all.append(block);
@@ -208,7 +209,7 @@ fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument, e
         }
         RangeInput::Subquery(inner) => {
             let grid = evaluator.node(inner).grid;
-            let _held = evaluator.budget.reserve(0, grid.steps as u64 * 8)?;
+            let _held = evaluator.budget.reserve(0, (grid.steps as u64).saturating_mul(8))?;
             let all_times: Vec<i64> = (0..grid.steps).map(|i| grid.time(i)).collect();
             subquery_rows(evaluator, inner, &mut |evaluator, meta, row| {
                 evaluator.budget.check()?;
@@ -227,7 +228,7 @@ type RowSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesMeta, Row<'_>
 
 fn subquery_rows<'p>(evaluator: &mut Evaluator<'p>, inner: NodeId, each: RowSink<'_, 'p>) -> Result<(), EvalError> {
     let node = evaluator.node(inner);
-    let _held = evaluator.budget.reserve(0, node.grid.steps as u64 * 16)?;
+    let _held = evaluator.budget.reserve(0, (node.grid.steps as u64).saturating_mul(16))?;
     if node.grid.steps == 0 {
         return Ok(());
     }
@@ -247,10 +248,11 @@ fn subquery_rows<'p>(evaluator: &mut Evaluator<'p>, inner: NodeId, each: RowSink
 }
 
 fn without_stale_markers(raw: &RawSeries) -> (Cow<'_, [i64]>, Cow<'_, [f64]>) {
-    if !raw.values.iter().any(|v| is_stale(*v)) {
+    // Without an early end the search takes several values at a time.
+    if !raw.values.iter().fold(false, |found, v| found | (v.to_bits() == STALE_NAN_BITS)) {
         return (Cow::Borrowed(&raw.timestamps), Cow::Borrowed(&raw.values));
     }
-    let kept = raw.timestamps.iter().zip(&raw.values).filter(|(_, v)| !is_stale(**v));
+    let kept = raw.timestamps.iter().zip(&raw.values).filter(|(_, v)| v.to_bits() != STALE_NAN_BITS);
     let (times, values): (Vec<i64>, Vec<f64>) = kept.map(|(t, v)| (*t, *v)).unzip();
     (Cow::Owned(times), Cow::Owned(values))
 }

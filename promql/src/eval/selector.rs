@@ -5,7 +5,7 @@ use super::{Evaluator, Sink};
 use crate::error::EvalError;
 use crate::plan::{Grid, Node, TimeShift};
 use crate::source::{RawSeries, SelectId};
-use model::sample::is_stale;
+use model::sample::STALE_NAN_BITS;
 
 /// Bytes of values in a tile, at most (if one series fits).
 const TILE_BYTES: usize = 2 << 20;
@@ -45,6 +45,7 @@ pub(crate) fn stream_newest<'p>(
             let meta = SeriesMeta { labels: raw.labels.clone(), drop_name: false };
             block.push_with(meta, |row| newest(raw, &node.grid, shift, lookback_ms, row, &of));
         }
+        evaluator.stats.samples_queryable += block.values() as u64;
         if !block.is_empty() {
             sink(evaluator, block)?;
         }
@@ -64,6 +65,6 @@ fn newest(raw: &RawSeries, grid: &Grid, shift: TimeShift, lookback_ms: i64, row:
         let oldest = reference.saturating_sub(lookback_ms);
         reference = reference.saturating_add(step_ms);
         let (time, value) = next.checked_sub(1).map(|last| (times[last], values[last]))?;
-        (time > oldest && !is_stale(value)).then(|| of(time, value))
+        (time > oldest && value.to_bits() != STALE_NAN_BITS).then(|| of(time, value))
     });
 }

@@ -145,7 +145,7 @@ impl Builder {
         // Division truncates towards zero, as Go's does.
         let mut start_ms = step_ms * (after_ms / step_ms);
         if start_ms <= after_ms {
-            start_ms += step_ms;
+            start_ms = start_ms.saturating_add(step_ms);
         }
         let inner = Grid::between(start_ms, shift.apply(grid.last_ms()), step_ms);
         let input = RangeInput::Subquery(self.folded(&subquery.expr, inner)?);

@@ -166,3 +166,33 @@ proptest! {
         prop_assert!(budget.reserve(promql::budget::SAMPLES_MAX_DEFAULT, 0).is_ok(), "all room is given back");
     }
 }
+
+#[test]
+fn topk_and_bottomk_choose_by_value_and_between_equals_by_labels() {
+    let value = |i: usize| if i.is_multiple_of(11) { f64::NAN } else { (i * 37 % 23) as f64 };
+    let name = |i: usize| format!("{i:03}");
+    let one = |i: usize| RawSeries {
+        labels: Labels::from_pairs([("__name__", "m"), ("i", name(i).as_str())]),
+        timestamps: vec![0, 60_000],
+        values: vec![value(i), value(i)],
+    };
+    let source = MemorySource::new((0..200).map(one).collect());
+    for k in [1, 5, 40, 190, 500] {
+        for (op, sign) in [("topk", -1.0), ("bottomk", 1.0)] {
+            let mut expected: Vec<usize> = (0..200).collect();
+            let key = |i: usize| (value(i).is_nan(), if value(i).is_nan() { 0.0 } else { sign * value(i) });
+            expected.sort_by(|a, b| key(*a).partial_cmp(&key(*b)).expect("no NaN is compared").then(a.cmp(b)));
+            expected.truncate(k);
+            let query = format!("{op}({k}, m)");
+            let expr = parse_with(&query, Options::default()).expect(&query);
+            let answer = |params| Plan::new(&expr, params).expect(&query).evaluate(&query, &source, &Budget::default()).expect(&query);
+            let Value::Vector { samples, .. } = answer(QueryParams::instant(0)).value else { panic!("a vector") };
+            let chosen: Vec<&str> = samples.iter().map(|s| s.labels.get("i").expect("i")).collect();
+            assert_eq!(chosen, expected.iter().map(|i| name(*i)).collect::<Vec<_>>(), "{query}");
+            let Value::Matrix(series) = answer(QueryParams::range(0, 60_000, 60_000)).value else { panic!("a matrix") };
+            let chosen: Vec<&str> = series.iter().map(|s| s.labels.get("i").expect("i")).collect();
+            expected.sort_unstable();
+            assert_eq!(chosen, expected.iter().map(|i| name(*i)).collect::<Vec<_>>(), "{query} over a range");
+        }
+    }
+}

@@ -39,6 +39,16 @@ fn more_samples_than_the_budget_stop_the_query_with_prometheus_words() {
 }
 
 #[test]
+fn times_at_the_ends_of_the_clock_neither_overflow_nor_take_memory() {
+    for (start_ms, end_ms) in [(i64::MIN, i64::MIN + 10), (i64::MAX - 10, i64::MAX), (i64::MIN, i64::MAX)] {
+        for query in ["m", "rate(m[5m])", "predict_linear(m[5m], 1) + time()", "max_over_time(m[1h:1m] offset 1d)", "m @ 0 offset -5m"] {
+            let answer = evaluate(query, QueryParams::range(start_ms, end_ms, 1), &Budget::new(1 << 30, 1 << 24));
+            assert!(matches!(answer, Ok(_) | Err(EvalError::TooManyBytes { .. })), "{query}: {answer:?}");
+        }
+    }
+}
+
+#[test]
 fn a_query_past_its_deadline_stops() {
     let clock = Arc::new(ManualClock::new(0));
     clock.advance(Duration::from_secs(3));

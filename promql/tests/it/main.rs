@@ -3,3 +3,4 @@
 mod invariance;
 mod limits;
 mod promqltest;
+mod semantics;

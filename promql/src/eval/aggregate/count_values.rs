@@ -9,6 +9,9 @@ use crate::plan::NodeId;
 use model::LabelsBuilder;
 use std::collections::HashMap;
 
+/// Bytes of the bookkeeping of one group.
+const GROUP_BYTES: usize = 256;
+
 /// `count_values(label, …)`: how many series of each group have each value.
 pub(super) fn evaluate(evaluator: &mut Evaluator<'_>, input: NodeId, label: &[u8], grouping: Grouping<'_>) -> Result<Block, EvalError> {
     let name = std::str::from_utf8(label).ok().filter(|name| !name.is_empty()).ok_or_else(|| invalid_name(label))?;
@@ -19,6 +22,7 @@ pub(super) fn evaluate(evaluator: &mut Evaluator<'_>, input: NodeId, label: &[u8
     let mut bases = Groups::default();
     let base_of = bases.of_block(&block, grouping);
     let mut counts: Vec<HashMap<usize, f64>> = Vec::new();
+    let mut held = Vec::new();
     for (row, base) in base_of.iter().enumerate() {
         evaluator.budget.check()?;
         for (step, value) in block.row(row).iter() {
@@ -31,6 +35,9 @@ pub(super) fn evaluate(evaluator: &mut Evaluator<'_>, input: NodeId, label: &[u8
                 groups.number(labels.build(), meta.drop_name)
             });
             if group == counts.len() {
+                // Every value makes a series: the row that it will take is paid for when it appears.
+                let bytes = GROUP_BYTES + block.steps() * 8 + groups.metas[group].labels.heap_bytes();
+                held.push(evaluator.budget.reserve(0, bytes as u64)?);
                 counts.push(HashMap::new());
             }
             *counts[group].entry(step).or_default() += 1.0;

@@ -25,19 +25,24 @@ pub(super) fn evaluate(
     let mut groups = Groups::default();
     let numbers = groups.of_block(&block, grouping);
     let steps = block.steps();
-    // The best rows so far of each group at each step, best first.
+    let of_group = limits.iter().max().map_or(0, |k| trim_length(*k));
+    let candidates = block.len().min(groups.len().saturating_mul(of_group));
+    let bytes = steps * (groups.len() * size_of::<Vec<usize>>() + candidates * size_of::<usize>());
+    let _held = evaluator.budget.reserve(0, bytes as u64)?;
+    // Candidates of each group at each step: the best so far, then those not compared with them yet.
     let mut chosen: Vec<Vec<usize>> = vec![Vec::new(); groups.len() * steps];
     for row in rows_by_labels(&block) {
         evaluator.budget.check()?;
-        for (step, value) in block.row(row).iter() {
-            let best = &mut chosen[numbers[row] * steps + step];
-            // Rows come in the order of labels, so that behind equals is the right place for the next one.
-            let at = best.partition_point(|other| order(op, block.row(*other).values[step], value) != Ordering::Greater);
-            if at < limits[step] {
-                best.insert(at, row);
-                best.truncate(limits[step]);
+        block.row(row).for_each(|step, _| {
+            let candidates = &mut chosen[numbers[row] * steps + step];
+            candidates.push(row);
+            if candidates.len() >= trim_length(limits[step]) {
+                trim(op, &block, step, candidates, limits[step]);
             }
-        }
+        });
+    }
+    for (i, candidates) in chosen.iter_mut().enumerate() {
+        trim(op, &block, i % steps, candidates, limits[i % steps]);
     }
     Ok(if evaluator.plan.params.step_ms == 0 && steps == 1 { in_order(&block, &chosen) } else { by_row(&block, &chosen) })
 }
@@ -65,6 +70,18 @@ pub(super) fn limit_ratio(evaluator: &mut Evaluator<'_>, input: NodeId, ratios: 
         Ok(())
     })?;
     result.account(evaluator.budget)
+}
+
+/// Candidates that are gathered before all but the best `k` are dropped; several times `k`, so that sorting is rare.
+fn trim_length(k: usize) -> usize {
+    k.saturating_mul(2).saturating_add(16)
+}
+
+/// Keeps the best `k`, best first. Candidates came in the order of labels, and sorting is stable: labels decide between equals.
+fn trim(op: AggregateOp, block: &Block, step: usize, candidates: &mut Vec<usize>, k: usize) {
+    let value = |row: usize| block.row(row).values[step];
+    candidates.sort_by(|a, b| order(op, value(*a), value(*b)));
+    candidates.truncate(k);
 }
 
 /// How many series each step may have.

@@ -110,6 +110,7 @@ impl Join<'_> {
     ) -> Result<Block, EvalError> {
         let steps = self.many.steps();
         let mut result = Block::with_rows(steps, self.many.len());
+        let mut held = Vec::new();
         let is_one_to_one = self.by.cardinality == Cardinality::OneToOne;
         let mut matched: HashMap<(usize, Option<Labels>), Vec<u64>> = HashMap::new();
         for (row, signature) in of_many.iter().enumerate() {
@@ -120,6 +121,7 @@ impl Join<'_> {
                     continue;
                 }
                 let meta = self.result_meta(row, *other);
+                held.push(evaluator.budget.reserve(0, (steps * 8 + meta.labels.heap_bytes()) as u64)?);
                 let key = (*signature, (!is_one_to_one).then(|| meta.labels.clone()));
                 let seen = matched.entry(key).or_insert_with(|| vec![0; both.len()]);
                 earliest.note(first_common(&both, seen, &both), || {

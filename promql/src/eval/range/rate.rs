@@ -49,6 +49,10 @@ pub(crate) fn extrapolated(samples: Samples<'_>, windows: &Windows, kind: Kind, 
 
 /// Indices of samples that are smaller than the one before.
 fn reset_positions(values: &[f64]) -> Vec<usize> {
+    // Most series have none, which is found faster than where they are.
+    if !values.windows(2).fold(false, |found, pair| found | (pair[1] < pair[0])) {
+        return Vec::new();
+    }
     values.windows(2).enumerate().filter(|(_, pair)| pair[1] < pair[0]).map(|(i, _)| i + 1).collect()
 }
 
@@ -64,10 +68,10 @@ struct Edges {
 impl Edges {
     /// By how much the difference grows when it is stretched to the window; `zero_from` is the first value of a counter.
     fn factor(&self, difference: f64, zero_from: Option<f64>) -> f64 {
-        let seconds = |ms: i64| ms as f64 / 1000.0;
-        let mut to_start = seconds(self.first_ms - self.start_ms);
-        let mut to_end = seconds(self.end_ms - self.last_ms);
-        let sampled = seconds(self.last_ms - self.first_ms);
+        let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1000.0;
+        let mut to_start = seconds(self.start_ms, self.first_ms);
+        let mut to_end = seconds(self.last_ms, self.end_ms);
+        let sampled = seconds(self.first_ms, self.last_ms);
         let average = sampled / self.intervals;
         let threshold = average * 1.1;
         if to_start >= threshold {
@@ -99,7 +103,7 @@ pub(crate) fn instant(samples: Samples<'_>, windows: &Windows, is_rate: bool, ro
         let (previous, current) = (samples.values[last - 1], samples.values[last]);
         let is_reset = is_rate && current < previous;
         let mut difference = if is_reset { current } else { current - previous };
-        let interval_ms = samples.times[last] - samples.times[last - 1];
+        let interval_ms = samples.times[last].saturating_sub(samples.times[last - 1]);
         if interval_ms == 0 {
             return;
         }

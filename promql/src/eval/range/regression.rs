@@ -17,7 +17,7 @@ fn line(samples: Samples<'_>, window: Range<usize>, origin_ms: i64) -> (f64, f64
     let (mut x_sum, mut y_sum, mut xy_sum, mut xx_sum) = Default::default();
     let sums: [&mut Compensated; 4] = [&mut x_sum, &mut y_sum, &mut xy_sum, &mut xx_sum];
     for i in window {
-        let x = (samples.times[i] - origin_ms) as f64 / 1e3;
+        let x = samples.times[i].saturating_sub(origin_ms) as f64 / 1e3;
         let y = samples.values[i];
         sums[0].add(x);
         sums[1].add(y);

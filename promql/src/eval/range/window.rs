@@ -1,6 +1,7 @@
 //! A window that slides over the samples of one series.
 
 use crate::plan::{Grid, TimeShift};
+use std::cell::Cell;
 use std::ops::Range;
 
 /// Samples of one series, times ascending.
@@ -22,8 +23,9 @@ impl Samples<'_> {
 }
 
 /// The windows of all steps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Windows {
+    seen: Cell<u64>,
     grid: Grid,
     /// Length in milliseconds.
     pub(crate) range_ms: i64,
@@ -33,12 +35,17 @@ pub(crate) struct Windows {
 impl Windows {
     /// Windows of `range_ms` that end at the shifted times of `grid`.
     pub(crate) fn new(grid: Grid, range_ms: i64, shift: TimeShift) -> Self {
-        Self { grid, range_ms, shift }
+        Self { seen: Cell::new(0), grid, range_ms, shift }
     }
 
     /// The time at which the window of `step` ends, its last moment included.
     pub(crate) fn end_ms(&self, step: usize) -> i64 {
         self.shift.apply(self.grid.time(step))
+    }
+
+    /// Samples of all windows of all series so far, one counted in each window that holds it.
+    pub(crate) fn samples_seen(&self) -> u64 {
+        self.seen.get()
     }
 
     /// The evaluation time of `step`.
@@ -51,6 +58,7 @@ impl Windows {
         let times = samples.times;
         let mut first = times.partition_point(|t| *t <= self.end_ms(0).saturating_sub(self.range_ms));
         let mut after = first;
+        let mut seen = 0;
         for step in 0..self.grid.steps {
             let end_ms = self.end_ms(step);
             let start_ms = end_ms.saturating_sub(self.range_ms);
@@ -62,8 +70,10 @@ impl Windows {
                 after += 1;
             }
             if first < after {
+                seen += (after - first) as u64;
                 each(step, first..after);
             }
         }
+        self.seen.set(self.seen.get() + seen);
     }
 }
