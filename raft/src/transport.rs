@@ -18,9 +18,6 @@ mod peer;
 mod tonic_client;
 mod tonic_server;
 
-#[cfg(test)]
-mod tests;
-
 pub use hello::{Identity, PROTOCOL_MAX, PROTOCOL_MIN};
 pub use inbox::Inbox;
 pub(crate) use mux::Mux;
