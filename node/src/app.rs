@@ -12,7 +12,7 @@ use crate::meta::machine::MetaMachine;
 use crate::node::Node;
 use crate::query::admit::QuerySlots;
 use crate::rpc::client::Peers;
-use crate::rpc::server::{ProbeOnly, Service, probe_reply};
+use crate::rpc::server::{NodeService, ProbeOnly, probe_reply};
 use crate::shard::{ShardRegistry, keeper};
 use crate::signals::{StopOn, StopSignals};
 use crate::task::Tasks;
@@ -127,7 +127,7 @@ async fn start(config: Config, mut identity: Identity, rpc: RpcServer, shared: &
     }
     shared.waiting("opening what is stored");
     let (node, raft_service) = open(config, identity, peers, exposition)?;
-    rpc.serve(Service::new(Arc::clone(&node)), raft_service);
+    rpc.serve(NodeService::new(Arc::clone(&node)), raft_service);
     let meta = open_meta(&node).await?;
     spawn_tasks(&node, meta.clone());
     shared.set_node(Arc::clone(&node));
@@ -147,10 +147,10 @@ fn open(config: Config, identity: Identity, peers: Peers, exposition: Option<Pro
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let engine = RocksEngine::open(&config.node.data.join("raftdb"), RocksOptions { memory_bytes: share(8), ..RocksOptions::default() })?;
     let transport = TonicTransport::new(raft_identity.clone());
-    let raft_config = RaftConfig { tail_cache_bytes: share(8), ..RaftConfig::default() };
+    let disk_full = Arc::new(AtomicBool::new(false));
+    let raft_config = RaftConfig { tail_cache_bytes: share(8), disk_full: Arc::clone(&disk_full), ..RaftConfig::default() };
     let groups = Groups::open(raft_config, raft_identity.clone(), Arc::new(engine), transport, Arc::clone(&clock))?;
     let db = Db::open(DbOptions { path: config.node.data.join("chunkdb"), memory_bytes: share(4), seal: Seal::identity(), faults: FaultPlan::default() })?;
-    let disk_full = Arc::new(AtomicBool::new(false));
     let node = Arc::new(Node {
         tasks: Tasks::default(),
         time: Arc::new(ClusterTime::new(Arc::clone(&clock))),
@@ -162,6 +162,7 @@ fn open(config: Config, identity: Identity, peers: Peers, exposition: Option<Pro
         db,
         shards: ShardRegistry::default(),
         leaders: crate::ingest::route::LeaderHints::default(),
+        heard: RwLock::default(),
         peers,
         slots: QuerySlots::new(config.query.max_concurrency),
         exposition,
@@ -187,7 +188,7 @@ async fn open_meta(node: &Arc<Node>) -> Result<Option<Arc<MetaMachine>>, AppErro
     } else {
         node.db.create_shard(ShardIdentity { shard: ShardId::META, replica, workspace: WorkspaceId::new("") })?
     };
-    operator::refresh_peers(node, own);
+    operator::refresh_peers(node);
     let machine = MetaMachine::open(store, node.meta.clone())?;
     let group = node.groups.create(GroupSpec { shard: ShardId::META, replica }, Arc::clone(&machine) as Arc<dyn raft::StateMachine>).await?;
     if !group.is_initialized() {

@@ -12,6 +12,7 @@ use crate::task::Tasks;
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::{Clock, StoreId};
 use parking_lot::RwLock;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -42,6 +43,8 @@ pub struct Node {
     pub shards: ShardRegistry,
     /// Who led which shard.
     pub leaders: LeaderHints,
+    /// Where stores answered last, if that is not where the meta group last knew them.
+    pub heard: RwLock<BTreeMap<StoreId, String>>,
     /// Connections to other nodes.
     pub peers: Peers,
     /// Places for queries.
@@ -59,6 +62,19 @@ impl Node {
     #[must_use]
     pub fn store_id(&self) -> StoreId {
         self.raft_identity.store()
+    }
+
+    /// RPC addresses of the other stores: where they answered last, else as the meta group knows them, else as they were founded.
+    #[must_use]
+    pub fn others(&self) -> BTreeMap<StoreId, String> {
+        let mut known: BTreeMap<StoreId, String> = BTreeMap::new();
+        if let Some(membership) = &self.identity.read().membership {
+            known.extend(membership.founders.keys().enumerate().map(|(i, address)| (StoreId(i as u64 + 1), address.clone())));
+        }
+        known.extend(self.meta.get().stores.values().map(|s| (StoreId(s.store_id), s.rpc_address.clone())));
+        known.extend(self.heard.read().iter().map(|(store, address)| (*store, address.clone())));
+        known.remove(&self.store_id());
+        known
     }
 
     /// The cluster's id, empty before it is known.

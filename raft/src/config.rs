@@ -4,6 +4,7 @@ use crate::error::{FatalError, GroupError};
 use model::limits;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Called once when what is durable is no longer known. It must not return to normal work; the default aborts the process.
@@ -64,7 +65,9 @@ pub struct RaftConfig {
     /// Blocks of snapshots sent to one peer, per second in bytes.
     pub snapshot_bytes_per_second: u64,
     /// What to do when durability is no longer known.
-    pub fatal: FatalHandler,
+pub fatal: FatalHandler,
+    /// Set by the owner while the disk has too little room: entries of leaders elsewhere are then refused before anything is written.
+    pub disk_full: Arc<AtomicBool>,
 }
 
 impl Default for RaftConfig {
@@ -83,6 +86,7 @@ impl Default for RaftConfig {
             apply_threads: std::thread::available_parallelism().map_or(1, usize::from),
             snapshot_bytes_per_second: 32 << 20,
             fatal: FatalHandler::default(),
+            disk_full: Arc::default(),
         }
     }
 }

@@ -109,7 +109,7 @@ impl Groups {
             tails: TailBudget::new(config.tail_cache_bytes),
             senders: Senders::new(config.snapshot_bytes_per_second),
             node_room: Arc::new(Semaphore::new(config.node_pending_bytes)),
-            inbox: Inbox::new(identity.clone(), Arc::clone(&registry)),
+            inbox: Inbox::new(identity.clone(), Arc::clone(&registry), Arc::clone(&config.disk_full)),
             barrier: Barrier::new(identity.clone(), Arc::clone(&registry), Arc::clone(&transport)),
             mux: Mux::new(transport),
             opening: Mutex::default(),

@@ -1,8 +1,11 @@
 //! The RPC listener: first only probes are answered on it, then, on the same socket, everything.
 
 use crate::rpc::client::message_bytes_max;
-use crate::rpc::server::{ProbeOnly, Service};
+use crate::rpc::server::{NodeService, ProbeOnly};
 use proto::node::node_rpc_server::{NodeRpc, NodeRpcServer};
+use axum::http::{Request, Response};
+use futures::future::Either;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -11,7 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::server::NamedService;
 use tonic::transport::Server;
+use tower::Service;
 
 /// Raft's service as tonic takes it.
 pub(super) type RaftServer = proto::raft::raft_transport_server::RaftTransportServer<raft::transport::RaftService>;
@@ -49,12 +55,12 @@ impl RpcServer {
 
     /// Answers probes until stopped.
     pub(super) fn serve_probes(&self, service: ProbeOnly) -> Running {
-        self.run(builder().add_service(node_rpc(service)))
+        self.run(node_rpc(service))
     }
 
     /// Serves everything until [`RpcServer::stop`].
-    pub(super) fn serve(&self, service: Service, raft: RaftServer) {
-        let running = self.run(builder().add_service(node_rpc(service)).add_service(raft));
+    pub(super) fn serve(&self, service: NodeService, raft: RaftServer) {
+        let running = self.run(ByPath { node: node_rpc(service), raft });
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
     }
 
@@ -65,12 +71,16 @@ impl RpcServer {
         }
     }
 
-    fn run(&self, router: tonic::transport::server::Router) -> Running {
+    fn run<S>(&self, service: S) -> Running
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
         let stop = CancellationToken::new();
         let incoming = Incoming(Arc::clone(&self.listener));
         let stopped = stop.clone().cancelled_owned();
         let task = tokio::spawn(async move {
-            if let Err(e) = router.serve_with_incoming_shutdown(incoming, stopped).await {
+            if let Err(e) = builder().serve_with_incoming_shutdown(service, incoming, stopped).await {
                 tracing::error!(error = %e, "RPC server ended");
             }
         });
@@ -89,6 +99,35 @@ fn builder() -> Server {
         .http2_keepalive_timeout(Some(Duration::from_secs(3)))
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
+}
+
+/// Both services on one socket: a gRPC path begins with the service's name.
+#[derive(Clone)]
+struct ByPath<N, R> {
+    node: N,
+    raft: R,
+}
+
+impl<N, R> Service<Request<Body>> for ByPath<N, R>
+where
+    N: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    R: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + NamedService,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<R::Future, N::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        match (self.node.poll_ready(cx), self.raft.poll_ready(cx)) {
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let is_raft = request.uri().path().strip_prefix('/').and_then(|path| path.strip_prefix(R::NAME)).is_some_and(|rest| rest.starts_with('/'));
+        if is_raft { Either::Left(self.raft.call(request)) } else { Either::Right(self.node.call(request)) }
+    }
 }
 
 /// Connections of a listener that outlives the server.

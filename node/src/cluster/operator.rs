@@ -109,12 +109,12 @@ async fn propose_once(node: &Node, command: Bytes, deadline: Instant) -> Result<
         match group.propose(command.clone(), None).await {
             Ok(answer) => return Ok(answer),
             Err(ProposeError::NotLeader { leader: Some((_, store)) }) if store != node.store_id() => {
-                return forward(node, &address_of(node, store).into_iter().collect::<Vec<_>>(), command, deadline).await;
+                return forward(node, &node.others().remove(&store).into_iter().collect::<Vec<_>>(), command, deadline).await;
             }
             Err(e) => return Err((e.to_string(), e == ProposeError::Unknown)),
         }
     }
-    let known: BTreeSet<String> = node.meta.get().stores.values().map(|s| s.rpc_address.clone()).collect();
+    let known: BTreeSet<String> = node.others().into_values().collect();
     let initial: BTreeSet<String> = node.config.cluster.initial_nodes.iter().map(ToString::to_string).collect();
     let own = node.config.rpc.advertise_address.to_string();
     let others: Vec<String> = known.union(&initial).filter(|a| **a != own).cloned().collect();
@@ -135,16 +135,6 @@ async fn forward(node: &Node, addresses: &[String], command: Bytes, deadline: In
     Err(last)
 }
 
-fn address_of(node: &Node, store: StoreId) -> Option<String> {
-    let meta = node.meta.get();
-    if let Some(known) = meta.stores.get(&store.0) {
-        return Some(known.rpc_address.clone());
-    }
-    let identity = node.identity.read();
-    let founders = &identity.membership.as_ref()?.founders;
-    founders.keys().nth(usize::try_from(store.0).ok()?.checked_sub(1)?).cloned()
-}
-
 /// Keeps this node known, its peers' addresses current, and, on the leader, the cluster founded. Runs until dropped.
 pub async fn run(node: Arc<Node>) {
     let mut reported: Option<Instant> = None;
@@ -153,7 +143,7 @@ pub async fn run(node: Arc<Node>) {
     loop {
         rounds.tick().await;
         let store = node.store_id();
-        refresh_peers(&node, store);
+        refresh_peers(&node);
         if let Err(e) = round(&node, store, &mut reported).await {
             tracing::debug!(error = %e, "meta round put off");
         }
@@ -161,25 +151,12 @@ pub async fn run(node: Arc<Node>) {
 }
 
 /// Tells Raft and cluster time which other stores there are and where.
-pub fn refresh_peers(node: &Node, own: StoreId) {
-    let meta = node.meta.get();
-    let mut peers: Vec<StoreId> = Vec::new();
-    for store in meta.stores.values().filter(|s| s.store_id != own.0) {
-        peers.push(StoreId(store.store_id));
-        node.groups.set_peer(StoreId(store.store_id), &store.rpc_address);
+pub fn refresh_peers(node: &Node) {
+    let others = node.others();
+    for (store, address) in &others {
+        node.groups.set_peer(*store, address);
     }
-    if meta.stores.is_empty() {
-        let identity = node.identity.read();
-        let founders = identity.membership.as_ref().map(|m| m.founders.clone()).unwrap_or_default();
-        for (place, address) in founders.keys().enumerate() {
-            let store = StoreId(place as u64 + 1);
-            if store != own {
-                peers.push(store);
-                node.groups.set_peer(store, address);
-            }
-        }
-    }
-    node.time.set_peers(&peers);
+    node.time.set_peers(&others.into_keys().collect::<Vec<_>>());
 }
 
 async fn round(node: &Arc<Node>, store: StoreId, reported: &mut Option<Instant>) -> Result<(), MetaError> {

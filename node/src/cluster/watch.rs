@@ -7,6 +7,7 @@ use crate::rpc::client::{header, request};
 use futures::future::join_all;
 use model::{ShardId, StoreId};
 use proto::node::{FetchMetaRequest, PingRequest};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
@@ -16,38 +17,35 @@ const PING_TIMEOUT: Duration = Duration::from_millis(450);
 const FETCH: Duration = Duration::from_millis(500);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Addresses of the other stores, as far as they are known.
-fn others(node: &Node) -> Vec<(StoreId, String)> {
-    let own = node.store_id();
-    let meta = node.meta.get();
-    if !meta.stores.is_empty() {
-        return meta.stores.values().filter(|s| s.store_id != own.0).map(|s| (StoreId(s.store_id), s.rpc_address.clone())).collect();
-    }
-    let founders = node.identity.read().membership.as_ref().map(|m| m.founders.clone()).unwrap_or_default();
-    let founders = founders.into_keys().enumerate().map(|(i, address)| (StoreId(i as u64 + 1), address));
-    founders.filter(|(store, _)| *store != own).collect()
-}
-
-/// Reads the other nodes' clocks until dropped.
+/// Reads the other nodes' clocks until dropped, and hears at which of the configured addresses which store answers now: a cluster
+/// whose nodes all moved could otherwise not agree on where they are.
 pub async fn clocks(node: Arc<Node>) {
     let mut rounds = tokio::time::interval(PING);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        join_all(others(&node).into_iter().map(|(store, address)| ping(&node, store, address))).await;
+        let mut addresses: BTreeSet<String> = node.others().into_values().collect();
+        addresses.extend(super::bootstrap::initial_nodes(&node.config));
+        addresses.remove(&node.config.rpc.advertise_address.to_string());
+        join_all(addresses.iter().map(|address| ping(&node, address))).await;
         crate::metrics::set_stamping(node.time.now().is_ok());
     }
 }
 
-async fn ping(node: &Node, store: StoreId, address: String) {
-    let Ok(mut client) = node.peers.client(&address) else { return };
+async fn ping(node: &Node, address: &str) {
+    let Ok(mut client) = node.peers.client(address) else { return };
     let message = PingRequest { header: Some(header(&node.cluster_id(), node.store_id().0, PING_TIMEOUT)) };
     let before = (node.clock.now_ms(), node.clock.monotonic());
     let Ok(reply) = client.ping(request(message, PING_TIMEOUT)).await else { return };
     let reply = reply.into_inner();
+    let store = StoreId(reply.store_id);
+    if store == node.store_id() {
+        return;
+    }
     let trip_ms = i64::try_from(node.clock.monotonic().saturating_sub(before.1).as_millis()).unwrap_or(0);
-    if reply.store_id == store.0 {
-        node.time.observe(store, reply.now_ms, before.0.saturating_add(trip_ms / 2));
+    node.time.observe(store, reply.now_ms, before.0.saturating_add(trip_ms / 2));
+    if node.others().get(&store).is_none_or(|known| known != address) {
+        node.heard.write().insert(store, address.to_owned());
     }
 }
 
@@ -60,10 +58,10 @@ pub async fn meta(node: Arc<Node>) {
         if node.groups.group(ShardId::META).is_some() {
             continue;
         }
-        let mut addresses: Vec<String> = others(&node).into_iter().map(|(_, address)| address).collect();
+        let mut addresses: BTreeSet<String> = node.others().into_values().collect();
         if addresses.is_empty() {
-            let own = node.config.rpc.advertise_address.to_string();
-            addresses = super::bootstrap::initial_nodes(&node.config).into_iter().filter(|a| *a != own).collect();
+            addresses.extend(super::bootstrap::initial_nodes(&node.config));
+            addresses.remove(&node.config.rpc.advertise_address.to_string());
         }
         for address in addresses {
             if fetch(&node, &address).await.is_some() {

@@ -25,11 +25,11 @@ use tonic::{Request, Response, Status};
 
 /// The service of a node that is part of a cluster.
 #[derive(Clone, Debug)]
-pub struct Service {
+pub struct NodeService {
     node: Arc<Node>,
 }
 
-impl Service {
+impl NodeService {
     /// Serves for `node`.
     #[must_use]
     pub fn new(node: Arc<Node>) -> Self {
@@ -49,7 +49,7 @@ impl Service {
 }
 
 #[tonic::async_trait]
-impl NodeRpc for Service {
+impl NodeRpc for NodeService {
     type ReadStream = BoxStream<'static, Result<ReadFrame, Status>>;
 
     async fn probe(&self, _: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {

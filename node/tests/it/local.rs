@@ -1,8 +1,8 @@
 //! A local cluster of real processes, ended with the test that started it.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -29,11 +29,17 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) fn start(nodes: u16, dir: &TempDir) -> Self {
+        Self::start_with(nodes, dir, &[])
+    }
+
+    /// Starts on ports of its own, also on data of a cluster that had others.
+    pub(crate) fn start_with(nodes: u16, dir: &TempDir, flags: &[&str]) -> Self {
         let port = free_ports(2 * nodes);
         let data = dir.path().join("data");
         let mut child = Command::new(env!("CARGO_BIN_EXE_flotilla"))
             .args(["up", "--nodes", &nodes.to_string(), "--http-port", &port.to_string(), "--log.level=error", "--data"])
             .arg(&data)
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -50,9 +56,21 @@ impl Up {
             if let Some(at) = self.seen.iter().position(|line| line.starts_with(prefix)) {
                 return self.seen.remove(at);
             }
-            let Ok(line) = self.lines.recv_timeout(PATIENCE) else { panic!("no line {prefix:?} after {:#?}", self.seen) };
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else { panic!("no line {prefix:?} after {:#?}, {:#?}", self.seen, self.readiness()) };
             self.seen.push(line);
         }
+    }
+
+    /// What each node says of its readiness, for the message of a failure.
+    fn readiness(&self) -> Vec<String> {
+        let ask = |port: u16| -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+            stream.write_all(b"GET /-/ready HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        (0..self.nodes).map(|i| ask(self.port + 2 * i).unwrap_or_else(|e| e.to_string())).collect()
     }
 
     pub(crate) fn urls(&self) -> Vec<String> {

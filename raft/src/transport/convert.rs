@@ -90,6 +90,11 @@ fn entry_to_proto(entry: &Entry) -> wire::Entry {
     wire::Entry { log_id: Some(log_id_to_proto(entry.log_id)), payload: Some(payload) }
 }
 
+/// Whether an entry is something that was proposed.
+pub(crate) fn carries_payload(entry: &wire::Entry) -> bool {
+    matches!(entry.payload, Some(wire::entry::Payload::Normal(_)))
+}
+
 fn entry_from_proto(entry: wire::Entry) -> Result<Entry, ConvertError> {
     let log_id = log_id_from_proto(&entry.log_id.ok_or(ConvertError::Missing("log_id"))?);
     let payload = match entry.payload.ok_or(ConvertError::Missing("payload"))? {

@@ -17,6 +17,7 @@ use proto::raft::{
 };
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -33,11 +34,12 @@ pub struct Inbox {
     identity: Identity,
     registry: Arc<Registry>,
     receivers: Arc<Receivers>,
+    disk_full: Arc<AtomicBool>,
 }
 
 impl Inbox {
-    pub(crate) fn new(identity: Identity, registry: Arc<Registry>) -> Self {
-        Self { identity, registry, receivers: Arc::default() }
+    pub(crate) fn new(identity: Identity, registry: Arc<Registry>, disk_full: Arc<AtomicBool>) -> Self {
+        Self { identity, registry, receivers: Arc::default(), disk_full }
     }
 
     /// Who we are.
@@ -63,6 +65,10 @@ impl Inbox {
                 continue;
             };
             match body {
+                Body::Append(append) if self.disk_full.load(Ordering::Relaxed) && is_bulk(&group, &append) => {
+                    appends.remove(&frame.stream);
+                    answer.reject("too little free disk space".to_owned()).await;
+                }
                 Body::Append(append) => {
                     if let Err(reason) = deliver_append(&mut appends, &group, append, &answer) {
                         appends.remove(&frame.stream);
@@ -113,6 +119,12 @@ impl Inbox {
         };
         Confirmation { result: Some(result) }
     }
+}
+
+/// Whether an append is what a full disk refuses: what clients wrote. A new leader's empty entry must pass, or nobody could read, and so
+/// must the few small entries of the meta group, by which the cluster is helped.
+fn is_bulk(group: &Group, append: &Append) -> bool {
+    group.shard() != ShardId::META && append.entries.iter().any(convert::carries_payload)
 }
 
 /// Where an answer goes.
