@@ -32,8 +32,8 @@ pub mod sample;
 pub mod seal;
 pub mod time;
 
-pub use generation::{Generation, GenerationList};
 pub use clock::Clock;
+pub use generation::{Generation, GenerationList};
 pub use ids::{LogPoint, ReplicaId, SeriesId, ShardId, StoreId, WorkspaceId};
 pub use labels::{Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher};

@@ -34,6 +34,10 @@ use tsdb::db::{Db, DbOptions, ShardIdentity};
 use tsdb::error::StoreError;
 use tsdb::store::faults::FaultPlan;
 
+/// The log lives on disk; more memory for it buys nothing once a batch of it is written.
+const LOG_MEMTABLES_MAX: u64 = 32 << 20;
+/// Recent entries kept for followers and apply; who lags further reads them from disk.
+const LOG_TAIL_MAX: u64 = 32 << 20;
 /// Time that open HTTP requests get at the end.
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
 /// Time that background tasks get at the end.
@@ -115,7 +119,13 @@ struct Started {
     rpc: RpcServer,
 }
 
-async fn start(config: Config, mut identity: Identity, rpc: RpcServer, shared: &Shared, exposition: Option<PrometheusHandle>) -> Result<Started, AppError> {
+async fn start(
+    config: Config,
+    mut identity: Identity,
+    rpc: RpcServer,
+    shared: &Shared,
+    exposition: Option<PrometheusHandle>,
+) -> Result<Started, AppError> {
     let peers = Peers::default();
     if identity.membership.is_none() {
         let probes = rpc.serve_probes(ProbeOnly { reply: probe_reply(&config, &identity) });
@@ -135,7 +145,12 @@ async fn start(config: Config, mut identity: Identity, rpc: RpcServer, shared: &
 }
 
 /// Opens both databases and puts the node's handles together.
-fn open(config: Config, identity: Identity, peers: Peers, exposition: Option<PrometheusHandle>) -> Result<(Arc<Node>, RaftServer), AppError> {
+fn open(
+    config: Config,
+    identity: Identity,
+    peers: Peers,
+    exposition: Option<PrometheusHandle>,
+) -> Result<(Arc<Node>, RaftServer), AppError> {
     let memory = config.storage.memory_bytes;
     let membership = identity.membership.clone().ok_or_else(|| AppError::Setting("the node has no place in a cluster".to_owned()))?;
     let incarnation = u64::from_str_radix(identity.incarnation.get(..16).unwrap_or("0"), 16).unwrap_or(0);
@@ -143,14 +158,19 @@ fn open(config: Config, identity: Identity, peers: Peers, exposition: Option<Pro
     if let Some(cluster) = &membership.cluster_id {
         raft_identity.set_cluster(cluster.as_bytes()).map_err(|e| AppError::Setting(e.to_string()))?;
     }
-    let share = |part: u64| usize::try_from(memory / part).unwrap_or(usize::MAX);
+    let share = |part: u64, most: u64| usize::try_from((memory / part).min(most)).unwrap_or(usize::MAX);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let engine = RocksEngine::open(&config.node.data.join("raftdb"), RocksOptions { memory_bytes: share(8), ..RocksOptions::default() })?;
+    let engine = RocksEngine::open(&config.node.data.join("raftdb"), RocksOptions { memory_bytes: share(16, LOG_MEMTABLES_MAX), ..RocksOptions::default() })?;
     let transport = TonicTransport::new(raft_identity.clone());
     let disk_full = Arc::new(AtomicBool::new(false));
-    let raft_config = RaftConfig { tail_cache_bytes: share(8), disk_full: Arc::clone(&disk_full), ..RaftConfig::default() };
+    let raft_config = RaftConfig { tail_cache_bytes: share(16, LOG_TAIL_MAX), disk_full: Arc::clone(&disk_full), ..RaftConfig::default() };
     let groups = Groups::open(raft_config, raft_identity.clone(), Arc::new(engine), transport, Arc::clone(&clock))?;
-    let db = Db::open(DbOptions { path: config.node.data.join("chunkdb"), memory_bytes: share(4), seal: Seal::identity(), faults: FaultPlan::default() })?;
+    let db = Db::open(DbOptions {
+        path: config.node.data.join("chunkdb"),
+        memory_bytes: share(4, u64::MAX),
+        seal: Seal::identity(),
+        faults: FaultPlan::default(),
+    })?;
     let node = Arc::new(Node {
         tasks: Tasks::default(),
         time: Arc::new(ClusterTime::new(Arc::clone(&clock))),
@@ -190,7 +210,8 @@ async fn open_meta(node: &Arc<Node>) -> Result<Option<Arc<MetaMachine>>, AppErro
     };
     operator::refresh_peers(node);
     let machine = MetaMachine::open(store, node.meta.clone())?;
-    let group = node.groups.create(GroupSpec { shard: ShardId::META, replica }, Arc::clone(&machine) as Arc<dyn raft::StateMachine>).await?;
+    let group =
+        node.groups.create(GroupSpec { shard: ShardId::META, replica }, Arc::clone(&machine) as Arc<dyn raft::StateMachine>).await?;
     if !group.is_initialized() {
         let members: BTreeMap<ReplicaId, StoreId> = (1..=founders).map(|n| (ReplicaId(n), StoreId(n))).collect();
         group.initialize(members).await?;

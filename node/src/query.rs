@@ -4,6 +4,6 @@
 
 pub mod admit;
 pub mod engine;
-pub mod frames;
 pub mod fragment_service;
+pub mod frames;
 pub mod scatter;

@@ -65,7 +65,7 @@ pub struct RaftConfig {
     /// Blocks of snapshots sent to one peer, per second in bytes.
     pub snapshot_bytes_per_second: u64,
     /// What to do when durability is no longer known.
-pub fatal: FatalHandler,
+    pub fatal: FatalHandler,
     /// Set by the owner while the disk has too little room: entries of leaders elsewhere are then refused before anything is written.
     pub disk_full: Arc<AtomicBool>,
 }

@@ -2,9 +2,9 @@
 
 use crate::rpc::client::message_bytes_max;
 use crate::rpc::server::{NodeService, ProbeOnly};
-use proto::node::node_rpc_server::{NodeRpc, NodeRpcServer};
 use axum::http::{Request, Response};
 use futures::future::Either;
+use proto::node::node_rpc_server::{NodeRpc, NodeRpcServer};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -125,7 +125,8 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let is_raft = request.uri().path().strip_prefix('/').and_then(|path| path.strip_prefix(R::NAME)).is_some_and(|rest| rest.starts_with('/'));
+        let is_raft =
+            request.uri().path().strip_prefix('/').and_then(|path| path.strip_prefix(R::NAME)).is_some_and(|rest| rest.starts_with('/'));
         if is_raft { Either::Left(self.raft.call(request)) } else { Either::Right(self.node.call(request)) }
     }
 }

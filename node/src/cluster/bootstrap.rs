@@ -66,7 +66,8 @@ pub fn decide(own_address: &str, own_incarnation: &str, initial_nodes: &[String]
     }
     for (address, answer) in answers.iter().filter_map(|(address, answer)| Some((address, answer.as_ref()?))) {
         if answer.initial_nodes != initial_nodes {
-            let reason = format!("{address} has other initial nodes: {} instead of {}", answer.initial_nodes.join(","), initial_nodes.join(","));
+            let reason =
+                format!("{address} has other initial nodes: {} instead of {}", answer.initial_nodes.join(","), initial_nodes.join(","));
             return Decision::Wait { reason };
         }
     }
@@ -108,7 +109,12 @@ pub async fn find_place(config: &Config, identity: &Identity, peers: &Peers, tel
 async fn probe_all(own: &str, nodes: &[String], identity: &Identity, peers: &Peers) -> BTreeMap<String, Option<Answer>> {
     let asked = nodes.iter().map(|address| async move {
         if address == own {
-            let own = Answer { initial_nodes: nodes.to_vec(), incarnation: identity.incarnation.clone(), initialised: false, founders: BTreeMap::new() };
+            let own = Answer {
+                initial_nodes: nodes.to_vec(),
+                incarnation: identity.incarnation.clone(),
+                initialised: false,
+                founders: BTreeMap::new(),
+            };
             return (address.clone(), Some(own));
         }
         let reply = match peers.client(address) {
@@ -135,7 +141,12 @@ impl From<ProbeReply> for Answer {
 }
 
 /// Asks the nodes that are part of a cluster for a new store id.
-async fn join(config: &Config, identity: &Identity, answers: &BTreeMap<String, Option<Answer>>, peers: &Peers) -> Result<Membership, String> {
+async fn join(
+    config: &Config,
+    identity: &Identity,
+    answers: &BTreeMap<String, Option<Answer>>,
+    peers: &Peers,
+) -> Result<Membership, String> {
     let command = MetaCommand::RegisterStore {
         incarnation: identity.incarnation.clone(),
         store_id: None,

@@ -71,7 +71,8 @@ impl Identity {
         let path = dir.join(FILE);
         match fs::read(&path) {
             Ok(bytes) => {
-                let identity: Self = serde_json::from_slice(&bytes).map_err(|e| IdentityError::Malformed { path: path.clone(), detail: e.to_string() })?;
+                let identity: Self =
+                    serde_json::from_slice(&bytes).map_err(|e| IdentityError::Malformed { path: path.clone(), detail: e.to_string() })?;
                 if identity.version != VERSION {
                     return Err(IdentityError::Version { path, version: identity.version });
                 }

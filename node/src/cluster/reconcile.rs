@@ -3,9 +3,9 @@
 use crate::meta::MetaState;
 use crate::meta::state::{ReplicaRole, ShardRecord};
 use crate::node::Node;
+use crate::shard::LocalShard;
 use crate::shard::machine::ShardMachine;
 use crate::shard::runner::{Runner, WriteQueue};
-use crate::shard::LocalShard;
 use model::{ReplicaId, ShardId, StoreId, WorkspaceId};
 use raft::GroupSpec;
 use std::collections::BTreeMap;

@@ -83,7 +83,8 @@ impl ClusterTime {
     pub fn now(&self) -> Result<Timestamp, NoTime> {
         let (own, monotonic) = (self.clock.now_ms(), self.clock.monotonic());
         let readings = self.readings.lock();
-        let mut offsets: Vec<i64> = readings.offsets.values().filter(|(_, at)| monotonic.saturating_sub(*at) <= READING_AGE_MAX).map(|(o, _)| *o).collect();
+        let mut offsets: Vec<i64> =
+            readings.offsets.values().filter(|(_, at)| monotonic.saturating_sub(*at) <= READING_AGE_MAX).map(|(o, _)| *o).collect();
         offsets.push(0);
         let needed = readings.nodes / 2 + 1;
         if offsets.len() < needed {

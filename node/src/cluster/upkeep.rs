@@ -61,7 +61,10 @@ fn preferred_leader(node: &Node, shard: ShardId) -> Option<StoreId> {
 pub async fn give_away(node: &Node) {
     for group in node.groups.list() {
         let status = group.status();
-        let target = status.voters.iter().find(|(replica, _)| **replica != status.replica && status.matched.get(replica).copied().flatten() == status.last_log_index);
+        let target = status
+            .voters
+            .iter()
+            .find(|(replica, _)| **replica != status.replica && status.matched.get(replica).copied().flatten() == status.last_log_index);
         if let Some((replica, store)) = target.filter(|_| status.is_leader) {
             hand_over(&group, *replica, *store).await;
         }

@@ -1,8 +1,8 @@
 //! Cross-origin headers, as Prometheus sends them.
 
+use crate::config::CorsOrigin;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use crate::config::CorsOrigin;
 use axum::http::header::ORIGIN;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, VARY,

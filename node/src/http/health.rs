@@ -75,8 +75,6 @@ pub fn metrics(node: &Node) -> Response {
     metrics_process::Collector::default().collect();
     let text = node.exposition.as_ref().map(|e| e.render()).unwrap_or_default();
     let mut response = respond::text(StatusCode::OK, text);
-    response
-        .headers_mut()
-        .insert(axum::http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    response.headers_mut().insert(axum::http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     response
 }

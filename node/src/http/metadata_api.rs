@@ -66,7 +66,13 @@ async fn texts(node: &Node, workspace: &WorkspaceRecord, params: &Params, kind: 
     Ok(respond::json(strings_body(shown, Annotations { warnings: &warnings, infos: &[] })))
 }
 
-async fn read(node: &Node, workspace: &WorkspaceRecord, params: &Params, kind: ReadKind, limit: Option<usize>) -> Result<Vec<Found>, ApiError> {
+async fn read(
+    node: &Node,
+    workspace: &WorkspaceRecord,
+    params: &Params,
+    kind: ReadKind,
+    limit: Option<usize>,
+) -> Result<Vec<Found>, ApiError> {
     let (start_ms, end_ms) = params.interval()?;
     let matcher_sets: Vec<Vec<Matcher>> = params
         .all("match[]")

@@ -93,9 +93,8 @@ fn api_error(error: QueryError) -> ApiError {
         QueryError::Eval(EvalError::TimedOut) | QueryError::QueueTimeout => ErrorType::Timeout,
         QueryError::Eval(EvalError::Cancelled) | QueryError::Read(ReadError::Cancelled) => ErrorType::Canceled,
         QueryError::Eval(_) | QueryError::Read(ReadError::TooManySamples) => ErrorType::Execution,
-        QueryError::Read(ReadError::Unavailable { .. } | ReadError::StaleMap { .. } | ReadError::Storage { .. }) | QueryError::TooMany(_) => {
-            ErrorType::Unavailable
-        }
+        QueryError::Read(ReadError::Unavailable { .. } | ReadError::StaleMap { .. } | ReadError::Storage { .. })
+        | QueryError::TooMany(_) => ErrorType::Unavailable,
         QueryError::Aborted => ErrorType::Internal,
     };
     ApiError::new(error_type, error)

@@ -17,8 +17,8 @@ use axum::http::{HeaderName, Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, on, options};
 use model::limits::{HTTP_FORM_BYTES_MAX, REQUEST_BODY_TIMEOUT};
-use std::collections::{BTreeMap, HashMap};
 use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
@@ -56,7 +56,6 @@ impl Shared {
 type PathValues = Path<HashMap<String, String>>;
 
 /// Builds the router of all routes.
-#[must_use]
 pub fn build(shared: Shared) -> Router {
     let mut paths: BTreeMap<&'static str, MethodRouter<Shared>> = BTreeMap::new();
     for route in routes::all() {
@@ -136,17 +135,31 @@ async fn control_plane(node: &Node, endpoint: Endpoint, path: &HashMap<String, S
 }
 
 #[allow(clippy::result_large_err)]
-fn workspace_of(node: &Node, source: WorkspaceSource, path: &HashMap<String, String>, request: &Request<Body>) -> Result<WorkspaceRecord, Response> {
+fn workspace_of(
+    node: &Node,
+    source: WorkspaceSource,
+    path: &HashMap<String, String>,
+    request: &Request<Body>,
+) -> Result<WorkspaceRecord, Response> {
     let id = match source {
         WorkspaceSource::Path => path.get("workspace").map_or("", String::as_str),
-        WorkspaceSource::Header | WorkspaceSource::None => {
-            request.headers().get("x-scope-orgid").and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()).unwrap_or(model::WorkspaceId::DEFAULT)
-        }
+        WorkspaceSource::Header | WorkspaceSource::None => request
+            .headers()
+            .get("x-scope-orgid")
+            .and_then(|v| v.to_str().ok())
+            .filter(|v| !v.is_empty())
+            .unwrap_or(model::WorkspaceId::DEFAULT),
     };
     node.meta.get().workspaces.get(id).cloned().ok_or_else(|| workspaces::ControlError::NotFound(id.to_owned()).into_response())
 }
 
-async fn data_plane(node: &Node, endpoint: Endpoint, workspace: &WorkspaceRecord, path: &HashMap<String, String>, request: Request<Body>) -> Response {
+async fn data_plane(
+    node: &Node,
+    endpoint: Endpoint,
+    workspace: &WorkspaceRecord,
+    path: &HashMap<String, String>,
+    request: Request<Body>,
+) -> Response {
     if endpoint == Endpoint::RemoteWrite {
         return remote_write::handle(node, workspace, request).await.unwrap_or_else(IntoResponse::into_response);
     }

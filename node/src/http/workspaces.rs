@@ -41,7 +41,9 @@ impl ControlError {
     #[must_use]
     pub fn into_response(self) -> Response {
         let (status, kind, body) = match self {
-            Self::Validation(message) => (StatusCode::BAD_REQUEST, "ValidationException", json!({"message": message, "reason": "FIELD_VALIDATION_FAILED"})),
+            Self::Validation(message) => {
+                (StatusCode::BAD_REQUEST, "ValidationException", json!({"message": message, "reason": "FIELD_VALIDATION_FAILED"}))
+            }
             Self::NotFound(id) => {
                 let body = json!({"message": "Workspace not found", "resourceId": id, "resourceType": "workspace"});
                 (StatusCode::NOT_FOUND, "ResourceNotFoundException", body)
@@ -81,7 +83,11 @@ pub async fn create(node: &Node, request: Request<Body>) -> Result<Response, Con
     let (head, body) = request.into_parts();
     let limits = ReadLimits { bytes: HTTP_FORM_BYTES_MAX, time: REQUEST_BODY_TIMEOUT };
     let bytes = read_body(&head.headers, body, limits).await.map_err(|e| ControlError::Validation(e.to_string()))?;
-    let body: CreateBody = if bytes.is_empty() { CreateBody::default() } else { serde_json::from_slice(&bytes).map_err(|e| ControlError::Validation(e.to_string()))? };
+    let body: CreateBody = if bytes.is_empty() {
+        CreateBody::default()
+    } else {
+        serde_json::from_slice(&bytes).map_err(|e| ControlError::Validation(e.to_string()))?
+    };
     let alias = body.alias.map(|a| a.trim().to_owned()).filter(|a| !a.is_empty());
     validate(alias.as_deref(), body.client_token.as_deref(), &body.tags)?;
     let command = MetaCommand::CreateWorkspace {
@@ -96,7 +102,8 @@ pub async fn create(node: &Node, request: Request<Body>) -> Result<Response, Con
     };
     match propose(node, command).await? {
         MetaResponse::Workspace { workspace } => {
-            let body = json!({"workspaceId": workspace.id, "arn": arn(&workspace.id), "status": {"statusCode": "ACTIVE"}, "tags": workspace.tags});
+            let body =
+                json!({"workspaceId": workspace.id, "arn": arn(&workspace.id), "status": {"statusCode": "ACTIVE"}, "tags": workspace.tags});
             Ok(respond::json_with(StatusCode::ACCEPTED, body.to_string().into_bytes()))
         }
         MetaResponse::Conflict { id, reason } => Err(ControlError::Conflict(id, reason)),
@@ -130,7 +137,11 @@ fn validate(alias: Option<&str>, token: Option<&str>, tags: &BTreeMap<String, St
 pub fn list(node: &Node, params: &Params) -> Result<Response, ControlError> {
     let page = match params.get("maxResults") {
         "" => PAGE_DEFAULT,
-        text => text.parse().ok().filter(|n| (1..=PAGE_MAX).contains(n)).ok_or_else(|| ControlError::Validation("maxResults: 1 to 1000".to_owned()))?,
+        text => text
+            .parse()
+            .ok()
+            .filter(|n| (1..=PAGE_MAX).contains(n))
+            .ok_or_else(|| ControlError::Validation("maxResults: 1 to 1000".to_owned()))?,
     };
     let (prefix, after) = (params.get("alias"), params.get("nextToken"));
     let meta = node.meta.get();

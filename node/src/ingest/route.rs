@@ -143,7 +143,13 @@ async fn round(node: &Node, workspace: &str, open: Vec<Open>, attempt: usize, le
         }
     }
     let local = join_all(local.into_iter().map(|part| async move {
-        let outcome = write_local(node, part.shard, ShardPart { batch_id: part.batch_id, generation: part.generation, rows: part.rows.clone() }, left).await;
+        let outcome = write_local(
+            node,
+            part.shard,
+            ShardPart { batch_id: part.batch_id, generation: part.generation, rows: part.rows.clone() },
+            left,
+        )
+        .await;
         (part, outcome)
     }));
     let remote = join_all(remote.into_iter().map(|(store, parts)| write_remote(node, &meta, workspace, store, parts, left)));
@@ -159,7 +165,14 @@ pub async fn write_local(node: &Node, shard: ShardId, part: ShardPart, left: Dur
     tokio::time::timeout(left, local.queue.write(part)).await.unwrap_or(Outcome::Unknown)
 }
 
-async fn write_remote(node: &Node, meta: &MetaState, workspace: &str, store: u64, parts: Vec<Open>, left: Duration) -> Vec<(Open, Outcome)> {
+async fn write_remote(
+    node: &Node,
+    meta: &MetaState,
+    workspace: &str,
+    store: u64,
+    parts: Vec<Open>,
+    left: Duration,
+) -> Vec<(Open, Outcome)> {
     let refused = |parts: Vec<Open>, outcome: Outcome| parts.into_iter().map(|p| (p, outcome.clone())).collect();
     let Some(address) = meta.stores.get(&store).map(|s| &s.rpc_address) else {
         return refused(parts, Outcome::Unavailable(format!("store {store} is not known")));

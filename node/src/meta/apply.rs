@@ -14,7 +14,8 @@ impl MetaState {
         match command {
             MetaCommand::FoundCluster { cluster_id, .. } => self.found_cluster(cluster_id),
             MetaCommand::RegisterStore { incarnation, store_id, name, zone, rpc_address, http_address } => {
-                let record = StoreRecord { store_id: store_id.unwrap_or(0), incarnation, name, zone, rpc_address, http_address, reported_ms: 0 };
+                let record =
+                    StoreRecord { store_id: store_id.unwrap_or(0), incarnation, name, zone, rpc_address, http_address, reported_ms: 0 };
                 self.register_store(record)
             }
             MetaCommand::ReportTime { store_id, now_ms } => self.report_time(store_id, now_ms),
@@ -81,8 +82,13 @@ impl MetaState {
         self.tokens.retain(|_, t| t.created_ms > now_ms.saturating_sub(TOKEN_MS));
         if let Some(token) = client_token.as_ref().and_then(|t| self.tokens.get(t)) {
             return match self.workspaces.get(&token.workspace) {
-                Some(made) if made.alias == workspace.alias && made.tags == workspace.tags => MetaResponse::Workspace { workspace: Box::new(made.clone()) },
-                _ => MetaResponse::Conflict { id: token.workspace.clone(), reason: "the client token was used for another request".to_owned() },
+                Some(made) if made.alias == workspace.alias && made.tags == workspace.tags => {
+                    MetaResponse::Workspace { workspace: Box::new(made.clone()) }
+                }
+                _ => MetaResponse::Conflict {
+                    id: token.workspace.clone(),
+                    reason: "the client token was used for another request".to_owned(),
+                },
             };
         }
         if self.workspaces.contains_key(&workspace.id) {

@@ -26,7 +26,10 @@ pub fn choose_stores(state: &MetaState, replicas: usize) -> Vec<u64> {
     let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
     let mut chosen: Vec<u64> = Vec::new();
     while chosen.len() < replicas {
-        let best = left.iter().enumerate().min_by_key(|(_, s)| (zones.get(s.zone.as_str()).copied().unwrap_or(0), count(&held, s.store_id), s.store_id));
+        let best = left
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, s)| (zones.get(s.zone.as_str()).copied().unwrap_or(0), count(&held, s.store_id), s.store_id));
         let Some((i, _)) = best else { break };
         let store = left.remove(i);
         *zones.entry(&store.zone).or_default() += 1;

@@ -177,7 +177,12 @@ impl WorkspaceRecord {
         GenerationList::new(
             self.generations
                 .iter()
-                .map(|g| Generation { generation: g.generation, rev: g.rev, from_ms: g.from_ms, shards: g.shards.iter().copied().map(ShardId).collect() })
+                .map(|g| Generation {
+                    generation: g.generation,
+                    rev: g.rev,
+                    from_ms: g.from_ms,
+                    shards: g.shards.iter().copied().map(ShardId).collect(),
+                })
                 .collect(),
         )
     }
@@ -208,7 +213,10 @@ mod tests {
 
     #[test]
     fn c5_time_is_confirmed_by_a_majority_of_stores() {
-        let with = |times: &[i64]| MetaState { stores: times.iter().enumerate().map(|(i, t)| store(i as u64, *t)).collect(), ..MetaState::default() }.confirmed_ms();
+        let with = |times: &[i64]| {
+            MetaState { stores: times.iter().enumerate().map(|(i, t)| store(i as u64, *t)).collect(), ..MetaState::default() }
+                .confirmed_ms()
+        };
         assert_eq!(with(&[]), None);
         assert_eq!(with(&[10, 0, 0]), None);
         assert_eq!(with(&[10, 20, 0]), Some(10));

@@ -50,7 +50,13 @@ pub enum QueryError {
 ///
 /// # Errors
 /// See [`QueryError`].
-pub async fn run(node: &Node, workspace: &WorkspaceRecord, text: &str, params: QueryParams, timeout: Duration) -> Result<QueryOutput, QueryError> {
+pub async fn run(
+    node: &Node,
+    workspace: &WorkspaceRecord,
+    text: &str,
+    params: QueryParams,
+    timeout: Duration,
+) -> Result<QueryOutput, QueryError> {
     let began = Instant::now();
     let deadline = began + timeout;
     let expr = promql::parse(text)?;

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use model::{Labels, Matcher, ShardId, StoreId};
 use promql::source::RawSeries;
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
-use std::ops::ControlFlow;
 use tsdb::view::{ReadError as StorageError, ReadView, TimeRange};
 
 /// What to read.
@@ -97,7 +97,13 @@ pub enum ReadError {
 ///
 /// # Errors
 /// See [`ReadError`].
-pub async fn read_local(node: &Node, local: Arc<LocalShard>, spec: ReadSpec, deadline: Instant, cancelled: Arc<AtomicBool>) -> Result<Found, ReadError> {
+pub async fn read_local(
+    node: &Node,
+    local: Arc<LocalShard>,
+    spec: ReadSpec,
+    deadline: Instant,
+    cancelled: Arc<AtomicBool>,
+) -> Result<Found, ReadError> {
     let shard = local.id;
     let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
     let leader = local.group.status().leader.map(|(_, store)| store);
@@ -121,13 +127,17 @@ fn read(local: &LocalShard, spec: &ReadSpec, cancelled: &AtomicBool) -> Result<F
             let found = each(sets, cancelled, |set| view.series(set, inclusive(spec), spec.limit.unwrap_or(usize::MAX)));
             found.map(|f| Found::Series(f.into_iter().collect::<BTreeSet<_>>().into_iter().collect()))
         }
-        ReadKind::LabelNames => each(sets, cancelled, |set| view.label_names(set, inclusive(spec))).map(|f| Found::Texts(f.into_iter().collect())),
+        ReadKind::LabelNames => {
+            each(sets, cancelled, |set| view.label_names(set, inclusive(spec))).map(|f| Found::Texts(f.into_iter().collect()))
+        }
         ReadKind::LabelValues { label } => {
             let found = each(sets, cancelled, |set| view.label_values(label, set, inclusive(spec), spec.limit.unwrap_or(usize::MAX)));
             found.map(|f| Found::Texts(f.into_iter().collect()))
         }
     };
-    found.map_err(|e| storage_error(shard, &e)).and_then(|f| if cancelled.load(Ordering::Relaxed) { Err(ReadError::Cancelled) } else { Ok(f) })
+    found
+        .map_err(|e| storage_error(shard, &e))
+        .and_then(|f| if cancelled.load(Ordering::Relaxed) { Err(ReadError::Cancelled) } else { Ok(f) })
 }
 
 /// The reader's half-open range for a span whose both ends count.
@@ -135,7 +145,11 @@ fn inclusive(spec: &ReadSpec) -> TimeRange {
     TimeRange { after_ms: spec.start_ms.saturating_sub(1), to_ms: spec.end_ms }
 }
 
-fn each<T>(sets: &[Vec<Matcher>], cancelled: &AtomicBool, mut one: impl FnMut(&[Matcher]) -> Result<Vec<T>, StorageError>) -> Result<Vec<T>, StorageError> {
+fn each<T>(
+    sets: &[Vec<Matcher>],
+    cancelled: &AtomicBool,
+    mut one: impl FnMut(&[Matcher]) -> Result<Vec<T>, StorageError>,
+) -> Result<Vec<T>, StorageError> {
     let mut found = Vec::new();
     for set in sets {
         if cancelled.load(Ordering::Relaxed) {
@@ -146,7 +160,14 @@ fn each<T>(sets: &[Vec<Matcher>], cancelled: &AtomicBool, mut one: impl FnMut(&[
     Ok(found)
 }
 
-fn samples(view: &ReadView, shard: ShardId, sets: &[Vec<Matcher>], spec: &ReadSpec, samples_max: u64, cancelled: &AtomicBool) -> Result<Found, ReadError> {
+fn samples(
+    view: &ReadView,
+    shard: ShardId,
+    sets: &[Vec<Matcher>],
+    spec: &ReadSpec,
+    samples_max: u64,
+    cancelled: &AtomicBool,
+) -> Result<Found, ReadError> {
     let range = TimeRange { after_ms: spec.start_ms, to_ms: spec.end_ms };
     let mut series = Vec::new();
     let mut samples = 0u64;

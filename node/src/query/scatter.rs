@@ -24,10 +24,17 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// The first error of any shard, once its retries are spent.
-pub async fn scatter(node: &Node, workspace: &WorkspaceRecord, mut spec: ReadSpec, deadline: Instant, cancelled: &Arc<AtomicBool>) -> Result<Vec<Found>, ReadError> {
+pub async fn scatter(
+    node: &Node,
+    workspace: &WorkspaceRecord,
+    mut spec: ReadSpec,
+    deadline: Instant,
+    cancelled: &Arc<AtomicBool>,
+) -> Result<Vec<Found>, ReadError> {
     spec.known_revision = workspace.map_revision();
     let shards = shards_in_range(workspace, spec.start_ms, spec.end_ms);
-    try_join_all(shards.into_iter().map(|shard| read_shard(node, &workspace.id, shard, spec.clone(), deadline, Arc::clone(cancelled)))).await
+    try_join_all(shards.into_iter().map(|shard| read_shard(node, &workspace.id, shard, spec.clone(), deadline, Arc::clone(cancelled))))
+        .await
 }
 
 /// Shards of every generation that covers some of `[start_ms, end_ms]`.
@@ -42,12 +49,21 @@ fn shards_in_range(workspace: &WorkspaceRecord, start_ms: i64, end_ms: i64) -> B
     shards
 }
 
-async fn read_shard(node: &Node, workspace: &str, shard: ShardId, spec: ReadSpec, deadline: Instant, cancelled: Arc<AtomicBool>) -> Result<Found, ReadError> {
+async fn read_shard(
+    node: &Node,
+    workspace: &str,
+    shard: ShardId,
+    spec: ReadSpec,
+    deadline: Instant,
+    cancelled: Arc<AtomicBool>,
+) -> Result<Found, ReadError> {
     let mut backoff = BACKOFF_MIN;
     for attempt in 0.. {
         let result = match node.shards.get(shard) {
             // Every other attempt asks elsewhere: the own replica may be the one that is cut off.
-            Some(local) if attempt % 2 == 0 => read_local(node, local, spec.clone(), attempt_deadline(deadline), Arc::clone(&cancelled)).await,
+            Some(local) if attempt % 2 == 0 => {
+                read_local(node, local, spec.clone(), attempt_deadline(deadline), Arc::clone(&cancelled)).await
+            }
             _ => read_remote(node, workspace, shard, &spec, attempt, attempt_deadline(deadline)).await,
         };
         match result {
@@ -66,11 +82,19 @@ fn attempt_deadline(deadline: Instant) -> Instant {
     deadline.min(Instant::now() + Duration::from_secs(5).max(deadline.saturating_duration_since(Instant::now()) / 2))
 }
 
-async fn read_remote(node: &Node, workspace: &str, shard: ShardId, spec: &ReadSpec, attempt: usize, deadline: Instant) -> Result<Found, ReadError> {
+async fn read_remote(
+    node: &Node,
+    workspace: &str,
+    shard: ShardId,
+    spec: &ReadSpec,
+    attempt: usize,
+    deadline: Instant,
+) -> Result<Found, ReadError> {
     let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
     let meta = node.meta.get();
     let store = node.leaders.leader(node, &meta, shard, attempt).ok_or_else(|| unavailable("its replicas are not known".to_owned()))?;
-    let address = meta.stores.get(&store.0).map(|s| s.rpc_address.clone()).ok_or_else(|| unavailable(format!("store {store} is not known")))?;
+    let address =
+        meta.stores.get(&store.0).map(|s| s.rpc_address.clone()).ok_or_else(|| unavailable(format!("store {store} is not known")))?;
     let mut client = node.peers.client(&address).map_err(|e| unavailable(e.to_string()))?;
     let left = deadline.saturating_duration_since(Instant::now());
     let message = to_wire(node, workspace, shard, spec, left);

@@ -49,7 +49,8 @@ pub fn message_bytes_max() -> usize {
 }
 
 fn connect(address: &str) -> Result<Channel, BadAddress> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| BadAddress { address: address.to_owned(), detail: e.to_string() })?;
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|e| BadAddress { address: address.to_owned(), detail: e.to_string() })?;
     Ok(endpoint
         .tcp_nodelay(true)
         .connect_timeout(Duration::from_secs(2))

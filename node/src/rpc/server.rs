@@ -13,8 +13,8 @@ use futures::stream::BoxStream;
 use model::ShardId;
 use proto::node::node_rpc_server::NodeRpc;
 use proto::node::{
-    FetchMetaReply, FetchMetaRequest, Header, PingReply, PingRequest, ProbeReply, ProbeRequest, ProposeMetaReply, ProposeMetaRequest, ReadFrame,
-    ReadRequest, WriteReply, WriteRequest,
+    FetchMetaReply, FetchMetaRequest, Header, PingReply, PingRequest, ProbeReply, ProbeRequest, ProposeMetaReply, ProposeMetaRequest,
+    ReadFrame, ReadRequest, WriteReply, WriteRequest,
 };
 use raft::ProposeError;
 use std::sync::Arc;
@@ -109,7 +109,8 @@ impl NodeRpc for NodeService {
         }
         let spec = from_wire(&request)?;
         let cancelled = CancelOnDrop(Arc::default());
-        let found = read_local(&self.node, local, spec, Instant::now() + left, Arc::clone(&cancelled.0)).await.map_err(|e| status_of(&e))?;
+        let found =
+            read_local(&self.node, local, spec, Instant::now() + left, Arc::clone(&cancelled.0)).await.map_err(|e| status_of(&e))?;
         let frames = to_frames(&found).into_iter().map(|payload| Ok(ReadFrame { payload }));
         Ok(Response::new(futures::stream::iter(frames).boxed()))
     }

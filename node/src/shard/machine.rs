@@ -59,7 +59,11 @@ pub fn export(store: &ShardStore) -> Option<Box<dyn SnapshotSource>> {
 }
 
 /// Begins to take in a checkpoint beside what `store` holds; `reload` is told the new store once it is in force.
-pub fn stage(store: ShardStore, meta: Durable, reload: impl FnOnce(ShardStore) -> Result<(), StateMachineError> + Send + 'static) -> Box<dyn SnapshotSink> {
+pub fn stage(
+    store: ShardStore,
+    meta: Durable,
+    reload: impl FnOnce(ShardStore) -> Result<(), StateMachineError> + Send + 'static,
+) -> Box<dyn SnapshotSink> {
     Box::new(Sink { store, meta, staging: None, reload: Box::new(reload) })
 }
 

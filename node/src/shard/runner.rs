@@ -70,7 +70,7 @@ struct Queue {
 }
 
 /// The queue before a shard's proposals; cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct WriteQueue {
     queue: Arc<Mutex<Queue>>,
     arrived: Arc<Notify>,
@@ -79,12 +79,6 @@ pub struct WriteQueue {
 impl std::fmt::Debug for WriteQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WriteQueue").finish_non_exhaustive()
-    }
-}
-
-impl Default for WriteQueue {
-    fn default() -> Self {
-        Self { queue: Arc::default(), arrived: Arc::default() }
     }
 }
 

@@ -34,7 +34,11 @@ impl Caller {
 
     async fn write(&self, node: usize, path: &str, timeseries: Vec<TimeSeries>) -> (StatusCode, String) {
         let body = snap::raw::Encoder::new().compress_vec(&WriteRequest { timeseries, metadata: vec![] }.encode_to_vec()).unwrap();
-        let request = self.client.post(format!("{}{path}", self.urls[node])).header("content-encoding", "snappy").header("content-type", "application/x-protobuf");
+        let request = self
+            .client
+            .post(format!("{}{path}", self.urls[node]))
+            .header("content-encoding", "snappy")
+            .header("content-type", "application/x-protobuf");
         let response = request.body(body).send().await.unwrap();
         (response.status(), response.text().await.unwrap())
     }
@@ -68,7 +72,11 @@ async fn what_is_acknowledged_is_read_on_every_node_also_after_all_were_killed()
     // The same bytes again, through another node and another name of the route: nothing changes.
     assert_eq!(caller.write(1, "/workspaces/default/api/v1/remote_write", many).await.0, StatusCode::NO_CONTENT);
 
-    let expected: Vec<Value> = ["1.5", "-2.25", "+Inf", "5e-324", "1.7976931348623157e+308"].iter().zip(&samples).map(|(v, (t, _))| json!([t / 1000, v])).collect();
+    let expected: Vec<Value> = ["1.5", "-2.25", "+Inf", "5e-324", "1.7976931348623157e+308"]
+        .iter()
+        .zip(&samples)
+        .map(|(v, (t, _))| json!([t / 1000, v]))
+        .collect();
     for round in 0..2 {
         // The nodes that were killed took their connections along.
         let caller = Caller::new(&up);
@@ -133,7 +141,9 @@ async fn workspaces_are_created_isolated_and_deleted() {
     let mut up = Up::start(3, &dir);
     up.wait_ready();
     let caller = Caller::new(&up);
-    let create = |token: &'static str| caller.client.post(format!("{}/workspaces", caller.urls[1])).json(&json!({"alias": "team", "clientToken": token})).send();
+    let create = |token: &'static str| {
+        caller.client.post(format!("{}/workspaces", caller.urls[1])).json(&json!({"alias": "team", "clientToken": token})).send()
+    };
     let created: Value = create("t1").await.unwrap().json().await.unwrap();
     let again: Value = create("t1").await.unwrap().json().await.unwrap();
     let id = created["workspaceId"].as_str().unwrap();
@@ -172,7 +182,8 @@ async fn metadata_endpoints_answer_in_prometheus_shapes() {
     up.wait_ready();
     let caller = Caller::new(&up);
     let t = now_ms();
-    let request = vec![series(&[("__name__", "up"), ("job", "a")], &[(t, 1.0)]), series(&[("__name__", "down"), ("job", "b")], &[(t, 1.0)])];
+    let request =
+        vec![series(&[("__name__", "up"), ("job", "a")], &[(t, 1.0)]), series(&[("__name__", "down"), ("job", "b")], &[(t, 1.0)])];
     assert_eq!(caller.write(0, "/api/v1/push", request).await.0, StatusCode::NO_CONTENT);
     let data = |path: &'static str, query: &'static [(&'static str, &'static str)]| {
         let caller = &caller;
@@ -180,7 +191,10 @@ async fn metadata_endpoints_answer_in_prometheus_shapes() {
     };
     assert_eq!(data("/api/v1/labels", &[]).await, json!(["__name__", "job"]));
     assert_eq!(data("/prometheus/api/v1/label/job/values", &[("match[]", "up")]).await, json!(["a"]));
-    assert_eq!(data("/api/v1/series", &[("match[]", "{job=~\"a|b\"}")]).await, json!([{"__name__": "down", "job": "b"}, {"__name__": "up", "job": "a"}]));
+    assert_eq!(
+        data("/api/v1/series", &[("match[]", "{job=~\"a|b\"}")]).await,
+        json!([{"__name__": "down", "job": "b"}, {"__name__": "up", "job": "a"}])
+    );
     assert_eq!(data("/api/v1/metadata", &[]).await, json!({}));
     assert_eq!(data("/api/v1/status/buildinfo", &[]).await["application"], "Flotilla");
     // Grafana's health check asks at the beginning of time.
@@ -202,7 +216,9 @@ async fn c12_a_node_that_lost_its_disk_joins_anew_and_the_cluster_stays_one() {
     let caller = Caller::new(&up);
     let t = now_ms();
     assert_eq!(caller.write(0, "/api/v1/write", vec![series(&[("__name__", "kept")], &[(t, 1.0)])]).await.0, StatusCode::NO_CONTENT);
-    let identity = |number: u16| -> Value { serde_json::from_slice(&fs::read(up.data.join(format!("node-{number}/identity.json"))).unwrap()).unwrap() };
+    let identity = |number: u16| -> Value {
+        serde_json::from_slice(&fs::read(up.data.join(format!("node-{number}/identity.json"))).unwrap()).unwrap()
+    };
     let cluster = identity(1)["membership"]["cluster_id"].clone();
     let pid = up.node_pid(3);
     kill_process(pid, Signal::KILL).unwrap();

@@ -56,7 +56,9 @@ impl Up {
             if let Some(at) = self.seen.iter().position(|line| line.starts_with(prefix)) {
                 return self.seen.remove(at);
             }
-            let Ok(line) = self.lines.recv_timeout(PATIENCE) else { panic!("no line {prefix:?} after {:#?}, {:#?}", self.seen, self.readiness()) };
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+                panic!("no line {prefix:?} after {:#?}, {:#?}", self.seen, self.readiness())
+            };
             self.seen.push(line);
         }
     }
