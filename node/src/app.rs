@@ -160,7 +160,10 @@ fn open(
     }
     let share = |part: u64, most: u64| usize::try_from((memory / part).min(most)).unwrap_or(usize::MAX);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let engine = RocksEngine::open(&config.node.data.join("raftdb"), RocksOptions { memory_bytes: share(16, LOG_MEMTABLES_MAX), ..RocksOptions::default() })?;
+    let engine = RocksEngine::open(
+        &config.node.data.join("raftdb"),
+        RocksOptions { memory_bytes: share(16, LOG_MEMTABLES_MAX), ..RocksOptions::default() },
+    )?;
     let transport = TonicTransport::new(raft_identity.clone());
     let disk_full = Arc::new(AtomicBool::new(false));
     let raft_config = RaftConfig { tail_cache_bytes: share(16, LOG_TAIL_MAX), disk_full: Arc::clone(&disk_full), ..RaftConfig::default() };

@@ -84,13 +84,15 @@ fn purge_point(inner: &Inner, durable: u64) -> Option<u64> {
     }
     let lag_entries_max = inner.config.lag_bytes / inner.store.log.entry_bytes_mean();
     let last = status.last_log_index.unwrap_or(durable);
+    let purged = inner.store.log.purged().map(|purged| purged.index);
     for matched in status.matched.values() {
-        // A replica that has nothing, or lags too far, takes a snapshot instead.
-        if let Some(matched) = matched.filter(|matched| last.saturating_sub(*matched) <= lag_entries_max) {
+        // Of a replica that has not been heard since we lead nothing is known: it may need all there is.
+        let matched = matched.or(purged).unwrap_or(0);
+        // One that lags too far takes a snapshot instead.
+        if last.saturating_sub(matched) <= lag_entries_max {
             upto = upto.min(matched);
         }
     }
-    let purged = inner.store.log.purged().map(|purged| purged.index);
     purged.is_none_or(|purged| upto > purged).then_some(upto)
 }
 

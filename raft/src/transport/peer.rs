@@ -159,7 +159,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let sent = snapshot::send(&self.factory.senders, self.factory.mux.transport(), request);
         let outcome = tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = sent => sent.map(SnapshotResponse::new).map_err(|error| StreamingError::Unreachable(Unreachable::from_string(error))),
+            sent = sent => sent.map(SnapshotResponse::new).map_err(|error| {
+                tracing::warn!(replica = %self.target, store = %self.store, %error, "snapshot not taken");
+                StreamingError::Unreachable(Unreachable::from_string(error))
+            }),
         };
         drop(hold);
         outcome
