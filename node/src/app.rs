@@ -9,7 +9,7 @@ use crate::http::router::{self, Shared};
 use crate::http::serve::{ServeLimits, serve};
 use crate::meta::MetaView;
 use crate::meta::machine::MetaMachine;
-use crate::node::Node;
+use crate::node::{Node, WRITE_ROOM_UNIT};
 use crate::query::admit::QuerySlots;
 use crate::rpc::client::Peers;
 use crate::rpc::server::{NodeService, ProbeOnly, probe_reply};
@@ -29,6 +29,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tsdb::db::{Db, DbOptions, ShardIdentity};
 use tsdb::error::StoreError;
@@ -38,6 +39,8 @@ use tsdb::store::faults::FaultPlan;
 const LOG_MEMTABLES_MAX: u64 = 32 << 20;
 /// Recent entries kept for followers and apply; who lags further reads them from disk.
 const LOG_TAIL_MAX: u64 = 32 << 20;
+/// Room for write requests at least: the largest request fits.
+const WRITE_ROOM_BYTES_MIN: usize = 256 << 20;
 /// Time that open HTTP requests get at the end.
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
 /// Time that background tasks get at the end.
@@ -187,6 +190,7 @@ fn open(
         leaders: crate::ingest::route::LeaderHints::default(),
         heard: RwLock::default(),
         peers,
+        write_room: Arc::new(Semaphore::new(share(8, u64::MAX).max(WRITE_ROOM_BYTES_MIN) / WRITE_ROOM_UNIT)),
         slots: QuerySlots::new(config.query.max_concurrency),
         exposition,
         disk_full,

@@ -9,14 +9,10 @@ const DISCARDED_SAMPLES: &str = "flotilla_discarded_samples_total";
 const ACTIVE_SERIES: &str = "flotilla_active_series";
 const CHECKPOINT_SECONDS: &str = "flotilla_checkpoint_seconds";
 const QUERY_SECONDS: &str = "flotilla_query_seconds";
-const INVARIANT_VIOLATIONS: &str = "flotilla_invariant_violations_total";
-const CLOCK_OFFSET_ALERT: &str = "flotilla_clock_stamping";
+const STAMPING: &str = "flotilla_clock_stamping";
 const HTTP_REQUESTS: &str = "prometheus_http_requests_total";
 const HTTP_SECONDS: &str = "prometheus_http_request_duration_seconds";
 const BUILD_INFO: &str = "prometheus_build_info";
-
-/// Rules whose violation is counted; each must stay at 0.
-pub const INVARIANT_RULES: [&str; 3] = ["c4_unresolved_series", "c3_unlisted_part", "raft_log_order"];
 
 /// Installs the recorder of this process and describes every metric.
 ///
@@ -30,15 +26,11 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(ACTIVE_SERIES, "Series with recent samples in the shards this node leads, by workspace.");
     describe_histogram!(CHECKPOINT_SECONDS, "Time to write a shard's checkpoint.");
     describe_histogram!(QUERY_SECONDS, "Time to answer a query.");
-    describe_counter!(INVARIANT_VIOLATIONS, "Broken invariants, by rule; anything but 0 is a bug.");
-    describe_gauge!(CLOCK_OFFSET_ALERT, "1 while this node may stamp entries, 0 while its clock is off or unknown to a majority.");
+    describe_gauge!(STAMPING, "1 while this node may stamp entries, 0 while its clock is off or unknown to a majority.");
     describe_counter!(HTTP_REQUESTS, "HTTP requests, by handler and status code.");
     describe_histogram!(HTTP_SECONDS, "Time to answer an HTTP request, by handler.");
     describe_gauge!(BUILD_INFO, "1, labelled with the version of this binary.");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "application" => "flotilla").set(1.0);
-    for rule in INVARIANT_RULES {
-        counter!(INVARIANT_VIOLATIONS, "rule" => rule).absolute(0);
-    }
     Ok(handle)
 }
 
@@ -67,14 +59,9 @@ pub fn observe_query(took: Duration) {
     histogram!(QUERY_SECONDS).record(took.as_secs_f64());
 }
 
-/// Counts a broken invariant.
-pub fn count_invariant_violation(rule: &'static str) {
-    counter!(INVARIANT_VIOLATIONS, "rule" => rule).increment(1);
-}
-
 /// Shows whether this node may stamp entries.
 pub fn set_stamping(may: bool) {
-    gauge!(CLOCK_OFFSET_ALERT).set(f64::from(u8::from(may)));
+    gauge!(STAMPING).set(f64::from(u8::from(may)));
 }
 
 /// Counts an answered HTTP request.

@@ -15,6 +15,10 @@ use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tokio::sync::Semaphore;
+
+/// Bytes that one permit of [`Node::write_room`] stands for.
+pub const WRITE_ROOM_UNIT: usize = 1024;
 
 /// The handles of one node.
 #[derive(Debug)]
@@ -47,6 +51,8 @@ pub struct Node {
     pub heard: RwLock<BTreeMap<StoreId, String>>,
     /// Connections to other nodes.
     pub peers: Peers,
+    /// Room for write requests that are being read, split or routed, in units of [`WRITE_ROOM_UNIT`] bytes.
+    pub write_room: Arc<Semaphore>,
     /// Places for queries.
     pub slots: QuerySlots,
     /// Renders this process's metrics; none where another recorder is installed.

@@ -7,3 +7,19 @@ pub mod engine;
 pub mod fragment_service;
 pub mod frames;
 pub mod scatter;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Cancels the reads and the evaluation that share its flag when it is dropped: with the caller's future, so that no work goes on after it.
+#[derive(Debug, Default)]
+pub struct CancelOnDrop {
+    /// True once the caller has gone.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+}

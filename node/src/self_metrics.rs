@@ -3,6 +3,7 @@
 use crate::ingest::route;
 use crate::ingest::split::Part;
 use crate::meta::state::WorkspaceRecord;
+use crate::metrics;
 use crate::node::Node;
 use model::hash::{fp128, placement_hash};
 use model::{Labels, LabelsBuilder, Sample, Timestamp, WorkspaceId};
@@ -29,10 +30,13 @@ pub async fn run(node: Arc<Node>, interval: Duration) {
         };
         let Ok(now_ms) = node.time.now() else { continue };
         metrics_process::Collector::default().collect();
-        let own = read_exposition(&exposition.render(), &node.config.node.name, now_ms);
+        // As if somebody had scraped this node.
+        let text = format!("up 1\n{}", exposition.render());
+        let own = read_exposition(&text, &node.config.node.name, now_ms);
         for outcome in route::write(&node, &workspace.id, &parts(workspace, &own)).await {
-            if let route::PartOutcome::Unfinished { reason } = outcome {
-                tracing::debug!(reason, "own metrics not written");
+            match outcome {
+                route::PartOutcome::Final(verdict) => metrics::count_ingested(&workspace.id, u64::from(verdict.accepted)),
+                route::PartOutcome::Unfinished { reason } => tracing::debug!(reason, "own metrics not written"),
             }
         }
     }

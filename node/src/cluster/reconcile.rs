@@ -143,5 +143,5 @@ async fn destroy(node: &Node, local: &LocalShard) -> Result<(), ReconcileError> 
 
 /// A shard's share of the node's storage budget.
 fn shard_config(node: &Node) -> ShardConfig {
-    ShardConfig { head_bytes_max: node.config.storage.memory_bytes / 4, ..ShardConfig::default() }
+    ShardConfig { head_bytes_max: node.config.storage.memory_bytes / 16, ..ShardConfig::default() }
 }

@@ -7,6 +7,7 @@ use super::query_api::read_error;
 use super::respond;
 use crate::meta::state::WorkspaceRecord;
 use crate::node::Node;
+use crate::query::CancelOnDrop;
 use crate::query::fragment_service::{Found, ReadKind, ReadSpec};
 use crate::query::scatter::scatter;
 use axum::response::Response;
@@ -80,17 +81,9 @@ async fn read(
         .collect::<Result<_, _>>()?;
     // One more than asked for tells that there is more.
     let limit = limit.map(|l| l.saturating_add(1));
-    let spec = ReadSpec { kind, matcher_sets, start_ms, end_ms, known_revision: 0, limit };
-    let cancelled = CancelOnDrop(Arc::default());
-    scatter(node, workspace, spec, Instant::now() + node.config.query.timeout, &cancelled.0).await.map_err(read_error)
-}
-
-struct CancelOnDrop(Arc<std::sync::atomic::AtomicBool>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
-    }
+    let spec = ReadSpec { kind, matcher_sets, start_ms, end_ms, known_revision: 0, limit, gathered: Arc::default() };
+    let cancel = CancelOnDrop::default();
+    scatter(node, workspace, spec, Instant::now() + node.config.query.timeout, &cancel.cancelled).await.map_err(read_error)
 }
 
 fn cut<T>(mut all: Vec<T>, limit: Option<usize>) -> (Vec<T>, Vec<String>) {

@@ -10,14 +10,17 @@ use crate::ingest::split::{SplitRequest, SplitRules, Splitter};
 use crate::ingest::verdict::Rejections;
 use crate::meta::state::WorkspaceRecord;
 use crate::metrics;
-use crate::node::Node;
+use crate::node::{Node, WRITE_ROOM_UNIT};
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use model::limits::{REMOTE_WRITE_COMPRESSED_BYTES_MAX, REQUEST_BODY_TIMEOUT};
+use model::limits::{REMOTE_WRITE_COMPRESSED_BYTES_MAX, REMOTE_WRITE_DECODED_BYTES_MAX, REQUEST_BODY_TIMEOUT};
 use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Bodies that decode to at most this are split on the reactor's thread: it takes well below a millisecond.
@@ -35,7 +38,10 @@ pub async fn handle(node: &Node, workspace: &WorkspaceRecord, request: Request<B
     check_headers(request.headers())?;
     let (head, body) = request.into_parts();
     let limits = ReadLimits { bytes: REMOTE_WRITE_COMPRESSED_BYTES_MAX, time: REQUEST_BODY_TIMEOUT };
+    let mut room = room_for(node, announced_bytes(&head.headers))?;
     let body = read_body(&head.headers, body, limits).await?;
+    // Decoded, and once more as rows on their way to the shards.
+    room.merge(room_for(node, 2 * claimed_bytes(&body).min(REMOTE_WRITE_DECODED_BYTES_MAX))?);
     let split = split(node, workspace, body).await?;
     let outcomes = route::write(node, &workspace.id, &split.parts).await;
     for (reason, samples) in &split.discarded {
@@ -45,6 +51,20 @@ pub async fn handle(node: &Node, workspace: &WorkspaceRecord, request: Request<B
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
+}
+
+/// Takes room for `bytes` until it is dropped.
+fn room_for(node: &Node, bytes: usize) -> Result<OwnedSemaphorePermit, WriteError> {
+    let units = u32::try_from(bytes.div_ceil(WRITE_ROOM_UNIT)).unwrap_or(u32::MAX);
+    Arc::clone(&node.write_room)
+        .try_acquire_many_owned(units)
+        .map_err(|_| WriteError::Unavailable { text: "too many inflight push requests".to_owned(), retry_after: RETRY_AFTER })
+}
+
+/// Bytes that the body will have, as far as its head tells.
+fn announced_bytes(headers: &HeaderMap) -> usize {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    announced.unwrap_or(REMOTE_WRITE_COMPRESSED_BYTES_MAX).min(REMOTE_WRITE_COMPRESSED_BYTES_MAX)
 }
 
 async fn split(node: &Node, workspace: &WorkspaceRecord, body: Bytes) -> Result<SplitRequest, WriteError> {

@@ -1,5 +1,6 @@
 //! Answers one query: plan, gather the leaf selects of the plan from the shards, evaluate here.
 
+use super::CancelOnDrop;
 use super::admit::TooManyQueries;
 use super::fragment_service::{Found, ReadError, ReadKind, ReadSpec};
 use super::scatter::scatter;
@@ -11,10 +12,10 @@ use promql::ParseErrors;
 use promql::budget::{BYTES_MAX_DEFAULT, Budget};
 use promql::error::{EvalError, PlanError};
 use promql::plan::{Plan, QueryParams};
-use promql::source::{GatheredSource, RawSeries, Select, SelectId};
+use promql::source::{GatheredSource, RawSeries, SelectId};
 use promql::value::QueryOutput;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -62,12 +63,25 @@ pub async fn run(
     let expr = promql::parse(text)?;
     let plan = Plan::new(&expr, params)?;
     let _slot = tokio::time::timeout_at(deadline, node.slots.acquire()).await.map_err(|_| QueryError::QueueTimeout)??;
-    let cancel = CancelOnDrop(Arc::default());
+    let cancel = CancelOnDrop::default();
     let samples_max = node.config.query.max_samples as u64;
     let monotonic_deadline = node.clock.monotonic() + deadline.saturating_duration_since(Instant::now());
-    let budget = Budget::with_deadline(samples_max, BYTES_MAX_DEFAULT, Arc::clone(&node.clock), monotonic_deadline, Arc::clone(&cancel.0));
+    let budget =
+        Budget::with_deadline(samples_max, BYTES_MAX_DEFAULT, Arc::clone(&node.clock), monotonic_deadline, Arc::clone(&cancel.cancelled));
 
-    let fetches = plan.fragments().iter().map(|select| fetch(node, workspace, select, samples_max, deadline, &cancel.0));
+    let gathered = Arc::<AtomicU64>::default();
+    let fetches = plan.fragments().iter().map(|select| {
+        let spec = ReadSpec {
+            kind: ReadKind::Samples { samples_max },
+            matcher_sets: vec![select.matchers.clone()],
+            start_ms: select.start_ms,
+            end_ms: select.end_ms,
+            known_revision: 0,
+            limit: None,
+            gathered: Arc::clone(&gathered),
+        };
+        fetch(node, workspace, select.id, spec, deadline, &cancel.cancelled)
+    });
     let gathered = try_join_all(fetches).await?;
     let text = text.to_owned();
     let output = node
@@ -86,33 +100,17 @@ type Gathered = Vec<(SelectId, Vec<RawSeries>)>;
 async fn fetch(
     node: &Node,
     workspace: &WorkspaceRecord,
-    select: &Select,
-    samples_max: u64,
+    id: SelectId,
+    spec: ReadSpec,
     deadline: Instant,
     cancelled: &Arc<AtomicBool>,
 ) -> Result<Gathered, ReadError> {
-    let spec = ReadSpec {
-        kind: ReadKind::Samples { samples_max },
-        matcher_sets: vec![select.matchers.clone()],
-        start_ms: select.start_ms,
-        end_ms: select.end_ms,
-        known_revision: 0,
-        limit: None,
-    };
     let found = scatter(node, workspace, spec, deadline, cancelled).await?;
-    let mut gathered: Gathered = vec![(select.id, Vec::new())];
+    let mut gathered: Gathered = vec![(id, Vec::new())];
     for part in found {
         if let Found::Samples(series) = part {
-            gathered.push((select.id, series));
+            gathered.push((id, series));
         }
     }
     Ok(gathered)
-}
-
-struct CancelOnDrop(Arc<AtomicBool>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

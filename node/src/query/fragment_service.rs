@@ -9,7 +9,7 @@ use promql::source::RawSeries;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::time::Instant;
 use tsdb::view::{ReadError as StorageError, ReadView, TimeRange};
 
@@ -47,6 +47,8 @@ pub struct ReadSpec {
     pub known_revision: u64,
     /// Most texts or label sets, if limited.
     pub limit: Option<usize>,
+    /// Samples gathered so far by all reads of the query on this node.
+    pub gathered: Arc<AtomicU64>,
 }
 
 /// What a read found.
@@ -170,12 +172,11 @@ fn samples(
 ) -> Result<Found, ReadError> {
     let range = TimeRange { after_ms: spec.start_ms, to_ms: spec.end_ms };
     let mut series = Vec::new();
-    let mut samples = 0u64;
     let mut stopped = None;
     for matchers in sets {
         let outcome = view.select(matchers, range, |one| {
-            samples += one.timestamps.len() as u64;
-            if samples > samples_max {
+            let count = one.timestamps.len() as u64;
+            if spec.gathered.fetch_add(count, Ordering::Relaxed) + count > samples_max {
                 stopped = Some(ReadError::TooManySamples);
             } else if cancelled.load(Ordering::Relaxed) {
                 stopped = Some(ReadError::Cancelled);

@@ -13,12 +13,14 @@ use model::{MatchOp, Matcher, ShardId};
 use proto::node::{Matcher as WireMatcher, MatcherSet, ReadRequest, matcher, read_request};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
+/// Bytes of a sample in a frame.
+const SAMPLE_BYTES: u64 = 16;
 
 /// Reads `spec` from all shards of `workspace` whose generations meet its time range; one entry of the answer per shard.
 ///
@@ -102,6 +104,13 @@ async fn read_remote(
         let mut stream = client.read(request(message, left)).await?.into_inner();
         let mut frames = Vec::new();
         while let Some(frame) = stream.message().await? {
+            // Samples make up nearly all of a frame.
+            let samples = frame.payload.len() as u64 / SAMPLE_BYTES;
+            if let ReadKind::Samples { samples_max } = spec.kind
+                && spec.gathered.fetch_add(samples, Ordering::Relaxed) + samples > samples_max
+            {
+                return Err(status_of(&ReadError::TooManySamples));
+            }
             frames.push(frame.payload);
         }
         Ok::<_, tonic::Status>(frames)
@@ -222,5 +231,13 @@ pub fn from_wire(request: &ReadRequest) -> Result<ReadSpec, tonic::Status> {
         read_request::Kind::LabelValues => ReadKind::LabelValues { label: request.label.clone() },
     };
     let limit = usize::try_from(request.limit).ok().filter(|l| *l > 0);
-    Ok(ReadSpec { kind, matcher_sets, start_ms: request.start_ms, end_ms: request.end_ms, known_revision: request.known_revision, limit })
+    Ok(ReadSpec {
+        kind,
+        matcher_sets,
+        start_ms: request.start_ms,
+        end_ms: request.end_ms,
+        known_revision: request.known_revision,
+        limit,
+        gathered: Arc::default(),
+    })
 }

@@ -3,6 +3,7 @@
 use crate::ingest::route::{reply_of, write_local};
 use crate::meta::command::encode;
 use crate::node::Node;
+use crate::query::CancelOnDrop;
 use crate::query::fragment_service::{read_local, to_frames};
 use crate::query::scatter::{from_wire, status_of};
 use crate::shard::runner::{Outcome, Part};
@@ -18,7 +19,6 @@ use proto::node::{
 };
 use raft::ProposeError;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -108,19 +108,11 @@ impl NodeRpc for NodeService {
             return Err(Status::permission_denied(format!("shard {shard} is not of workspace {}", request.workspace)));
         }
         let spec = from_wire(&request)?;
-        let cancelled = CancelOnDrop(Arc::default());
+        let cancel = CancelOnDrop::default();
         let found =
-            read_local(&self.node, local, spec, Instant::now() + left, Arc::clone(&cancelled.0)).await.map_err(|e| status_of(&e))?;
+            read_local(&self.node, local, spec, Instant::now() + left, Arc::clone(&cancel.cancelled)).await.map_err(|e| status_of(&e))?;
         let frames = to_frames(&found).into_iter().map(|payload| Ok(ReadFrame { payload }));
         Ok(Response::new(futures::stream::iter(frames).boxed()))
-    }
-}
-
-struct CancelOnDrop(Arc<AtomicBool>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 
