@@ -1,7 +1,6 @@
 //! The nodes as processes: ports, command lines, start, kill, pause.
 
 use crate::check::{Breach, Findings};
-use crate::dice::splitmix64;
 use crate::proxy::owner::Pids;
 use crate::proxy::{IdentifyCaller, Links, Proxy};
 use rustix::process::{Pid, Signal, kill_process};
@@ -58,10 +57,12 @@ pub struct NodeSpec {
     pub log: PathBuf,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Process {
     child: Option<Child>,
     paused: bool,
+    /// Set when the harness has sent SIGKILL and not yet waited: the end that follows is not the node's own.
+    doomed: bool,
 }
 
 /// All nodes of a run. Dropping it kills them.
@@ -105,7 +106,7 @@ impl Cluster {
             specs.push(spec);
         }
         drop(reserved);
-        let processes = specs.iter().map(|_| Mutex::new(Process { child: None, paused: false })).collect();
+        let processes = specs.iter().map(|_| Mutex::new(Process::default())).collect();
         Ok(Self { binary, specs, processes, pids, links, _proxies: proxies })
     }
 
@@ -144,7 +145,7 @@ impl Cluster {
             .spawn()
             .map_err(|source| ClusterError::Spawn { binary: self.binary.clone(), source })?;
         self.pids.set(node, child.id());
-        *process = Process { child: Some(child), paused: false };
+        *process = Process { child: Some(child), ..Process::default() };
         Ok(())
     }
 
@@ -154,14 +155,15 @@ impl Cluster {
         let Some(mut child) = process.child.take() else { return false };
         let _ended = child.kill().await;
         self.pids.set(node, None);
-        process.paused = false;
+        *process = Process::default();
         true
     }
 
     /// Kills several nodes at the same moment; returns those that ran.
     pub async fn kill_together(&self, nodes: &[usize]) -> Vec<usize> {
         for node in nodes {
-            self.signal(*node, Signal::KILL).await;
+            let mut process = self.processes[*node].lock().await;
+            process.doomed = send(&process, Signal::KILL);
         }
         let mut killed = Vec::new();
         for node in nodes {
@@ -200,8 +202,11 @@ impl Cluster {
         let mut gone = Vec::new();
         for (node, process) in self.processes.iter().enumerate() {
             let mut process = process.lock().await;
+            if process.doomed {
+                continue;
+            }
             let Some(status) = process.child.as_mut().and_then(|c| c.try_wait().ok().flatten()) else { continue };
-            *process = Process { child: None, paused: false };
+            *process = Process::default();
             self.pids.set(node, None);
             let tail = self.log_tail(node);
             findings.note(Breach::Crash, node as u64, gone.len() as i64, || {
@@ -260,29 +265,31 @@ fn send(process: &Process, signal: Signal) -> bool {
     pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
 }
 
-/// Finds free ports below the range of outgoing connections, so that none of those takes a dead node's port.
-struct Ports(u64);
+/// Finds free ports below the range of outgoing connections, so that none of those takes a dead node's port, and in a block of this
+/// process's own, so that no other run does.
+struct Ports {
+    next: u16,
+    end: u16,
+}
 
 impl Ports {
-    const FIRST: u64 = 10_000;
-    const TRIES: usize = 200;
+    const FIRST: u16 = 10_000;
+    const BLOCK: u16 = 32;
+    const BLOCKS: u32 = 700;
 
     fn new() -> Self {
-        use model::clock::Clock;
-        let now = model::clock::SystemClock::default().now_ms();
-        Self(splitmix64(now as u64) ^ u64::from(std::process::id()))
+        // The remainder is below `BLOCKS`.
+        let block = (std::process::id() % Self::BLOCKS) as u16;
+        let next = Self::FIRST + block * Self::BLOCK;
+        Self { next, end: next + Self::BLOCK }
     }
 
     async fn listen(&mut self) -> Result<TcpListener, ClusterError> {
-        let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-        let low = range.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0).min(65_536);
-        if low > Self::FIRST {
-            for _ in 0..Self::TRIES {
-                self.0 = splitmix64(self.0);
-                let port = (Self::FIRST + self.0 % (low - Self::FIRST)) as u16;
-                if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
-                    return Ok(listener);
-                }
+        while self.next < self.end {
+            let port = self.next;
+            self.next += 1;
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
+                return Ok(listener);
             }
         }
         TcpListener::bind("127.0.0.1:0").await.map_err(ClusterError::Port)
