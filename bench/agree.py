@@ -103,7 +103,7 @@ def main():
         began = time.time()
         time.sleep(a.minutes * 60)
         time.sleep(20)  # what is scraped last has to arrive
-        start, end, step = int(began) + 0.5 + min(330, a.minutes * 30), int(time.time()) - 30.5, 15
+        start, end, step = int(began) + 0.5 + min(330, a.minutes * 33), int(time.time()) - 30.5, 15
         bad = 0
         for i, query in enumerate(QUERIES):
             reference = ask("http://127.0.0.1:19190", query, start, end, step)
