@@ -19,6 +19,7 @@ use crate::task::Tasks;
 use crate::{metrics, self_metrics, up};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::clock::SystemClock;
+use model::limits::GROUPS_PER_NODE_MAX;
 use model::seal::Seal;
 use model::{Clock, ReplicaId, ShardId, StoreId, WorkspaceId};
 use parking_lot::RwLock;
@@ -39,6 +40,8 @@ use tsdb::store::faults::FaultPlan;
 const LOG_MEMTABLES_MAX: u64 = 32 << 20;
 /// Recent entries kept for followers and apply; who lags further reads them from disk.
 const LOG_TAIL_MAX: u64 = 32 << 20;
+/// Log that a group keeps at most, for its own next checkpoint and for replicas that lag: all groups together keep 8 GiB.
+pub(crate) const LOG_PER_GROUP_MAX: u64 = (8 << 30) / GROUPS_PER_NODE_MAX as u64;
 /// Room for write requests at least: the largest request fits.
 const WRITE_ROOM_BYTES_MIN: usize = 256 << 20;
 /// Time that open HTTP requests get at the end.
@@ -169,7 +172,12 @@ fn open(
     )?;
     let transport = TonicTransport::new(raft_identity.clone());
     let disk_full = Arc::new(AtomicBool::new(false));
-    let raft_config = RaftConfig { tail_cache_bytes: share(16, LOG_TAIL_MAX), disk_full: Arc::clone(&disk_full), ..RaftConfig::default() };
+    let raft_config = RaftConfig {
+        tail_cache_bytes: share(16, LOG_TAIL_MAX),
+        disk_full: Arc::clone(&disk_full),
+        lag_bytes: LOG_PER_GROUP_MAX,
+        ..RaftConfig::default()
+    };
     let groups = Groups::open(raft_config, raft_identity.clone(), Arc::new(engine), transport, Arc::clone(&clock))?;
     let db = Db::open(DbOptions {
         path: config.node.data.join("chunkdb"),

@@ -1,5 +1,6 @@
 //! Carries out placement on this node: opens the replicas that the meta group puts here, closes and destroys those it no longer does.
 
+use crate::app::LOG_PER_GROUP_MAX;
 use crate::meta::MetaState;
 use crate::meta::state::{ReplicaRole, ShardRecord};
 use crate::node::Node;
@@ -143,5 +144,5 @@ async fn destroy(node: &Node, local: &LocalShard) -> Result<(), ReconcileError> 
 
 /// A shard's share of the node's storage budget.
 fn shard_config(node: &Node) -> ShardConfig {
-    ShardConfig { head_bytes_max: node.config.storage.memory_bytes / 16, ..ShardConfig::default() }
+    ShardConfig { head_bytes_max: node.config.storage.memory_bytes / 16, log_bytes_max: LOG_PER_GROUP_MAX, ..ShardConfig::default() }
 }

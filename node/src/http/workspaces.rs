@@ -32,6 +32,8 @@ pub enum ControlError {
     NotFound(String),
     /// 409.
     Conflict(String, String),
+    /// 402: there is no room for more.
+    Quota(String, String),
     /// 503: the meta group has no leader now.
     Unavailable(String),
 }
@@ -51,6 +53,10 @@ impl ControlError {
             Self::Conflict(id, message) => {
                 let body = json!({"message": message, "resourceId": id, "resourceType": "workspace"});
                 (StatusCode::CONFLICT, "ConflictException", body)
+            }
+            Self::Quota(id, message) => {
+                let body = json!({"message": message, "resourceId": id, "resourceType": "workspace"});
+                (StatusCode::PAYMENT_REQUIRED, "ServiceQuotaExceededException", body)
             }
             Self::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, "InternalServerException", json!({"message": message})),
         };
@@ -107,6 +113,7 @@ pub async fn create(node: &Node, request: Request<Body>) -> Result<Response, Con
             Ok(respond::json_with(StatusCode::ACCEPTED, body.to_string().into_bytes()))
         }
         MetaResponse::Conflict { id, reason } => Err(ControlError::Conflict(id, reason)),
+        MetaResponse::Full { id, reason } => Err(ControlError::Quota(id, reason)),
         other => Err(ControlError::Unavailable(format!("unexpected answer {other:?}"))),
     }
 }

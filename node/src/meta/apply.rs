@@ -3,6 +3,7 @@
 use super::command::{MetaCommand, MetaResponse};
 use super::placement;
 use super::state::{FIRST_ALLOCATED_REPLICA, GenerationRecord, Limits, MetaState, ShardRecord, StoreRecord, TokenRecord, WorkspaceRecord};
+use model::limits::GROUPS_PER_NODE_MAX;
 use std::collections::BTreeMap;
 
 /// How long a client token is remembered.
@@ -98,6 +99,10 @@ impl MetaState {
             return MetaResponse::Conflict { id: workspace.id, reason: "no store is known".to_owned() };
         }
         let replication = placement::replication_target(self.stores.len());
+        if placement::room(self) < shards.max(1) as usize * replication {
+            let reason = format!("a store takes part in at most {GROUPS_PER_NODE_MAX} groups");
+            return MetaResponse::Full { id: workspace.id, reason };
+        }
         let mut ids = Vec::new();
         for _ in 0..shards.max(1) {
             let stores = placement::choose_stores(self, replication);
@@ -228,6 +233,18 @@ mod tests {
         assert_eq!(create(&mut state, "ws-2", Some("token")), first);
         assert_eq!(state.workspaces.len(), 1);
         assert!(matches!(create(&mut state, "ws-1", None), MetaResponse::Conflict { .. }));
+    }
+
+    #[test]
+    fn c12_a_store_takes_part_in_a_bounded_number_of_groups() {
+        let mut state = founded(3);
+        let made = (0..100).take_while(|i| matches!(create(&mut state, &format!("ws-{i}"), None), MetaResponse::Workspace { .. })).count();
+        assert_eq!(made, (GROUPS_PER_NODE_MAX - 1) / 3);
+        let before = state.clone();
+        assert!(matches!(create(&mut state, "ws-more", None), MetaResponse::Full { .. }));
+        assert_eq!(state, before);
+        state.apply(MetaCommand::DeleteWorkspace { id: "ws-0".into() });
+        assert!(matches!(create(&mut state, "ws-more", None), MetaResponse::Workspace { .. }));
     }
 
     #[test]

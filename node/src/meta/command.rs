@@ -96,6 +96,13 @@ pub enum MetaResponse {
         /// What was named.
         id: String,
     },
+    /// Nothing changed: there is no room.
+    Full {
+        /// What was named.
+        id: String,
+        /// What is full.
+        reason: String,
+    },
     /// Nothing changed: the command does not fit the state.
     Conflict {
         /// What was named.

@@ -1,12 +1,20 @@
 //! Where the replicas of new shards go: a pure function of the state.
 
 use super::state::{MetaState, ReplicaRecord, ReplicaRole, StoreRecord};
+use model::limits::GROUPS_PER_NODE_MAX;
 use std::collections::BTreeMap;
 
 /// Replicas per shard for a cluster of so many stores: never 2, because two replicas survive nothing that one does not.
 #[must_use]
 pub fn replication_target(stores: usize) -> usize {
     if stores >= 3 { 3 } else { 1 }
+}
+
+/// Replicas that the stores can still take, the meta group's own replica on each set aside.
+#[must_use]
+pub fn room(state: &MetaState) -> usize {
+    let held = state.shards.values().map(|s| s.replicas.len()).sum::<usize>();
+    (state.stores.len() * (GROUPS_PER_NODE_MAX - 1)).saturating_sub(held)
 }
 
 /// Chooses stores for one new shard: zones not yet used first, then the least loaded store, then the lowest id.

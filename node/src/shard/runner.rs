@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 use tsdb::entry::{Generation, Limits, Origin};
 use tsdb::resolve::{EntryBuilder, PartInput};
 use tsdb::verdict::{ApplyResponse, PartVerdict};
@@ -28,6 +29,8 @@ use tsdb::verdict::{ApplyResponse, PartVerdict};
 const IN_FLIGHT_EAGER: usize = 2;
 /// Own entries in flight at most.
 const IN_FLIGHT_MAX: usize = 8;
+/// A part that waits longer turns newcomers away.
+const WAITING_MAX: Duration = Duration::from_secs(2);
 /// How often a leader looks whether its shard needs an entry of its own: map, limits, time, eviction.
 const UPKEEP: Duration = Duration::from_millis(500);
 
@@ -59,6 +62,7 @@ pub enum Outcome {
 
 struct Waiting {
     part: Part,
+    since: Instant,
     reply: oneshot::Sender<Outcome>,
 }
 
@@ -91,12 +95,16 @@ impl WriteQueue {
             if queue.closed {
                 return Outcome::Unavailable("the replica is closing".to_owned());
             }
+            // What waits so long already would only wait longer behind more.
+            if queue.parts.front().is_some_and(|first| first.since.elapsed() > WAITING_MAX) {
+                return Outcome::Overloaded;
+            }
             // A part larger than the bound may stand alone.
             if queue.bytes > 0 && queue.bytes + part.rows.len() > SHARD_PENDING_BYTES_MAX {
                 return Outcome::Overloaded;
             }
             queue.bytes += part.rows.len();
-            queue.parts.push_back(Waiting { part, reply });
+            queue.parts.push_back(Waiting { part, since: Instant::now(), reply });
         }
         self.arrived.notify_one();
         outcome.await.unwrap_or(Outcome::Unknown)
@@ -221,7 +229,7 @@ impl Runner {
         };
         let mut builder = EntryBuilder::new(time_ms, term);
         let mut replies = Vec::new();
-        for Waiting { part, reply } in self.local.queue.take() {
+        for Waiting { part, reply, .. } in self.local.queue.take() {
             let input = PartInput { batch_id: part.batch_id, generation: part.generation, origin: Origin::RemoteWrite, rows: &part.rows };
             match builder.add_part(&self.local.shard, input) {
                 Ok(()) => replies.push(reply),
@@ -319,5 +327,38 @@ fn answer(replies: Vec<oneshot::Sender<Outcome>>, result: Result<Bytes, ProposeE
                 let _ = reply.send(outcome.clone());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(bytes: usize) -> Part {
+        Part { batch_id: 1, generation: 1, rows: Bytes::from(vec![0; bytes]) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn c16_a_queue_that_is_full_or_stands_still_turns_parts_away() {
+        let queue = WriteQueue::default();
+        let waiting = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.write(part(SHARD_PENDING_BYTES_MAX)).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(queue.write(part(1)).await, Outcome::Overloaded);
+        assert_eq!(queue.take().len(), 1);
+        assert_eq!(waiting.await.unwrap(), Outcome::Unknown, "its reply was dropped with what was taken");
+
+        let still = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.write(part(1)).await }
+        });
+        tokio::time::sleep(WAITING_MAX * 2).await;
+        assert_eq!(queue.write(part(1)).await, Outcome::Overloaded);
+        queue.close();
+        queue.refuse_all(&Outcome::Overloaded);
+        assert_eq!(still.await.unwrap(), Outcome::Overloaded);
+        assert!(matches!(queue.write(part(1)).await, Outcome::Unavailable(_)));
     }
 }
