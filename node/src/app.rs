@@ -113,7 +113,8 @@ pub async fn run(config: Config, stop_on: StopOn) -> Result<(), AppError> {
     tracing::info!(signal, "stopping");
     tokio::select! {
         () = stop(started, http_stop, http) => tracing::info!("stopped"),
-        signal = signals.next() => tracing::warn!(signal, "stopping at once"),
+        // A supervised node leaves impatience to its supervisor: a signal to the whole process group reaches it twice.
+        signal = signals.next(), if stop_on == StopOn::InterruptOrTerminate => tracing::warn!(signal, "stopping at once"),
     }
     Ok(())
 }
