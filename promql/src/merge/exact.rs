@@ -6,7 +6,7 @@
 use super::wide::{Wide, power_of_two};
 use std::collections::HashMap;
 
-/// `a + b` as (rounded, error), exact unless it overflows.
+/// `a + b` as (rounded, error), exact if both are finite: near the largest float the error can overflow where the sum does not.
 #[inline]
 fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let sum = a + b;
@@ -68,7 +68,7 @@ impl Spill {
         let mut kept = 0;
         for i in 0..self.limbs.len() {
             let (sum, error) = two_sum(carried, self.limbs[i]);
-            if !sum.is_finite() {
+            if !(sum.is_finite() && error.is_finite()) {
                 // Too large for floats. The limbs before `i` are already replaced by what `carried` left of them.
                 let rest: Vec<f64> = self.limbs[..kept].iter().chain(&self.limbs[i..]).copied().collect();
                 let wide = self.wide.insert(Box::default());
@@ -125,8 +125,8 @@ impl ExactSums {
         let (sum, error) = two_sum(self.high[step], value);
         let (rest, lost) = two_sum(self.low[step], error);
         let (high, low) = two_sum(sum, rest);
-        // Beyond the largest float `high` is not finite, and `lost` is NaN.
-        if !high.is_finite() || lost != 0.0 {
+        // What overflows on the way leaves NaN in `low` and `lost`.
+        if !low.is_finite() || lost != 0.0 {
             self.add_spilling(step, value);
             return;
         }
@@ -140,7 +140,7 @@ impl ExactSums {
         let (rest, lost) = two_sum(self.low[step], error);
         let (high, low) = two_sum(sum, rest);
         let spill = self.spills.entry(step).or_default();
-        if high.is_finite() && low.is_finite() && lost.is_finite() {
+        if low.is_finite() && lost.is_finite() {
             self.high[step] = high;
             self.low[step] = low;
             spill.add(lost);

@@ -89,6 +89,7 @@ fn adversarial() -> impl Strategy<Value = f64> {
         (-3_i32..4).prop_map(|n| f64::from(n) * f64::MIN_POSITIVE / 2.0),
         Just(f64::MAX),
         Just(f64::MIN),
+        (-1.0..1.0_f64).prop_map(|share| share * f64::MAX),
         (-1e3..1e12_f64),
     ]
 }
@@ -177,4 +178,16 @@ fn c15_a_tie_is_broken_by_what_is_far_below_it() {
     assert_eq!(sum_of(&[one, half, -power_of_two(-300)]).rounded(0).high, one);
     assert_eq!(sum_of(&[1.0, half, power_of_two(-300)]).rounded(0).high, one);
     assert_eq!(sum_of(&[1.0, half]).rounded(0).high, 1.0);
+}
+
+/// The error of an addition can overflow where the sum does not: `2.7e306 - f64::MAX` less the first is beyond the largest float.
+#[test]
+fn c15_an_addition_whose_error_overflows_is_still_exact() {
+    let (most, some) = (f64::MAX, 2.688_863_520_132_696_5e306);
+    let mut merged = ExactSums::new(1);
+    for part in [&[-most, most][..], &[], &[-most, -most], &[0.0], &[most, some]] {
+        merged.merge(&sum_of(part));
+    }
+    assert_eq!(merged.rounded(0), sum_of(&[-most, some]).rounded(0));
+    assert_eq!(merged.rounded(0).exponent, 0);
 }
