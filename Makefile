@@ -33,7 +33,8 @@ test: install ## Run every test; with FLOTILLA_CONFORMANCE=DIR also those that n
 	@.ci/test
 
 build: install
-	cargo build --release --locked -p node --bin flotilla
+	# The same packages as `make test`, so that neither compiles again what the other has.
+	cargo build --release --locked --workspace --bins
 
 install:
 	@.ci/install
