@@ -32,8 +32,8 @@ run: build ## Run a local cluster with its data in ./data; NODES=, HTTP_PORT=, D
 test: install ## Run every test; with FLOTILLA_CONFORMANCE=DIR also those that need recorded facts
 	@.ci/test
 
+# The same packages as `make test`, so that neither compiles again what the other has.
 build: install
-	# The same packages as `make test`, so that neither compiles again what the other has.
 	cargo build --release --locked --workspace --bins
 
 install:

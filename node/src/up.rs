@@ -16,7 +16,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -67,13 +66,14 @@ pub fn run(args: &UpArgs) -> Result<ExitCode, UpError> {
 async fn supervise_all(nodes: Vec<Node>, program: PathBuf) -> std::io::Result<ExitCode> {
     let mut signals = StopSignals::listen(StopOn::InterruptOrTerminate)?;
     let (stop, told) = watch::channel(false);
+    let (ready_nodes, mut all_ready) = watch::channel(0);
     let program = Arc::new(program);
     let mut running = JoinSet::new();
     for node in nodes.clone() {
-        let (program, told) = (Arc::clone(&program), told.clone());
-        running.spawn(async move { supervise(node, &program, told).await });
+        let (program, told, ready_nodes) = (Arc::clone(&program), told.clone(), ready_nodes.clone());
+        running.spawn(async move { supervise(node, &program, told, ready_nodes).await });
     }
-    let mut ready = pin!(until_all_ready(&nodes));
+    let mut ready = pin!(all_ready.wait_for(|count| *count == nodes.len()));
     let mut is_announced = false;
     let mut code = ExitCode::SUCCESS;
     loop {
@@ -87,7 +87,7 @@ async fn supervise_all(nodes: Vec<Node>, program: PathBuf) -> std::io::Result<Ex
                 say(format_args!("{signal}: stopping all nodes; a second signal exits at once"));
                 stop.send_replace(true);
             }
-            () = &mut ready, if !is_announced && !is_stopping => {
+            _ = &mut ready, if !is_announced && !is_stopping => {
                 is_announced = true;
                 say(format_args!("cluster ready: {}", urls(&nodes)));
             }
@@ -98,18 +98,6 @@ async fn supervise_all(nodes: Vec<Node>, program: PathBuf) -> std::io::Result<Ex
                 None => return Ok(code),
             },
         }
-    }
-}
-
-/// Returns when all nodes answered 200 in one round.
-async fn until_all_ready(nodes: &[Node]) {
-    let targets: Vec<Target> = nodes.iter().map(ready_target).collect();
-    loop {
-        let answers = join_all(targets.iter().map(Target::status)).await;
-        if answers.iter().all(|answer| matches!(answer, Ok(200))) {
-            return;
-        }
-        tokio::time::sleep(PROBE_INTERVAL).await;
     }
 }
 

@@ -28,14 +28,15 @@ pub(super) enum Stopped {
     Badly,
 }
 
-/// Starts a node again one second after each death, until `stop` turns true; then stops it.
+/// Starts a node again one second after each death, until `stop` turns true; then stops it. Counts it in `ready_nodes` from when it
+/// says that it is ready until it dies.
 ///
 /// Must run on a thread that lives as long as this process: a child asks to die with the *thread* that started it.
-pub(super) async fn supervise(node: Node, program: &Path, mut stop: watch::Receiver<bool>) -> Stopped {
+pub(super) async fn supervise(node: Node, program: &Path, mut stop: watch::Receiver<bool>, ready_nodes: watch::Sender<usize>) -> Stopped {
     loop {
         match start(&node, program) {
             Ok(child) => {
-                if let Some(stopped) = attend(&node, child, &mut stop).await {
+                if let Some(stopped) = attend(&node, child, &mut stop, &ready_nodes).await {
                     return stopped;
                 }
             }
@@ -58,7 +59,7 @@ fn start(node: &Node, program: &Path) -> std::io::Result<Child> {
 }
 
 /// Waits for the death of a node (`None`), or stops it when told to.
-async fn attend(node: &Node, mut child: Child, stop: &mut watch::Receiver<bool>) -> Option<Stopped> {
+async fn attend(node: &Node, mut child: Child, stop: &mut watch::Receiver<bool>, ready_nodes: &watch::Sender<usize>) -> Option<Stopped> {
     let target = ready_target(node);
     let mut ready = pin!(target.until_ok(PROBE_INTERVAL));
     let mut is_ready = false;
@@ -68,11 +69,13 @@ async fn attend(node: &Node, mut child: Child, stop: &mut watch::Receiver<bool>)
             status = child.wait() => {
                 let ended = status.map_or_else(|error| error.to_string(), |status| status.to_string());
                 say(format_args!("{}: died, {ended}; starting again in {RESTART_DELAY:?}", node.name));
+                ready_nodes.send_modify(|count| *count -= usize::from(is_ready));
                 return None;
             }
             () = &mut ready, if !is_ready => {
                 is_ready = true;
                 say(format_args!("{}: ready", node.name));
+                ready_nodes.send_modify(|count| *count += 1);
             }
         }
     }
