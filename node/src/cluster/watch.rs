@@ -74,11 +74,9 @@ pub async fn meta(node: Arc<Node>) {
 
 async fn fetch(node: &Node, address: &str) -> Option<()> {
     let mut client = node.peers.client(address).ok()?;
-    let incarnation = node.identity.read().incarnation.clone();
     let message = FetchMetaRequest {
         header: Some(header(&node.cluster_id(), node.store_id().0, FETCH_TIMEOUT)),
         revision: node.meta.get().revision,
-        incarnation,
     };
     let reply = client.fetch_meta(request(message, FETCH_TIMEOUT)).await.ok()?.into_inner();
     if !reply.state.is_empty() {
