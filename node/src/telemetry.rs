@@ -36,7 +36,9 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
     };
-    Targets::new().with_default(libraries).with_targets(OWN_TARGETS.iter().map(|target| (*target, own)))
+    // It warns of each attempt to reach a replica that is away, twice a second and group.
+    let consensus = if level == LogLevel::Debug { libraries } else { LevelFilter::ERROR };
+    Targets::new().with_default(libraries).with_target("openraft", consensus).with_targets(OWN_TARGETS.iter().map(|target| (*target, own)))
 }
 
 /// Renders an event with the fields of the spans around it; an inner field wins over an outer one of the same name.
