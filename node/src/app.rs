@@ -4,6 +4,7 @@ mod rpc_serve;
 
 use crate::cluster::identity::{Identity, IdentityError};
 use crate::cluster::{bootstrap, operator, reconcile, time::ClusterTime, upkeep, watch};
+use crate::compute::Lane;
 use crate::config::Config;
 use crate::http::router::{self, Shared};
 use crate::http::serve::{ServeLimits, serve};
@@ -172,10 +173,10 @@ fn open(
         RocksOptions { memory_bytes: share(16, LOG_MEMTABLES_MAX), ..RocksOptions::default() },
     )?;
     let transport = TonicTransport::new(raft_identity.clone());
-    let disk_full = Arc::new(AtomicBool::new(false));
+    let reserve_spent = Arc::new(AtomicBool::new(false));
     let raft_config = RaftConfig {
         tail_cache_bytes: share(16, LOG_TAIL_MAX),
-        disk_full: Arc::clone(&disk_full),
+        disk_full: Arc::clone(&reserve_spent),
         lag_bytes: LOG_PER_GROUP_MAX,
         ..RaftConfig::default()
     };
@@ -201,8 +202,13 @@ fn open(
         peers,
         write_room: Arc::new(Semaphore::new(share(8, u64::MAX).max(WRITE_ROOM_BYTES_MIN) / WRITE_ROOM_UNIT)),
         slots: QuerySlots::new(config.query.max_concurrency),
+        queries: Lane::for_queries(),
+        writes: Lane::for_writes(),
+        splitters: Arc::default(),
         exposition,
-        disk_full,
+        disk_full: Arc::default(),
+        reserve_spent,
+        unfit: RwLock::default(),
         draining: AtomicBool::new(false),
         config,
         groups: Arc::clone(&groups),
@@ -242,7 +248,8 @@ fn spawn_tasks(node: &Arc<Node>, meta: Option<Arc<MetaMachine>>) {
     tasks.spawn("meta fetch", watch::meta(Arc::clone(node)));
     tasks.spawn("meta operator", operator::run(Arc::clone(node)));
     tasks.spawn("reconciler", reconcile::run(Arc::clone(node)));
-    tasks.spawn("upkeep", upkeep::run(Arc::clone(node)));
+    tasks.spawn("disk space", upkeep::disk(Arc::clone(node)));
+    tasks.spawn("leadership", upkeep::leadership(Arc::clone(node)));
     tasks.spawn("checkpoint keeper", keeper::run(Arc::clone(node), meta));
     if let Some(interval) = node.config.self_metrics.interval {
         tasks.spawn("own metrics", self_metrics::run(Arc::clone(node), interval));
@@ -262,7 +269,7 @@ async fn stop(started: Started, http_stop: CancellationToken, http: tokio::task:
     }
     node.tasks.drain(TASK_DRAIN).await;
     for local in node.shards.all() {
-        keeper::checkpoint(&node, &local).await;
+        keeper::checkpoint(&local).await;
     }
     if let Some(machine) = &meta {
         keeper::checkpoint_meta(&node, machine).await;

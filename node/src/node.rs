@@ -2,8 +2,10 @@
 
 use crate::cluster::identity::Identity;
 use crate::cluster::time::ClusterTime;
+use crate::compute::{ComputeError, Lane};
 use crate::config::Config;
 use crate::ingest::route::LeaderHints;
+use crate::ingest::split::Splitters;
 use crate::meta::MetaView;
 use crate::query::admit::QuerySlots;
 use crate::rpc::client::Peers;
@@ -12,9 +14,9 @@ use crate::task::Tasks;
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::{Clock, StoreId};
 use parking_lot::RwLock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 /// Bytes that one permit of [`Node::write_room`] stands for.
@@ -55,10 +57,21 @@ pub struct Node {
     pub write_room: Arc<Semaphore>,
     /// Places for queries.
     pub slots: QuerySlots,
+    /// Threads for their reads and evaluations.
+    pub queries: Lane,
+    /// Threads for large bodies of write requests.
+    pub writes: Lane,
+    /// Buffers of write requests.
+    pub splitters: Arc<Splitters>,
     /// Renders this process's metrics; none where another recorder is installed.
     pub exposition: Option<PrometheusHandle>,
-    /// Set while the disk has too little room.
+    /// Set while the disk has less room than its reserve: what clients write is refused, leadership given away.
     pub disk_full: Arc<AtomicBool>,
+    /// Set while half of the reserve is spent too: what leaders elsewhere append is refused as well. What was proposed before disks were
+    /// full is taken until then, so that it commits and nobody has to wait for it to read.
+    pub reserve_spent: Arc<AtomicBool>,
+    /// Other stores that cannot lead now, as they told last.
+    pub unfit: RwLock<BTreeSet<StoreId>>,
     /// Set when the node has been told to stop.
     pub draining: AtomicBool,
 }
@@ -83,17 +96,23 @@ impl Node {
         known
     }
 
+    /// Whether this node may lead: it has room for what is written and knows the time.
+    #[must_use]
+    pub fn is_fit(&self) -> bool {
+        !self.disk_full.load(Ordering::Relaxed) && self.time.now().is_ok()
+    }
+
     /// The cluster's id, empty before it is known.
     #[must_use]
     pub fn cluster_id(&self) -> String {
         self.identity.read().membership.as_ref().and_then(|m| m.cluster_id.clone()).unwrap_or_default()
     }
 
-    /// Runs work that computes or reads the database, off the reactor's threads.
+    /// Runs a read of the database or an evaluation of a query, off the reactor's threads.
     ///
     /// # Errors
-    /// The work panicked, or the runtime is closing.
-    pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, tokio::task::JoinError> {
-        tokio::task::spawn_blocking(work).await
+    /// See [`ComputeError`].
+    pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ComputeError> {
+        self.queries.run(work).await
     }
 }

@@ -1,9 +1,10 @@
-//! Keeps what this node knows of the others current: their clocks, and the meta state where this node has no replica of it.
+//! Keeps what this node knows of the others current: their clocks, whether they can lead, and the meta state where this node has no replica of it.
 
 use crate::meta::MetaState;
 use crate::meta::command::decode;
 use crate::node::Node;
 use crate::rpc::client::{header, request};
+use crate::task;
 use futures::future::join_all;
 use model::{ShardId, StoreId};
 use proto::node::{FetchMetaRequest, PingRequest};
@@ -17,7 +18,7 @@ const PING_TIMEOUT: Duration = Duration::from_millis(450);
 const FETCH: Duration = Duration::from_millis(500);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reads the other nodes' clocks until dropped, and hears at which of the configured addresses which store answers now: a cluster
+/// Reads the other nodes' clocks until dropped, and hears whether they can lead and at which of the configured addresses which store answers now: a cluster
 /// whose nodes all moved could otherwise not agree on where they are.
 pub async fn clocks(node: Arc<Node>) {
     let mut rounds = tokio::time::interval(PING);
@@ -41,6 +42,11 @@ async fn ping(node: &Node, address: &str) {
     let store = StoreId(reply.store_id);
     if store == node.store_id() {
         return;
+    }
+    if reply.unfit {
+        node.unfit.write().insert(store);
+    } else {
+        node.unfit.write().remove(&store);
     }
     let trip_ms = i64::try_from(node.clock.monotonic().saturating_sub(before.1).as_millis()).unwrap_or(0);
     node.time.observe(store, reply.now_ms, before.0.saturating_add(trip_ms / 2));
@@ -73,12 +79,8 @@ pub async fn meta(node: Arc<Node>) {
 
 async fn fetch(node: &Node, address: &str) -> Option<()> {
     let mut client = node.peers.client(address).ok()?;
-    let incarnation = node.identity.read().incarnation.clone();
-    let message = FetchMetaRequest {
-        header: Some(header(&node.cluster_id(), node.store_id().0, FETCH_TIMEOUT)),
-        revision: node.meta.get().revision,
-        incarnation,
-    };
+    let message =
+        FetchMetaRequest { header: Some(header(&node.cluster_id(), node.store_id().0, FETCH_TIMEOUT)), revision: node.meta.get().revision };
     let reply = client.fetch_meta(request(message, FETCH_TIMEOUT)).await.ok()?.into_inner();
     if !reply.state.is_empty() {
         node.meta.publish(Arc::new(decode::<MetaState>(&reply.state).ok()?));
@@ -90,19 +92,19 @@ async fn fetch(node: &Node, address: &str) -> Option<()> {
 pub async fn cluster_id(node: Arc<Node>) {
     let mut changes = node.meta.watch();
     loop {
-        let meta = Arc::clone(&changes.borrow_and_update());
+        let meta = changes.newest();
         if let Some(id) = &meta.cluster_id {
-            adopt(&node, id);
+            adopt(&node, id).await;
             return;
         }
-        if changes.changed().await.is_err() {
+        if !changes.changed().await {
             return;
         }
     }
 }
 
-fn adopt(node: &Node, id: &str) {
-    let mut identity = node.identity.write();
+async fn adopt(node: &Node, id: &str) {
+    let mut identity = node.identity.read().clone();
     let Some(membership) = identity.membership.as_mut() else { return };
     match &membership.cluster_id {
         Some(known) if known != id => {
@@ -112,9 +114,14 @@ fn adopt(node: &Node, id: &str) {
         Some(_) => {}
         None => {
             membership.cluster_id = Some(id.to_owned());
-            if let Err(e) = identity.store(&node.config.node.data) {
-                tracing::error!(error = %e, "cluster id not stored");
+            // Nobody else changes the identity of a node that has its place.
+            let (stored, data) = (identity.clone(), node.config.node.data.clone());
+            match task::blocking(move || stored.store(&data)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => tracing::error!(error = %e, "cluster id not stored"),
+                Err(e) => tracing::error!(error = %e, "cluster id not stored"),
             }
+            *node.identity.write() = identity;
         }
     }
     if let Err(e) = node.raft_identity.set_cluster(id.as_bytes()) {

@@ -4,6 +4,7 @@ use super::LocalShard;
 use crate::meta::machine::MetaMachine;
 use crate::metrics;
 use crate::node::Node;
+use crate::task;
 use model::ShardId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub async fn run(node: Arc<Node>, meta: Option<Arc<MetaMachine>>) {
         let idle = cpu.sample(&node) < IDLE_SHARE;
         for local in node.shards.all() {
             if local.shard.wants_checkpoint(idle).is_some() {
-                checkpoint(&node, &local).await;
+                checkpoint(&local).await;
             }
         }
         if let Some(machine) = meta.as_ref().filter(|m| m.wants_checkpoint(META_ENTRIES)) {
@@ -36,10 +37,10 @@ pub async fn run(node: Arc<Node>, meta: Option<Arc<MetaMachine>>) {
 }
 
 /// Checkpoints one replica and purges its log behind that; errors are logged, the log then stays.
-pub async fn checkpoint(node: &Node, local: &Arc<LocalShard>) {
+pub async fn checkpoint(local: &Arc<LocalShard>) {
     let began = Instant::now();
     let shard = Arc::clone(&local.shard);
-    match node.compute(move || shard.checkpoint()).await {
+    match task::blocking(move || shard.checkpoint()).await {
         Ok(Ok(Some(point))) => {
             metrics::observe_checkpoint(began.elapsed());
             tracing::debug!(shard = %local.id, %point, took = ?began.elapsed(), "checkpoint written");
@@ -56,7 +57,7 @@ pub async fn checkpoint(node: &Node, local: &Arc<LocalShard>) {
 /// Checkpoints the meta group's replica and purges its log behind that.
 pub async fn checkpoint_meta(node: &Node, machine: &Arc<MetaMachine>) {
     let writer = Arc::clone(machine);
-    match node.compute(move || writer.checkpoint()).await {
+    match task::blocking(move || writer.checkpoint()).await {
         Ok(Ok(Some(point))) => {
             if let Some(group) = node.groups.group(ShardId::META)
                 && let Err(e) = group.checkpointed(point).await
@@ -73,7 +74,7 @@ pub async fn checkpoint_meta(node: &Node, machine: &Arc<MetaMachine>) {
 fn show_active_series(node: &Node) {
     let mut by_workspace = std::collections::BTreeMap::<String, u64>::new();
     for local in node.shards.all().iter().filter(|l| l.group.status().is_leader) {
-        *by_workspace.entry(local.workspace.as_str().to_owned()).or_default() += local.shard.stats().active_series;
+        *by_workspace.entry(local.workspace.as_str().to_owned()).or_default() += local.shard.active_series();
     }
     for (workspace, series) in by_workspace {
         metrics::set_active_series(&workspace, series);
@@ -83,23 +84,37 @@ fn show_active_series(node: &Node) {
 /// This process's share of one core since the last look.
 #[derive(Debug, Default)]
 struct CpuShare {
-    last: Option<(f64, Duration)>,
+    /// CPU time used and the monotonic clock, both at the last look.
+    last: Option<(Duration, Duration)>,
 }
 
 impl CpuShare {
     fn sample(&mut self, node: &Node) -> f64 {
-        let now = node.clock.monotonic();
-        let Some(used) = cpu_seconds() else { return 1.0 };
-        let share = self.last.map_or(1.0, |(before, at)| (used - before) / now.saturating_sub(at).as_secs_f64().max(0.001));
+        let (used, now) = (cpu_time(), node.clock.monotonic());
+        let share = self.last.map_or(1.0, |(used_before, at)| {
+            used.saturating_sub(used_before).as_secs_f64() / now.saturating_sub(at).as_secs_f64().max(0.001)
+        });
         self.last = Some((used, now));
         share
     }
 }
 
-/// User and system time of this process so far.
-fn cpu_seconds() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    Some(ticks as f64 / 100.0)
+/// User and system time of this process so far; a system call, no file.
+fn cpu_time() -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_of_this_process_grows_with_its_work() {
+        let before = cpu_time();
+        let mut word = 1u64;
+        while cpu_time() < before + Duration::from_millis(5) {
+            word = std::hint::black_box(word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+        assert!(cpu_time() > before);
+    }
 }
