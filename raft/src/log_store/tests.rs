@@ -325,7 +325,7 @@ async fn pitfall_10_log_that_ends_before_its_ledger_knows_of_its_loss_for_ever()
         opened.writer.close();
     }
     // What a disk that lied about its syncs leaves: a log that ends too early.
-    super::ledger::write(directory.path(), 1000).unwrap();
+    ledger::write(directory.path(), 1000).unwrap();
     let first = RocksEngine::open(directory.path(), RocksOptions::default()).unwrap().loss().cloned().unwrap();
     assert!(first.latest < 1000, "{first:?}");
     assert_eq!((first.ledger, &first.replicas), (1000, &[REPLICA.1].into()));
