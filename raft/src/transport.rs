@@ -9,7 +9,7 @@
 //! Heartbeats of all groups to one peer wait up to ten milliseconds for each other and go in one message; so do their answers. Each is
 //! delivered to its group, and answered by it alone. A heartbeat that a read waits for goes at once.
 //!
-//! Every connection begins with a [`Hello`] each way. Every frame names its target replica; an unknown or wrong one is rejected, never
+//! Every connection begins with a [`Hello`](proto::raft::Hello) each way. Every frame names its target replica; an unknown or wrong one is rejected, never
 //! answered for. A stream id names one exchange and is never used twice; answers to forgotten ones are dropped.
 
 mod append;
