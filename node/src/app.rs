@@ -232,8 +232,16 @@ async fn open_meta(node: &Arc<Node>) -> Result<Option<Arc<MetaMachine>>, AppErro
     };
     operator::refresh_peers(node);
     let machine = MetaMachine::open(store, node.meta.clone())?;
-    let group =
-        node.groups.create(GroupSpec { shard: ShardId::META, replica }, Arc::clone(&machine) as Arc<dyn raft::StateMachine>).await?;
+    let spec = GroupSpec { shard: ShardId::META, replica, workspace: WorkspaceId::new(""), is_new: !known };
+    let group = match node.groups.create(spec, Arc::clone(&machine) as Arc<dyn raft::StateMachine>).await {
+        Ok(group) => group,
+        Err(raft::GroupError::Lost(lost)) => {
+            // The node's other replicas serve on; the meta state comes from the members that are left.
+            tracing::error!(error = %lost, "replica of the meta group not opened");
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
     if !group.is_initialized() {
         let members: BTreeMap<ReplicaId, StoreId> = (1..=founders).map(|n| (ReplicaId(n), StoreId(n))).collect();
         group.initialize(members).await?;

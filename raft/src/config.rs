@@ -52,7 +52,7 @@ pub struct RaftConfig {
     pub restart_election_max: Duration,
     /// Recent entries kept in memory, over all groups.
     pub tail_cache_bytes: usize,
-    /// Bytes waiting for the log writer, over all groups.
+    /// Bytes waiting for the log writer, over all groups; beside them every workspace may have a small share of its own.
     pub writer_queue_bytes: usize,
     /// Bytes of proposals in flight in one group.
     pub group_pending_bytes: usize,

@@ -10,17 +10,6 @@ pub type Leader = (ReplicaId, StoreId);
 /// Why the log store did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The log holds less than was once acknowledged as synced: a restored image, or a damaged write-ahead log that RocksDB cut.
-    /// No replica of this store may vote; all must be replaced under new ids.
-    #[error("log in {path:?} ends at sequence number {latest}, but {ledger} was synced: records are lost, replace this store's replicas")]
-    LogBehindLedger {
-        /// Directory of the log.
-        path: PathBuf,
-        /// Last sequence number found.
-        latest: u64,
-        /// Last sequence number known to be synced.
-        ledger: u64,
-    },
     /// The ledger file itself is damaged.
     #[error("ledger {path:?} is damaged: {reason}")]
     LedgerDamaged {
@@ -28,6 +17,12 @@ pub enum OpenError {
         path: PathBuf,
         /// What does not fit.
         reason: &'static str,
+    },
+    /// The note of what the log has lost is itself damaged.
+    #[error("the note of lost records {path:?} is damaged")]
+    LossDamaged {
+        /// The file.
+        path: PathBuf,
     },
     /// RocksDB refused.
     #[error("log in {path:?}: {source}")]
@@ -63,6 +58,46 @@ pub enum FatalError {
     },
 }
 
+/// A replica that this node does not open, because it may have forgotten what it once acknowledged. To be replaced under a new id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("group {shard}: replica {replica} is lost and must be replaced: {cause}")]
+pub struct LostReplica {
+    /// The group.
+    pub shard: ShardId,
+    /// The lost replica.
+    pub replica: ReplicaId,
+    /// How that is known.
+    pub cause: LossCause,
+}
+
+/// How it is known that a replica is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LossCause {
+    /// The checkpoint is older than the purged log: entries between the two are nowhere.
+    #[error("its log is purged to {purged}, its checkpoint is at {durable:?}")]
+    CheckpointBehindLog {
+        /// Last purged entry.
+        purged: LogPoint,
+        /// Last entry that the checkpoint covers.
+        durable: Option<LogPoint>,
+    },
+    /// The log of this store once ended before what was known as synced: a restored image, or a damaged write-ahead log that RocksDB
+    /// cut. Which replicas the lost records belonged to cannot be told, so all that were here then are lost.
+    #[error("the store's log ended at sequence number {latest}, but {ledger} was synced")]
+    LogBehindLedger {
+        /// Last sequence number found.
+        latest: u64,
+        /// Last sequence number known to be synced.
+        ledger: u64,
+    },
+    /// There is a checkpoint, but neither a vote nor an entry: the log was removed.
+    #[error("its log is gone, its checkpoint is at {durable}")]
+    LogMissing {
+        /// Last entry that the checkpoint covers.
+        durable: LogPoint,
+    },
+}
+
 /// Why a group did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
@@ -72,18 +107,9 @@ pub enum GroupError {
     /// No such group on this node.
     #[error("group {0} is not open on this node")]
     NotOpen(ShardId),
-    /// The checkpoint is older than the purged log: the replica is lost and must be replaced.
-    #[error("group {shard}: the log is purged to {purged}, the checkpoint is at {durable:?}: replace replica {replica}")]
-    CheckpointBehindLog {
-        /// The group.
-        shard: ShardId,
-        /// The lost replica.
-        replica: ReplicaId,
-        /// Last purged entry.
-        purged: LogPoint,
-        /// Last entry that the checkpoint covers.
-        durable: Option<LogPoint>,
-    },
+    /// The replica must never vote again; what it has stored is left in place. Opening it again changes nothing.
+    #[error(transparent)]
+    Lost(#[from] LostReplica),
     /// The setting contradicts itself.
     #[error("raft configuration: {0}")]
     Config(String),

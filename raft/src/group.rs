@@ -2,11 +2,13 @@
 
 mod checkpoint;
 mod membership;
+mod probes;
 mod propose;
 mod status;
 mod watch;
 
 pub(crate) use checkpoint::Transfers;
+pub(crate) use probes::Probes;
 pub use propose::Proposal;
 pub(crate) use status::current as current_status;
 pub use status::{GroupStatus, Role};
@@ -42,6 +44,7 @@ pub(crate) struct Inner {
     pub(crate) state_machine: Arc<dyn StateMachine>,
     pub(crate) config: RaftConfig,
     pub(crate) transfers: Arc<Transfers>,
+    pub(crate) probes: Arc<Probes>,
     /// Bytes of proposals that may still be taken in, here and on this node.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) node_room: Arc<Semaphore>,
@@ -101,6 +104,7 @@ impl Group {
     /// # Errors
     /// This replica does not lead, or no quorum answered within an election timeout.
     pub async fn read_barrier(&self) -> Result<u64, BarrierError> {
+        let _running = self.inner.probes.begin();
         let probe = self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex);
         match tokio::time::timeout(self.inner.config.election_max, probe).await {
             Err(_) => Err(BarrierError::NoQuorum),

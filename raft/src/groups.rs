@@ -2,15 +2,16 @@
 
 use crate::barrier::Barrier;
 use crate::config::RaftConfig;
-use crate::error::GroupError;
-use crate::group::{Group, GroupStatus, Inner, Transfers, Watcher, stand_after_start};
-use crate::log_store::{LogEngine, LogOp, LogStore, LogWriter, PurgeGuard, TailBudget};
+use crate::error::{GroupError, LossCause, LostReplica};
+use crate::group::{Group, GroupStatus, Inner, Probes, Transfers, Watcher, stand_after_start};
+use crate::log_store::{LogEngine, LogLoss, LogStore, LogWriter, PurgeGuard, TailBudget};
+use crate::metrics;
 use crate::snapshot::Senders;
 use crate::state_machine::{ApplyPool, Machine, StateMachine};
 use crate::transport::{Identity, Inbox, Mux, PeerFactory, Transport};
 use crate::types::{Raft, point_of};
 use model::clock::Clock;
-use model::{ReplicaId, ShardId, StoreId};
+use model::{LogPoint, ReplicaId, ShardId, StoreId, WorkspaceId};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,12 +20,16 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::{Semaphore, watch};
 
 /// Which replica of which group to open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSpec {
     /// The group.
     pub shard: ShardId,
     /// Our replica of it.
     pub replica: ReplicaId,
+    /// Whose turn its writes share in the log: workspaces are served fairly.
+    pub workspace: WorkspaceId,
+    /// True when this store has never held this replica. One that it has held and of which the log knows nothing may be lost.
+    pub is_new: bool,
 }
 
 /// Finds open groups; shared with what receives.
@@ -79,6 +84,8 @@ pub struct Groups {
     barrier: Barrier,
     /// Shards being opened: two openings of one must not race.
     opening: Mutex<Vec<ShardId>>,
+    /// What was refused as lost, and not destroyed since.
+    lost: Mutex<BTreeMap<ReplicaId, LostReplica>>,
 }
 
 impl fmt::Debug for Groups {
@@ -113,6 +120,7 @@ impl Groups {
             barrier: Barrier::new(identity.clone(), Arc::clone(&registry), Arc::clone(&transport)),
             mux: Mux::new(transport),
             opening: Mutex::default(),
+            lost: Mutex::default(),
             config,
             identity,
             clock,
@@ -143,9 +151,13 @@ impl Groups {
     /// Opens a replica: replays nothing itself, but lets openraft hand the log after [`StateMachine::durable`] to `state_machine`.
     ///
     /// # Errors
-    /// Open already; lost ([`GroupError::CheckpointBehindLog`]); or the log cannot be read.
+    /// Open already; lost ([`GroupError::Lost`], see also [`Groups::lost`]); or the log cannot be read.
     pub async fn create(&self, spec: GroupSpec, state_machine: Arc<dyn StateMachine>) -> Result<Group, GroupError> {
+        let shard = spec.shard;
         {
+            if let Some(lost) = self.lost.lock().get(&spec.replica) {
+                return Err(GroupError::Lost(*lost));
+            }
             let mut opening = self.opening.lock();
             if opening.contains(&spec.shard) || self.registry.shard(spec.shard).is_some() {
                 return Err(GroupError::AlreadyOpen(spec.shard));
@@ -157,14 +169,38 @@ impl Groups {
             self.registry.insert(group);
             group.inner.tasks.lock().push(tokio::spawn(stand_after_start(group.clone())));
         }
-        self.opening.lock().retain(|shard| *shard != spec.shard);
+        if let Err(GroupError::Lost(lost)) = &opened {
+            let mut all = self.lost.lock();
+            all.insert(lost.replica, *lost);
+            metrics::set_lost(all.len());
+        }
+        self.opening.lock().retain(|other| *other != shard);
         opened
+    }
+
+    /// Why this replica must not vote again, if that is so.
+    fn loss(&self, spec: &GroupSpec, store: &LogStore, durable: Option<LogPoint>) -> Option<LossCause> {
+        let pristine = store.log.is_pristine();
+        if let Some(LogLoss { latest, ledger, replicas }) = self.engine.loss()
+            && (replicas.contains(&spec.replica) || (pristine && !spec.is_new))
+        {
+            return Some(LossCause::LogBehindLedger { latest: *latest, ledger: *ledger });
+        }
+        match (store.log.purged().map(point_of), durable) {
+            (Some(purged), durable) if durable.is_none_or(|durable| durable.index < purged.index) => {
+                Some(LossCause::CheckpointBehindLog { purged, durable })
+            }
+            // A vote is synced before the first entry is taken: a checkpoint without one has lost its log.
+            (_, Some(durable)) if pristine => Some(LossCause::LogMissing { durable }),
+            _ => None,
+        }
     }
 
     async fn start(&self, spec: GroupSpec, state_machine: Arc<dyn StateMachine>) -> Result<Group, GroupError> {
         let storage = |error: &dyn fmt::Display| GroupError::Storage { shard: spec.shard, reason: error.to_string() };
         let guarded = Arc::clone(&state_machine);
         let guard: PurgeGuard = Arc::new(move || guarded.durable().map(|durable| durable.point.index));
+        self.writer.register(spec.replica, &spec.workspace);
         let store = LogStore::open(
             (spec.shard, spec.replica),
             Arc::clone(&self.engine),
@@ -174,21 +210,20 @@ impl Groups {
         )
         .map_err(|error| storage(&error))?;
         let durable = state_machine.durable().map(|durable| durable.point);
-        if let Some(purged) = store.log.purged().map(point_of)
-            && durable.is_none_or(|durable| durable.index < purged.index)
-        {
-            return Err(GroupError::CheckpointBehindLog { shard: spec.shard, replica: spec.replica, purged, durable });
+        if let Some(cause) = self.loss(&spec, &store, durable) {
+            return Err(GroupError::Lost(LostReplica { shard: spec.shard, replica: spec.replica, cause }));
         }
         let (applied, applied_seen) = watch::channel(None);
         let machine = Machine::new(Arc::clone(&state_machine), self.pool.clone(), Arc::clone(&self.clock), Arc::new(applied))
             .map_err(|error| storage(&error))?;
-        let transfers = Arc::<Transfers>::default();
+        let (transfers, probes) = (Arc::<Transfers>::default(), Arc::<Probes>::default());
         let network = PeerFactory {
             mux: Arc::clone(&self.mux),
             identity: self.identity.clone(),
             replica: spec.replica,
             transfers: Arc::clone(&transfers),
             senders: Arc::clone(&self.senders),
+            probes: Arc::clone(&probes),
         };
         let config = Arc::new(self.config.openraft()?);
         let raft = Raft::new(spec.replica.0, config, network, store.clone(), machine).await.map_err(|error| storage(&error))?;
@@ -202,6 +237,7 @@ impl Groups {
                 store,
                 state_machine,
                 transfers,
+                probes,
                 room: Arc::new(Semaphore::new(self.config.group_pending_bytes)),
                 node_room: Arc::clone(&self.node_room),
                 applied: applied_seen,
@@ -226,6 +262,13 @@ impl Groups {
     #[must_use]
     pub fn list(&self) -> Vec<Group> {
         self.registry.groups.read().by_shard.values().cloned().collect()
+    }
+
+    /// The replicas that were refused as lost since the start and not destroyed since: they take no part in their groups, and what
+    /// they have stored is left in place.
+    #[must_use]
+    pub fn lost(&self) -> Vec<LostReplica> {
+        self.lost.lock().values().copied().collect()
     }
 
     /// Every replica that has left something in the log of this store, open or not.
@@ -255,7 +298,11 @@ impl Groups {
             self.registry.remove(group.shard());
             group.shutdown().await;
         }
-        self.writer.write_durably(vec![LogOp::Destroy { replica }]).await
+        self.writer.destroy(replica).await?;
+        let mut lost = self.lost.lock();
+        lost.remove(&replica);
+        metrics::set_lost(lost.len());
+        Ok(())
     }
 
     /// Closes all groups, then the log writer, and flushes the log so that its write-ahead files can go.

@@ -40,12 +40,12 @@ mod types;
 pub use barrier::Barrier;
 pub use config::{FatalHandler, RaftConfig};
 pub use error::{
-    BarrierError, FatalError, GroupError, HelloError, Leader, MembershipError, OpenError, ProposeError, StateMachineError, TransportError,
-    WaitError,
+    BarrierError, FatalError, GroupError, HelloError, Leader, LossCause, LostReplica, MembershipError, OpenError, ProposeError,
+    StateMachineError, TransportError, WaitError,
 };
 pub use group::{Group, GroupStatus, Proposal, Role};
 pub use groups::{GroupSpec, Groups};
-pub use log_store::{LogEngine, MemoryEngine, RocksEngine, RocksOptions};
+pub use log_store::{LogEngine, LogLoss, MemoryEngine, RocksEngine, RocksOptions};
 pub use snapshot::SNAPSHOT_BLOCK_BYTES_MAX;
 pub use state_machine::{AppliedEntry, Durable, SnapshotSink, SnapshotSource, Staged, StateMachine};
 pub use transport::{Identity, TonicTransport, Transport};

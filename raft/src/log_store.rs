@@ -14,12 +14,17 @@
 //! | purge | no | only behind a synced checkpoint |
 //! | committed | rides on the next append | - |
 //!
+//! The writer drains workspaces by deficit round robin: a flood of one delays another's append by one batch at most. What one replica
+//! writes keeps its order.
+//!
 //! A failed write is never retried: the callback gets the error, then the process stops.
 
 mod codec;
 mod engine;
+mod fair;
 mod keys;
 mod ledger;
+mod loss;
 mod memory;
 mod read;
 mod replica;
@@ -33,6 +38,7 @@ mod tests;
 pub use codec::CodecError;
 pub use engine::{LogEngine, LogOp};
 pub use keys::StateTag;
+pub use loss::LogLoss;
 pub use memory::MemoryEngine;
 pub use rocks::{RocksEngine, RocksOptions};
 

@@ -1,6 +1,6 @@
 //! Names of this crate's metrics and the only functions that record them. The label `group` is a shard id.
 
-use metrics::{Unit, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use model::ShardId;
 use std::time::Duration;
 
@@ -17,6 +17,11 @@ pub const PROPOSE_SECONDS: &str = "flotilla_raft_propose_seconds";
 /// One synced batch of the log.
 pub const FSYNC_SECONDS: &str = "flotilla_raftdb_fsync_seconds";
 
+/// Replicas that this node does not open because they are lost.
+pub const LOST_REPLICAS: &str = "flotilla_raft_lost_replicas";
+/// Requests of other stores that were dropped unserved because their deadline had passed.
+pub const EXPIRED_REQUESTS: &str = "flotilla_raft_expired_requests_total";
+
 /// Registers the descriptions.
 pub fn describe() {
     describe_gauge!(TERM, Unit::Count, "Current Raft term.");
@@ -25,6 +30,8 @@ pub fn describe() {
     describe_gauge!(APPLIED_INDEX, Unit::Count, "Last log index applied.");
     describe_histogram!(PROPOSE_SECONDS, Unit::Seconds, "Time from a proposal to its answer by apply.");
     describe_histogram!(FSYNC_SECONDS, Unit::Seconds, "Time of one synced batch of the Raft log, all groups together.");
+    describe_gauge!(LOST_REPLICAS, Unit::Count, "Replicas that are lost and wait to be replaced.");
+    describe_counter!(EXPIRED_REQUESTS, Unit::Count, "Requests of other stores dropped because their deadline had passed.");
 }
 
 pub(crate) fn observe_propose(took: Duration) {
@@ -33,6 +40,15 @@ pub(crate) fn observe_propose(took: Duration) {
 
 pub(crate) fn observe_fsync(took: Duration) {
     histogram!(FSYNC_SECONDS).record(took.as_secs_f64());
+}
+
+pub(crate) fn count_expired() {
+    counter!(EXPIRED_REQUESTS).increment(1);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "gauges are floats")]
+pub(crate) fn set_lost(replicas: usize) {
+    gauge!(LOST_REPLICAS).set(replicas as f64);
 }
 
 #[allow(clippy::cast_precision_loss, reason = "gauges are floats")]

@@ -6,4 +6,4 @@ mod network;
 
 pub use cluster::{TestCluster, TestNode, fast_config};
 pub use machine::{Disk, KvMachine};
-pub use network::{MemoryNetwork, MemoryTransport};
+pub use network::{Carried, MemoryNetwork, MemoryTransport};

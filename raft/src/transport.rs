@@ -6,11 +6,15 @@
 //! openraft ─ Peer ─┘                 <─ answers, by stream id ─ └─ …
 //! ```
 //!
-//! Every connection begins with a [`Hello`] each way. Every frame names its target replica; an unknown or wrong one is rejected, never
+//! Heartbeats of all groups to one peer wait up to ten milliseconds for each other and go in one message; so do their answers. Each is
+//! delivered to its group, and answered by it alone. A heartbeat that a read waits for goes at once.
+//!
+//! Every connection begins with a [`Hello`](proto::raft::Hello) each way. Every frame names its target replica; an unknown or wrong one is rejected, never
 //! answered for. A stream id names one exchange and is never used twice; answers to forgotten ones are dropped.
 
 mod append;
 pub(crate) mod convert;
+pub(crate) mod gather;
 mod hello;
 mod inbox;
 mod mux;
@@ -18,6 +22,10 @@ mod peer;
 mod tonic_client;
 mod tonic_server;
 
+#[cfg(test)]
+mod tests;
+
+pub use gather::Arrived;
 pub use hello::{Identity, PROTOCOL_MAX, PROTOCOL_MIN};
 pub use inbox::Inbox;
 pub(crate) use mux::Mux;
@@ -39,6 +47,11 @@ pub const MESSAGE_BYTES_TARGET: usize = 1 << 20;
 /// Frames that may wait for a connection.
 pub(crate) const FRAMES_WAITING_MAX: usize = 1024;
 
+/// Waits for a peer's answer, but not longer than `timeout`.
+pub(crate) async fn in_time<T>(peer: StoreId, timeout: Duration, answer: impl Future<Output = T>) -> Result<T, TransportError> {
+    tokio::time::timeout(timeout, answer).await.map_err(|_| TransportError::Timeout(peer))
+}
+
 /// Connections are separate so that bulk never stands in front of a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
@@ -56,7 +69,7 @@ pub struct Connection {
     /// To the peer, in order.
     pub outgoing: mpsc::Sender<Frame>,
     /// From the peer, in order.
-    pub incoming: mpsc::Receiver<Frame>,
+    pub incoming: mpsc::Receiver<Arrived>,
 }
 
 /// Moves messages between stores. Implemented over tonic, and in memory for tests.

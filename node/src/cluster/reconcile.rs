@@ -68,6 +68,10 @@ async fn reconcile(node: &Arc<Node>, meta: &MetaState) -> bool {
     let mut done = true;
     for record in meta.shards.values() {
         let Some(replica) = meta.replica_on(ShardId(record.shard), node.store_id()) else { continue };
+        // A lost replica waits to be replaced: trying again changes nothing.
+        if node.groups.lost().iter().any(|lost| lost.replica.0 == replica.replica) {
+            continue;
+        }
         if node.shards.get(ShardId(record.shard)).is_none()
             && let Err(e) = open(node, record, ReplicaId(replica.replica)).await
         {
@@ -92,14 +96,15 @@ async fn open(node: &Arc<Node>, record: &ShardRecord, replica: ReplicaId) -> Res
     let identity = ShardIdentity { shard: id, replica, workspace: workspace.clone() };
     let db = node.db.clone();
     let config = shard_config(node);
+    let known = db.shards().iter().any(|s| s.shard == id && s.replica == replica);
     let shard = task::blocking(move || -> Result<Arc<Shard>, StoreError> {
-        let known = db.shards().iter().any(|s| s.shard == id && s.replica == replica);
         let store = if known { db.open_shard(id, replica)? } else { db.create_shard(identity)? };
         Shard::open(store, config)
     })
     .await??;
     let machine = Arc::new(ShardMachine::new(Arc::clone(&shard)));
-    let group = node.groups.create(GroupSpec { shard: id, replica }, machine).await?;
+    let spec = GroupSpec { shard: id, replica, workspace: workspace.clone(), is_new: !known };
+    let group = node.groups.create(spec, machine).await?;
     if !group.is_initialized() && record.conf_ver == 1 {
         group.initialize(voters(record)).await?;
     }

@@ -1,6 +1,7 @@
 //! What a log needs of a database.
 
 use super::keys::StateTag;
+use super::loss::LogLoss;
 use bytes::Bytes;
 use model::ReplicaId;
 use std::{fmt, io};
@@ -93,6 +94,9 @@ pub trait LogEngine: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// The database cannot be read.
     fn replicas(&self) -> io::Result<Vec<ReplicaId>>;
+
+    /// What this log is known to have lost, ever. Its lost replicas must not vote again.
+    fn loss(&self) -> Option<&LogLoss>;
 
     /// Moves what is in memory to its final files, so that write-ahead files can go.
     ///

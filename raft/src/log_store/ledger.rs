@@ -1,7 +1,7 @@
 //! The ledger: a small file that remembers how far the log was once synced.
 //!
 //! RocksDB's point-in-time recovery stops silently at a damaged record, which also drops the acknowledged ones behind it. A log that ends
-//! before the ledger's number has lost acknowledged records, and none of its replicas may vote.
+//! before the ledger's number has lost acknowledged records, and none of the replicas it held then may vote: see [`super::loss`].
 //!
 //! Form: `magic [8] | sequence number u64le | crc32c u32le`. Written beside and renamed over, synced with its directory.
 
@@ -47,11 +47,16 @@ pub(super) fn write(directory: &Path, sequence: u64) -> io::Result<()> {
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&sequence.to_le_bytes());
     bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
-    let fresh = directory.join("LEDGER.new");
+    replace_file(directory, FILE, &bytes)
+}
+
+/// Replaces a file, atomically and durably.
+pub(super) fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let fresh = directory.join(format!("{name}.new"));
     let mut file = File::create(&fresh)?;
-    file.write_all(&bytes)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&fresh, directory.join(FILE))?;
+    fs::rename(&fresh, directory.join(name))?;
     File::open(directory)?.sync_all()
 }
 

@@ -2,6 +2,7 @@
 
 use super::engine::{LogEngine, LogOp};
 use super::keys::StateTag;
+use super::loss::LogLoss;
 use bytes::Bytes;
 use model::ReplicaId;
 use parking_lot::Mutex;
@@ -50,6 +51,7 @@ struct State {
 #[derive(Debug, Default)]
 pub struct MemoryEngine {
     state: Mutex<State>,
+    loss: Option<LogLoss>,
 }
 
 impl MemoryEngine {
@@ -69,7 +71,24 @@ impl MemoryEngine {
         for op in state.unsynced.iter().take(kept).flatten() {
             rows.apply(op);
         }
-        Arc::new(Self { state: Mutex::new(State { live: rows.clone(), durable: rows, ..State::default() }) })
+        let state = State { live: rows.clone(), durable: rows, ..State::default() };
+        Arc::new(Self { state: Mutex::new(state), loss: self.loss.clone() })
+    }
+
+    /// Cuts the power of a disk that lied about a sync: the last entry of `victim` is gone too, and the ledger tells.
+    #[must_use]
+    pub fn crash_with_loss(&self, victim: ReplicaId) -> Arc<Self> {
+        let after = self.crash(0);
+        let mut state = after.state.lock();
+        let rows = &mut state.live;
+        let last = rows.entries.range((victim, 0)..=(victim, u64::MAX)).next_back().map(|(key, _)| *key);
+        if let Some(last) = last {
+            rows.entries.remove(&last);
+        }
+        let replicas = rows.state.keys().map(|(replica, _)| *replica).collect();
+        let (live, durable) = (rows.clone(), rows.clone());
+        let loss = Some(LogLoss { latest: state.syncs, ledger: state.syncs + 1, replicas });
+        Arc::new(Self { state: Mutex::new(State { live, durable, ..State::default() }), loss })
     }
 
     /// Batches written but not synced.
@@ -165,6 +184,10 @@ impl LogEngine for MemoryEngine {
         replicas.sort_unstable();
         replicas.dedup();
         Ok(replicas)
+    }
+
+    fn loss(&self) -> Option<&LogLoss> {
+        self.loss.as_ref()
     }
 
     fn flush(&self) -> io::Result<()> {

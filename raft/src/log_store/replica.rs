@@ -186,7 +186,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let op = self.log.put_state(StateTag::Vote, self.log.codec.encode_vote(vote));
-        self.log.writer.write_durably(vec![op]).await?;
+        self.log.writer.write_durably(self.log.codec.replica, vec![op]).await?;
         self.log.state.lock().vote = Some(*vote);
         Ok(())
     }
@@ -217,7 +217,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             }
             callback.io_completed(result);
         });
-        self.log.writer.append(ops, done).await
+        self.log.writer.append(self.log.codec.replica, ops, done).await
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
@@ -233,7 +233,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             state.written = state.written.min(next);
             state.epoch += 1;
         }
-        self.log.writer.enqueue(vec![LogOp::Truncate { replica: self.log.codec.replica, index: next }])
+        let replica = self.log.codec.replica;
+        self.log.writer.enqueue(replica, vec![LogOp::Truncate { replica, index: next }])
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
@@ -253,6 +254,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         }
         let codec = &self.log.codec;
         let purged = self.log.put_state(StateTag::Purged, codec.encode_log_id(StateTag::Purged, Some(log_id)));
-        self.log.writer.enqueue(vec![LogOp::Purge { replica: codec.replica, index: log_id.index }, purged])
+        self.log.writer.enqueue(codec.replica, vec![LogOp::Purge { replica: codec.replica, index: log_id.index }, purged])
     }
 }

@@ -3,11 +3,13 @@
 use super::engine::{LogEngine, LogOp};
 use super::keys::{self, CF_LOG, CF_STATE, StateTag};
 use super::ledger::{self, Ledger};
+use super::loss::{self, LogLoss};
 use crate::error::OpenError;
 use bytes::Bytes;
 use model::ReplicaId;
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options, ReadOptions};
 use rocksdb::{WriteBatch, WriteOptions};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fmt, io};
 
@@ -30,6 +32,7 @@ impl Default for RocksOptions {
 pub struct RocksEngine {
     db: DB,
     ledger: Ledger,
+    loss: Option<LogLoss>,
     synced: WriteOptions,
     unsynced: WriteOptions,
 }
@@ -44,7 +47,8 @@ impl RocksEngine {
     /// Opens or creates the log in `directory`.
     ///
     /// # Errors
-    /// The database or its ledger cannot be opened, or the log ends before what was once synced ([`OpenError::LogBehindLedger`]).
+    /// The database or its ledger cannot be opened. A log that ends before what was once synced opens, but knows of its
+    /// [`LogEngine::loss`] from then on.
     pub fn open(directory: &Path, options: RocksOptions) -> Result<Self, OpenError> {
         let file_error = |source| OpenError::File { path: directory.to_owned(), source };
         std::fs::create_dir_all(directory).map_err(file_error)?;
@@ -62,17 +66,22 @@ impl RocksEngine {
         let db = DB::open_cf_descriptors(&database_options(options), directory, families)
             .map_err(|source| OpenError::Database { path: directory.to_owned(), source })?;
         let latest = db.latest_sequence_number();
+        let mut loss = loss::read(directory)?;
         if latest < noted {
-            return Err(OpenError::LogBehindLedger { path: directory.to_owned(), latest, ledger: noted });
+            let replicas = stored_replicas(&db).map_err(file_error)?;
+            let found = LogLoss { latest, ledger: noted, replicas };
+            loss = Some(loss::note(directory, loss, found).map_err(file_error)?);
+            // Only after the loss is noted: the next write would otherwise make the log look whole.
+            ledger::write(directory, latest).map_err(file_error)?;
         }
-        let ledger = Ledger::start(directory.to_owned(), noted).map_err(file_error)?;
+        let ledger = Ledger::start(directory.to_owned(), latest.min(noted)).map_err(file_error)?;
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        Ok(Self { db, ledger, synced, unsynced: WriteOptions::default() })
+        Ok(Self { db, ledger, loss, synced, unsynced: WriteOptions::default() })
     }
 
     fn family(&self, name: &str) -> io::Result<&ColumnFamily> {
-        self.db.cf_handle(name).ok_or_else(|| io::Error::other(format!("column family {name} is missing")))
+        family(&self.db, name)
     }
 
     fn batch(&self, ops: &[LogOp]) -> io::Result<WriteBatch> {
@@ -112,6 +121,27 @@ impl RocksEngine {
         }
         Ok(())
     }
+}
+
+fn family<'a>(db: &'a DB, name: &str) -> io::Result<&'a ColumnFamily> {
+    db.cf_handle(name).ok_or_else(|| io::Error::other(format!("column family {name} is missing")))
+}
+
+/// Every replica that has left anything: one seek each.
+fn stored_replicas(db: &DB) -> io::Result<BTreeSet<ReplicaId>> {
+    let mut replicas = BTreeSet::new();
+    for name in [CF_LOG, CF_STATE] {
+        let mut rows = db.raw_iterator_cf(family(db, name)?);
+        rows.seek_to_first();
+        while let Some(prefix) = rows.key().and_then(|key| key.first_chunk::<8>()) {
+            let replica = u64::from_be_bytes(*prefix);
+            replicas.insert(ReplicaId(replica));
+            let Some(next) = replica.checked_add(1) else { break };
+            rows.seek(next.to_be_bytes());
+        }
+        rows.status().map_err(io::Error::other)?;
+    }
+    Ok(replicas)
 }
 
 fn database_options(options: RocksOptions) -> Options {
@@ -191,15 +221,11 @@ impl LogEngine for RocksEngine {
     }
 
     fn replicas(&self) -> io::Result<Vec<ReplicaId>> {
-        let mut replicas = Vec::new();
-        for row in self.db.iterator_cf(self.family(CF_STATE)?, IteratorMode::Start) {
-            let (key, _) = row.map_err(io::Error::other)?;
-            if let Some(prefix) = key.first_chunk::<8>() {
-                replicas.push(ReplicaId(u64::from_be_bytes(*prefix)));
-            }
-        }
-        replicas.dedup();
-        Ok(replicas)
+        Ok(stored_replicas(&self.db)?.into_iter().collect())
+    }
+
+    fn loss(&self) -> Option<&LogLoss> {
+        self.loss.as_ref()
     }
 
     fn flush(&self) -> io::Result<()> {

@@ -6,7 +6,7 @@ use crate::types::{Blob, CommittedLeader, Entry, LogId, Payload, TypeConfig, Vot
 use crate::{AppliedEntry, Durable, SnapshotSink, SnapshotSource, Staged, StateMachine, StateMachineError};
 use bytes::Bytes;
 use model::clock::SystemClock;
-use model::{ReplicaId, ShardId, limits};
+use model::{ReplicaId, ShardId, WorkspaceId, limits};
 use openraft::StorageError;
 use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt};
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -207,7 +207,7 @@ async fn replicas_do_not_see_each_other_and_a_destroyed_one_is_gone() {
     other.blocking_append((0..5).map(|index| entry(1, index, b"b"))).await.unwrap();
     assert_eq!(indices(&mut opened.store).await, [0, 1, 2]);
     assert_eq!(engine.replicas().unwrap(), [ReplicaId(1), ReplicaId(2)]);
-    opened.writer.write_durably(vec![LogOp::Destroy { replica: ReplicaId(1) }]).await.unwrap();
+    opened.writer.destroy(ReplicaId(1)).await.unwrap();
     assert_eq!(engine.replicas().unwrap(), [ReplicaId(2)]);
     assert_eq!(engine.last_index(ReplicaId(1)).unwrap(), None);
     assert_eq!(engine.last_index(ReplicaId(2)).unwrap(), Some(4));
@@ -228,7 +228,7 @@ async fn pitfall_02_callbacks_come_in_order_and_only_when_all_older_appends_are_
             assert_eq!(engine.unsynced_count(), 0, "acknowledged before the sync");
             done.lock().push(number);
         });
-        opened.writer.append(vec![op], callback).await.unwrap();
+        opened.writer.append(REPLICA.1, vec![op], callback).await.unwrap();
     }
     opened.writer.close();
     assert_eq!(*done.lock(), (0..200).collect::<Vec<_>>());
@@ -288,7 +288,7 @@ fn first_file(directory: &Path, suffix: &str) -> std::path::PathBuf {
 }
 
 #[tokio::test]
-async fn pitfall_10_flipped_byte_in_the_middle_of_the_log_keeps_the_store_from_opening() {
+async fn pitfall_10_flipped_byte_in_the_middle_of_the_log_never_passes_unseen() {
     let directory = tempfile::tempdir().unwrap();
     {
         let engine: Arc<dyn LogEngine> = Arc::new(RocksEngine::open(directory.path(), RocksOptions::default()).unwrap());
@@ -305,10 +305,44 @@ async fn pitfall_10_flipped_byte_in_the_middle_of_the_log_keeps_the_store_from_o
     bytes[middle] ^= 0x40;
     std::fs::write(&wal, bytes).unwrap();
     match RocksEngine::open(directory.path(), RocksOptions::default()) {
-        Err(OpenError::LogBehindLedger { latest, ledger, .. }) => assert!(latest < ledger),
+        Ok(engine) => {
+            let loss = engine.loss().unwrap();
+            assert!(loss.latest < loss.ledger && loss.replicas.contains(&REPLICA.1), "{loss:?}");
+        }
         Err(OpenError::Database { .. }) => {}
-        other => panic!("opened with lost records: {other:?}"),
+        Err(other) => panic!("{other}"),
     }
+}
+
+#[tokio::test]
+async fn pitfall_10_log_that_ends_before_its_ledger_knows_of_its_loss_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    {
+        let engine: Arc<dyn LogEngine> = Arc::new(RocksEngine::open(directory.path(), RocksOptions::default()).unwrap());
+        assert_eq!(engine.loss(), None);
+        let mut opened = open(&engine, 1 << 20);
+        opened.store.blocking_append((0..10).map(|index| entry(1, index, b"x"))).await.unwrap();
+        opened.writer.close();
+    }
+    // What a disk that lied about its syncs leaves: a log that ends too early.
+    ledger::write(directory.path(), 1000).unwrap();
+    let first = RocksEngine::open(directory.path(), RocksOptions::default()).unwrap().loss().cloned().unwrap();
+    assert!(first.latest < 1000, "{first:?}");
+    assert_eq!((first.ledger, &first.replicas), (1000, &[REPLICA.1].into()));
+    // What is written afterwards makes the log look whole; the loss stays known, and a new replica is not drawn into it.
+    for round in 1..=2 {
+        let engine: Arc<dyn LogEngine> = Arc::new(RocksEngine::open(directory.path(), RocksOptions::default()).unwrap());
+        assert_eq!(engine.loss(), Some(&first));
+        let opened = open(&engine, 0);
+        let second = (ShardId(2), ReplicaId(2));
+        let mut fresh = LogStore::open(second, Arc::clone(&engine), Arc::clone(&opened.writer), TailBudget::new(0), None).unwrap();
+        for term in 1..50 {
+            fresh.save_vote(&Vote::new(round * 100 + term, 2)).await.unwrap();
+        }
+        opened.writer.close();
+    }
+    let engine = RocksEngine::open(directory.path(), RocksOptions::default()).unwrap();
+    assert_eq!((engine.loss(), engine.replicas().unwrap()), (Some(&first), vec![ReplicaId(1), ReplicaId(2)]));
 }
 
 #[tokio::test]
@@ -345,4 +379,85 @@ async fn tails_of_all_replicas_share_one_bound() {
     assert_eq!(in_tail(&first), Some(2), "88 entries of 1,128 bytes fit");
     let _second = LogStore::open((ShardId(3), ReplicaId(3)), Arc::clone(&engine), Arc::clone(&opened.writer), budget, None).unwrap();
     assert_eq!(in_tail(&first), Some(46), "half the share is left");
+}
+
+const OTHER: ReplicaId = ReplicaId(2);
+
+fn put(replica: ReplicaId, index: u64, bytes: usize) -> Vec<LogOp> {
+    vec![LogOp::PutEntry { replica, index, value: vec![0; bytes].into() }]
+}
+
+/// A writer over a slow disk with replica 1 in a workspace of its own and replica 2 in another.
+fn two_workspaces(queue_bytes: usize) -> (Arc<MemoryEngine>, Arc<LogWriter>) {
+    let memory = MemoryEngine::new();
+    memory.set_sync_delay(Duration::from_millis(20));
+    let engine: Arc<dyn LogEngine> = Arc::<MemoryEngine>::clone(&memory);
+    let writer = LogWriter::start(engine, queue_bytes, FatalHandler::default(), Arc::new(SystemClock::default())).unwrap();
+    writer.register(REPLICA.1, &WorkspaceId::new("flooded"));
+    writer.register(OTHER, &WorkspaceId::new("quiet"));
+    (memory, writer)
+}
+
+#[tokio::test]
+async fn c16_flood_of_one_workspace_delays_another_by_one_batch_at_most() {
+    let (memory, writer) = two_workspaces(256 << 20);
+    for index in 0..64 {
+        writer.append(REPLICA.1, put(REPLICA.1, index, 1 << 20), Box::new(|_| {})).await.unwrap();
+    }
+    let before = memory.sync_count();
+    writer.write_durably(OTHER, put(OTHER, 0, 100)).await.unwrap();
+    let batches = memory.sync_count() - before;
+    assert!(batches <= 2, "{batches} batches: more than the one being written and its own");
+    let flood = memory.last_index(REPLICA.1).unwrap().unwrap();
+    assert!(flood < 32, "the flood was not over when the other came through: {flood}");
+    writer.close();
+    assert_eq!(memory.last_index(REPLICA.1).unwrap(), Some(63), "nothing is lost");
+}
+
+#[tokio::test]
+async fn c16_flood_that_fills_the_queue_leaves_another_workspace_its_share_of_it() {
+    let (memory, writer) = two_workspaces(1 << 20);
+    let flood = {
+        let writer = Arc::clone(&writer);
+        tokio::spawn(async move {
+            for index in 0..64 {
+                writer.append(REPLICA.1, put(REPLICA.1, index, 1 << 20), Box::new(|_| {})).await.unwrap();
+            }
+        })
+    };
+    while memory.sync_count() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let before = memory.sync_count();
+    let (sender, written) = tokio::sync::oneshot::channel();
+    writer.append(OTHER, put(OTHER, 0, 100), Box::new(|result| drop(sender.send(result)))).await.unwrap();
+    written.await.unwrap().unwrap();
+    assert!(memory.sync_count() - before <= 2);
+    assert!(!flood.is_finished(), "the queue is bounded");
+    flood.await.unwrap();
+    writer.close();
+    assert_eq!(memory.last_index(REPLICA.1).unwrap(), Some(63));
+}
+
+#[tokio::test]
+async fn c16_votes_entries_truncations_and_the_end_of_a_replica_keep_their_order() {
+    let (memory, writer) = two_workspaces(64 << 20);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let note = |what: &'static str| {
+        let order = Arc::clone(&order);
+        Box::new(move |_| order.lock().push(what))
+    };
+    writer.append(OTHER, put(OTHER, 0, 8 << 20), note("entries")).await.unwrap();
+    writer.enqueue(OTHER, vec![LogOp::Truncate { replica: OTHER, index: 0 }]).unwrap();
+    writer.append(OTHER, put(OTHER, 0, 10), note("rewritten")).await.unwrap();
+    writer.append(REPLICA.1, put(REPLICA.1, 0, 10), note("of another group")).await.unwrap();
+    let vote = vec![LogOp::PutState { replica: OTHER, tag: StateTag::Vote, value: Bytes::from_static(b"v") }];
+    writer.write_durably(OTHER, vote).await.unwrap();
+    order.lock().retain(|what| *what != "of another group");
+    assert_eq!(*order.lock(), ["entries", "rewritten"], "before the vote that followed them");
+    assert_eq!(memory.entries(OTHER, 0, 2, usize::MAX).unwrap().len(), 1);
+    assert_eq!(memory.entries(OTHER, 0, 1, usize::MAX).unwrap()[0].1.len(), 10);
+    writer.enqueue(OTHER, vec![LogOp::PutState { replica: OTHER, tag: StateTag::Purged, value: Bytes::from_static(b"p") }]).unwrap();
+    writer.destroy(OTHER).await.unwrap();
+    assert_eq!(memory.replicas().unwrap(), [REPLICA.1], "nothing comes after the end");
 }

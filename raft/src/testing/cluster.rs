@@ -7,10 +7,10 @@ use crate::log_store::MemoryEngine;
 use crate::{Group, GroupSpec, Groups, Identity};
 use bytes::Bytes;
 use model::clock::SystemClock;
-use model::{ReplicaId, ShardId, StoreId};
+use model::{ReplicaId, ShardId, StoreId, WorkspaceId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -43,6 +43,9 @@ pub struct TestNode {
     pub machines: BTreeMap<ShardId, Arc<KvMachine>>,
     /// Failures that would have stopped its process.
     pub fatal_count: Arc<AtomicU64>,
+    /// Set while its disk has too little room.
+    pub disk_full: Arc<AtomicBool>,
+    has_run: bool,
 }
 
 /// Stores 1..=n, each with replica `store` of shard 1 unless said otherwise.
@@ -54,10 +57,11 @@ pub struct TestCluster {
     pub nodes: BTreeMap<StoreId, TestNode>,
     /// Settings of every store.
     pub config: RaftConfig,
+    shard: ShardId,
     incarnation: u64,
 }
 
-/// The group that a [`TestCluster`] founds.
+/// The group that a [`TestCluster`] founds unless told otherwise.
 const SHARD: ShardId = ShardId(1);
 
 impl TestCluster {
@@ -66,15 +70,21 @@ impl TestCluster {
     /// # Errors
     /// A group does not open.
     pub async fn start(stores: u64, config: RaftConfig) -> Result<Self, GroupError> {
-        let mut cluster = Self { network: MemoryNetwork::new(), nodes: BTreeMap::new(), config, incarnation: 0 };
+        Self::start_as(SHARD, stores, config).await
+    }
+
+    async fn start_as(shard: ShardId, stores: u64, config: RaftConfig) -> Result<Self, GroupError> {
+        let mut cluster = Self { network: MemoryNetwork::new(), nodes: BTreeMap::new(), config, shard, incarnation: 0 };
         for store in (1..=stores).map(StoreId) {
             let node = TestNode {
                 store,
                 engine: MemoryEngine::new(),
-                disks: BTreeMap::from([(SHARD, Disk::new())]),
+                disks: BTreeMap::from([(shard, Disk::new())]),
                 groups: None,
                 machines: BTreeMap::new(),
                 fatal_count: Arc::default(),
+                disk_full: Arc::default(),
+                has_run: false,
             };
             cluster.nodes.insert(store, node);
             cluster.run(store).await?;
@@ -90,7 +100,18 @@ impl TestCluster {
     /// # Panics
     /// There is no leader within ten seconds.
     pub async fn founded(stores: u64, config: RaftConfig) -> Result<Self, GroupError> {
-        let cluster = Self::start(stores, config).await?;
+        Self::founded_as(SHARD, stores, config).await
+    }
+
+    /// The same with a group of another name.
+    ///
+    /// # Errors
+    /// A group does not open.
+    ///
+    /// # Panics
+    /// There is no leader within ten seconds.
+    pub async fn founded_as(shard: ShardId, stores: u64, config: RaftConfig) -> Result<Self, GroupError> {
+        let cluster = Self::start_as(shard, stores, config).await?;
         let members = cluster.members();
         let founding = cluster.group(StoreId(1)).initialize(members).await;
         assert_eq!(founding, Ok(()), "an empty store founds its group");
@@ -105,7 +126,7 @@ impl TestCluster {
     /// Starts a store's process from what its disks hold.
     ///
     /// # Errors
-    /// A group does not open.
+    /// A group does not open; the process runs without it.
     ///
     /// # Panics
     /// There is no such store.
@@ -118,18 +139,20 @@ impl TestCluster {
         let counted = FatalHandler::new(move |_| {
             fatal.fetch_add(1, Ordering::SeqCst);
         });
-        let config = RaftConfig { fatal: counted, ..self.config.clone() };
+        let is_new = !std::mem::replace(&mut node.has_run, true);
+        let config = RaftConfig { fatal: counted, disk_full: Arc::clone(&node.disk_full), ..self.config.clone() };
         let transport = self.network.transport(identity.clone());
         let groups = Groups::open(config, identity, Arc::<MemoryEngine>::clone(&node.engine), transport, Arc::new(SystemClock::default()))?;
         self.network.attach(store, groups.inbox());
+        node.groups = Some(Arc::clone(&groups));
         node.machines.clear();
         for (shard, disk) in &node.disks {
             let machine = KvMachine::open(disk);
-            let spec = GroupSpec { shard: *shard, replica: ReplicaId(store.0) };
+            let workspace = WorkspaceId::new(WorkspaceId::DEFAULT);
+            let spec = GroupSpec { shard: *shard, replica: ReplicaId(store.0), workspace, is_new };
             groups.create(spec, Arc::<KvMachine>::clone(&machine)).await?;
             node.machines.insert(*shard, machine);
         }
-        node.groups = Some(groups);
         Ok(())
     }
 
@@ -138,9 +161,21 @@ impl TestCluster {
     /// # Panics
     /// There is no such store.
     pub async fn crash(&mut self, store: StoreId, kept: usize) {
+        self.cut_power(store, |engine| engine.crash(kept)).await;
+    }
+
+    /// Cuts a store's power, and the last entry of its replica, synced as it was, is gone.
+    ///
+    /// # Panics
+    /// There is no such store.
+    pub async fn crash_with_loss(&mut self, store: StoreId) {
+        self.cut_power(store, |engine| engine.crash_with_loss(ReplicaId(store.0))).await;
+    }
+
+    async fn cut_power(&mut self, store: StoreId, cut: impl FnOnce(&MemoryEngine) -> Arc<MemoryEngine>) {
         let node = self.nodes.get_mut(&store).expect("the store is one of the cluster's");
         self.network.detach(store);
-        node.engine = node.engine.crash(kept);
+        node.engine = cut(&node.engine);
         if let Some(groups) = node.groups.take() {
             // Everything after the cut fails at the dead engine; only the tasks are left to end.
             let _ = groups.shutdown().await;
@@ -155,7 +190,7 @@ impl TestCluster {
     #[must_use]
     pub fn group(&self, store: StoreId) -> Group {
         let groups = self.nodes.get(&store).and_then(|node| node.groups.as_ref());
-        groups.and_then(|groups| groups.group(SHARD)).expect("the store runs")
+        groups.and_then(|groups| groups.group(self.shard)).expect("the store runs")
     }
 
     /// A store's state machine of the founded group.
@@ -164,7 +199,7 @@ impl TestCluster {
     /// The store does not run.
     #[must_use]
     pub fn machine(&self, store: StoreId) -> Arc<KvMachine> {
-        let machine = self.nodes.get(&store).and_then(|node| node.machines.get(&SHARD));
+        let machine = self.nodes.get(&store).and_then(|node| node.machines.get(&self.shard));
         Arc::clone(machine.expect("the store runs"))
     }
 
@@ -176,7 +211,7 @@ impl TestCluster {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             for (store, node) in &self.nodes {
-                let Some(group) = node.groups.as_ref().and_then(|groups| groups.group(SHARD)) else { continue };
+                let Some(group) = node.groups.as_ref().and_then(|groups| groups.group(self.shard)) else { continue };
                 if group.status().is_leader && group.read_barrier().await.is_ok() {
                     return *store;
                 }
@@ -187,7 +222,7 @@ impl TestCluster {
     }
 
     fn statuses(&self) -> Vec<crate::GroupStatus> {
-        let running = self.nodes.values().filter_map(|node| node.groups.as_ref()?.group(SHARD));
+        let running = self.nodes.values().filter_map(|node| node.groups.as_ref()?.group(self.shard));
         running.map(|group| group.status()).collect()
     }
 

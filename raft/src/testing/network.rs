@@ -1,18 +1,28 @@
 //! A network in memory: every store's inbox under its id, each direction between two stores can be cut or slowed.
 
 use crate::error::{HelloError, TransportError};
-use crate::transport::{Connection, Identity, Inbox, Lane, Transport};
+use crate::transport::gather::{batches, frames};
+use crate::transport::{Arrived, Connection, FRAMES_WAITING_MAX, Identity, Inbox, Lane, Transport, in_time};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use model::StoreId;
 use parking_lot::Mutex;
-use proto::raft::{Block, Frame, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
+use proto::raft::{Block, Frame, Frames, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
+
+/// What went over one direction of a wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Messages, each of one or more frames.
+    pub messages: u64,
+    /// Frames.
+    pub frames: u64,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -20,6 +30,7 @@ struct State {
     /// Changes whenever a store is plugged in or pulled: connections of its former self break.
     plugs: HashMap<StoreId, u64>,
     cuts: HashSet<(StoreId, StoreId)>,
+    carried: HashMap<(StoreId, StoreId), Carried>,
     delay: Duration,
     snapshot_block_delay: Duration,
 }
@@ -73,7 +84,7 @@ impl MemoryNetwork {
         self.state.lock().cuts.clear();
     }
 
-    /// Every frame takes this long.
+    /// Every message takes this long.
     pub fn set_delay(&self, delay: Duration) {
         self.state.lock().delay = delay;
     }
@@ -118,27 +129,41 @@ impl MemoryNetwork {
         state.inboxes.get(&to).cloned().ok_or(TransportError::UnknownPeer(to))
     }
 
-    /// Moves frames one way, in order; a cut swallows them.
-    fn carry(self: &Arc<Self>, from: StoreId, to: StoreId) -> (mpsc::Sender<Frame>, mpsc::Receiver<Frame>) {
-        let (sender, mut near) = mpsc::channel::<Frame>(1024);
-        let (far, receiver) = mpsc::channel(1024);
-        let network = Arc::clone(self);
-        let plugs = self.plugs(from, to);
-        tokio::spawn(async move {
-            while let Some(frame) = near.recv().await {
-                if network.plugs(from, to) != plugs {
-                    return;
-                }
+    /// Moves messages one way, in order; a cut swallows them.
+    fn carry(self: &Arc<Self>, from: StoreId, to: StoreId) -> (mpsc::Sender<Frame>, mpsc::Receiver<Arrived>) {
+        let (sender, queue) = mpsc::channel(FRAMES_WAITING_MAX);
+        let (network, plugs) = (Arc::clone(self), self.plugs(from, to));
+        let messages = batches(queue).then(move |message| {
+            let network = Arc::clone(&network);
+            async move {
                 let delay = network.state.lock().delay;
                 if !delay.is_zero() {
                     tokio::time::sleep(delay).await;
                 }
-                if !network.is_cut(from, to) && far.send(frame).await.is_err() {
-                    return;
+                if network.plugs(from, to) != plugs {
+                    return Err("unplugged");
                 }
+                if network.is_cut(from, to) {
+                    return Ok(Frames::default());
+                }
+                network.count(from, to, message.frames.len());
+                Ok(message)
             }
         });
-        (sender, receiver)
+        (sender, frames(Vec::new(), messages.boxed()))
+    }
+
+    fn count(&self, from: StoreId, to: StoreId, frames: usize) {
+        let mut state = self.state.lock();
+        let carried = state.carried.entry((from, to)).or_default();
+        carried.messages += 1;
+        carried.frames += frames as u64;
+    }
+
+    /// What arrived at `to` from `from` so far.
+    #[must_use]
+    pub fn carried(&self, from: StoreId, to: StoreId) -> Carried {
+        self.state.lock().carried.get(&(from, to)).copied().unwrap_or_default()
     }
 }
 
@@ -195,8 +220,7 @@ impl Transport for MemoryTransport {
         async move {
             let inbox = network.inbox(from, to)?;
             network.barriers.fetch_add(1, Ordering::Relaxed);
-            let answer = tokio::time::timeout(timeout, inbox.read_barrier(&request)).await;
-            answer.map_err(|_| TransportError::Timeout(to))
+            in_time(to, timeout, inbox.read_barrier(&request)).await
         }
         .boxed()
     }

@@ -1,10 +1,11 @@
 //! The receiving side: frames of one connection to the groups they name, answers back.
 
 use super::append::UNACKED_MAX;
-use super::{Connection, Identity, convert};
+use super::{Arrived, Connection, Identity, convert};
 use crate::error::BarrierError;
 use crate::group::Group;
 use crate::groups::Registry;
+use crate::metrics;
 use crate::snapshot::{self, Receivers};
 use crate::types::TypeConfig;
 use futures::stream::BoxStream;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Groups one read barrier may name.
@@ -27,6 +29,11 @@ const BARRIER_SHARDS_MAX: usize = 4096;
 
 /// Streams of one connection before ended ones are looked for.
 const STREAMS_MAX: usize = 4096;
+
+/// The part of a request's own waiting that its answer may wait for others: the requests came together already.
+const ANSWER_SHARE: u32 = 4;
+/// What is answered to a request that nobody waits for any more.
+pub(super) const EXPIRED: &str = "the deadline passed before the request was served";
 
 /// Delivers what arrives to this process's groups.
 #[derive(Clone, Debug)]
@@ -52,11 +59,23 @@ impl Inbox {
     pub async fn serve(&self, connection: Connection) {
         let Connection { outgoing, mut incoming } = connection;
         let mut appends: HashMap<u64, mpsc::Sender<AppendEntriesRequest<TypeConfig>>> = HashMap::new();
-        while let Some(frame) = incoming.recv().await {
+        while let Some(Arrived { frame, deadline }) = incoming.recv().await {
             let Some(body) = frame.body else { continue };
-            let answer = Answer { outgoing: outgoing.clone(), stream: frame.stream, sequence: frame.sequence };
+            let answer = Answer {
+                outgoing: outgoing.clone(),
+                stream: frame.stream,
+                sequence: frame.sequence,
+                patience_ms: frame.patience_ms / ANSWER_SHARE,
+            };
             if let Body::Closed(_) = body {
                 appends.remove(&frame.stream);
+                continue;
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                // Nobody waits for it. Its exchange ends: what follows in it must not be answered in its place.
+                appends.remove(&frame.stream);
+                metrics::count_expired();
+                answer.reject(EXPIRED.to_owned()).await;
                 continue;
             }
             let Some(group) = self.registry.replica(ReplicaId(frame.to_replica)) else {
@@ -133,11 +152,14 @@ struct Answer {
     outgoing: mpsc::Sender<Frame>,
     stream: u64,
     sequence: u64,
+    /// How long it may wait for those of other groups.
+    patience_ms: u32,
 }
 
 impl Answer {
     async fn send(&self, body: Body) {
-        let frame = Frame { stream: self.stream, sequence: self.sequence, body: Some(body), ..Frame::default() };
+        let (stream, sequence, patience_ms) = (self.stream, self.sequence, self.patience_ms);
+        let frame = Frame { stream, sequence, patience_ms, body: Some(body), ..Frame::default() };
         // A broken connection ends the session by itself.
         let _ = self.outgoing.send(frame).await;
     }

@@ -1,5 +1,6 @@
 //! The sending side: one link a (store, lane), many exchanges on it.
 
+use super::gather::{Arrived, PATIENCE_MAX};
 use super::{Connection, Lane, Transport};
 use crate::error::TransportError;
 use model::{ReplicaId, StoreId};
@@ -9,6 +10,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
@@ -95,6 +97,8 @@ pub(super) struct Requests {
     ids: (ReplicaId, ReplicaId),
     stream: u64,
     sequence: u64,
+    /// How long a request may wait for those of other groups.
+    patience: Duration,
     link: Link,
 }
 
@@ -147,7 +151,7 @@ impl Mux {
             return Err(broken(store));
         }
         let answers = Answers { store, to_replica: ids.1, stream, link: link.clone(), answers };
-        Ok((Requests { store, ids, stream, sequence: 0, link }, answers))
+        Ok((Requests { store, ids, stream, sequence: 0, patience: Duration::ZERO, link }, answers))
     }
 }
 
@@ -158,7 +162,7 @@ fn start(connection: Connection) -> Link {
     let alive = Arc::new(AtomicBool::new(true));
     let link = Link { outgoing, exchanges: Arc::clone(&exchanges), alive: Arc::clone(&alive) };
     tokio::spawn(async move {
-        while let Some(frame) = incoming.recv().await {
+        while let Some(Arrived { frame, .. }) = incoming.recv().await {
             let exchange = exchanges.lock().get(&frame.stream).cloned();
             // An exchange that was given up is unknown: its late answers fall away here.
             if let (Some(exchange), Some(body)) = (exchange, frame.body)
@@ -173,20 +177,31 @@ fn start(connection: Connection) -> Link {
     link
 }
 
+fn as_millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
 fn broken(store: StoreId) -> TransportError {
     TransportError::Unreachable { store, reason: "connection broke".to_owned() }
 }
 
 impl Requests {
+    /// Lets every request wait this long for those of other groups to the same peer.
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// Sends one request.
     pub(super) async fn send(&mut self, body: Body, deadline: Instant) -> Result<(), TransportError> {
-        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+        let left = deadline.saturating_duration_since(Instant::now());
         let frame = Frame {
             from_replica: self.ids.0.0,
             to_replica: self.ids.1.0,
             stream: self.stream,
             sequence: self.sequence,
-            deadline_ms: u32::try_from(left).unwrap_or(u32::MAX),
+            // Zero would say that there is none.
+            deadline_ms: as_millis(left).max(1),
+            patience_ms: as_millis(self.patience),
             body: Some(body),
         };
         self.sequence += 1;
@@ -213,7 +228,13 @@ impl Answers {
 impl Drop for Answers {
     fn drop(&mut self) {
         if self.link.exchanges.lock().remove(&self.stream).is_some() {
-            let closed = Frame { to_replica: self.to_replica.0, stream: self.stream, body: Some(Body::Closed(true)), ..Frame::default() };
+            let closed = Frame {
+                to_replica: self.to_replica.0,
+                stream: self.stream,
+                patience_ms: as_millis(PATIENCE_MAX),
+                body: Some(Body::Closed(true)),
+                ..Frame::default()
+            };
             // If the queue is full the peer forgets with the connection.
             let _ = self.link.outgoing.try_send(closed);
         }

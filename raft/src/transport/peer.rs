@@ -1,10 +1,11 @@
 //! openraft's network: one [`Peer`] a group and target replica.
 
 use super::append::{self, AppendResult, unreachable};
+use super::gather::PATIENCE_MAX;
 use super::mux::Mux;
 use super::{Lane, convert};
 use crate::error::TransportError;
-use crate::group::Transfers;
+use crate::group::{Probes, Transfers};
 use crate::snapshot::{self, Send as SnapshotSend, Senders};
 use crate::state_machine::SnapshotData;
 use crate::transport::Identity;
@@ -23,6 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The part of its interval that a heartbeat may wait for others.
+const HEARTBEAT_SHARE: u32 = 16;
+
 /// Makes the peers of one group.
 #[derive(Clone, Debug)]
 pub(crate) struct PeerFactory {
@@ -31,6 +35,7 @@ pub(crate) struct PeerFactory {
     pub(crate) replica: ReplicaId,
     pub(crate) transfers: Arc<Transfers>,
     pub(crate) senders: Arc<Senders>,
+    pub(crate) probes: Arc<Probes>,
 }
 
 /// The way to one replica of one group.
@@ -68,6 +73,15 @@ impl RaftNetworkFactory<TypeConfig> for PeerFactory {
 impl Peer {
     fn ids(&self) -> (ReplicaId, ReplicaId) {
         (self.factory.replica, self.target)
+    }
+
+    /// How long an append may wait for those of other groups: heartbeats may, unless a read waits for them.
+    fn patience(&self, option: &RPCOption) -> Duration {
+        if self.lane == Lane::Control && !self.factory.probes.are_running() {
+            (option.hard_ttl() / HEARTBEAT_SHARE).min(PATIENCE_MAX)
+        } else {
+            Duration::ZERO
+        }
     }
 
     async fn call(&self, body: Body, patience: Duration) -> Result<Body, TransportError> {
@@ -114,15 +128,17 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     fn stream_append<'s, S>(
         &'s mut self,
         input: S,
-        _option: RPCOption,
+        option: RPCOption,
     ) -> BoxFuture<'s, Result<BoxStream<'s, AppendResult>, RPCError<TypeConfig>>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         let opened = async move {
-            let exchange = self.factory.mux.open(self.store, self.lane, self.ids()).await.map_err(|error| unreachable(&error))?;
+            let opened = self.factory.mux.open(self.store, self.lane, self.ids()).await;
+            let (requests, answers) = opened.map_err(|error| unreachable(&error))?;
             let window = self.factory.mux.window(self.store);
-            Ok(append::run(exchange, window, input) as BoxStream<'s, AppendResult>)
+            let requests = requests.with_patience(self.patience(&option));
+            Ok(append::run((requests, answers), window, input) as BoxStream<'s, AppendResult>)
         };
         opened.boxed()
     }

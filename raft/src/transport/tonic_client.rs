@@ -1,20 +1,19 @@
 //! The transport of production: tonic over TCP, one connection a lane.
 
-use super::{Connection, FRAMES_WAITING_MAX, Identity, Lane, Transport};
+use super::gather::{Boxed, batches, frames};
+use super::{Connection, FRAMES_WAITING_MAX, Identity, Lane, Transport, in_time};
 use crate::error::{HelloError, TransportError};
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{FutureExt, Stream, StreamExt};
 use model::{StoreId, limits};
 use parking_lot::{Mutex, RwLock};
 use proto::raft::frame::Body;
 use proto::raft::raft_transport_client::RaftTransportClient;
-use proto::raft::{Block, Frame, Frames, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
+use proto::raft::{Block, Frame, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
 use std::collections::HashMap;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
@@ -98,74 +97,21 @@ fn failed(store: StoreId, status: &tonic::Status) -> TransportError {
     }
 }
 
-/// A boxed stream under a name: the compiler cannot see that a future which holds the bare box is `Send`.
-pub(super) struct Boxed<T>(BoxStream<'static, T>);
-
-impl<T> Stream for Boxed<T> {
-    type Item = T;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
-        self.0.poll_next_unpin(context)
-    }
-}
-
-/// Gathers what waits into messages: large ones alone, small ones together.
-pub(super) fn batches(frames: mpsc::Receiver<Frame>) -> Boxed<Frames> {
-    let batches = futures::stream::unfold((frames, None), |(mut frames, held)| async move {
-        let first: Frame = match held {
-            Some(held) => held,
-            None => frames.recv().await?,
-        };
-        let mut bytes = frame_bytes(&first);
-        let mut batch = vec![first];
-        let mut held = None;
-        while let Ok(next) = frames.try_recv() {
-            bytes += frame_bytes(&next);
-            if bytes > super::MESSAGE_BYTES_TARGET {
-                held = Some(next);
-                break;
-            }
-            batch.push(next);
-        }
-        Some((Frames { frames: batch }, (frames, held)))
-    });
-    Boxed(batches.boxed())
-}
-
-fn frame_bytes(frame: &Frame) -> usize {
-    prost::Message::encoded_len(frame)
-}
-
 async fn pipe(inner: Arc<Inner>, store: StoreId, lane: Lane) -> Result<Connection, TransportError> {
     let mut client = inner.client(store, lane)?;
     let (outgoing, queue) = mpsc::channel(FRAMES_WAITING_MAX);
     let hello = Frame { body: Some(Body::Hello(inner.identity.hello())), ..Frame::default() };
     outgoing.send(hello).await.map_err(|error| unreachable(store, &error))?;
-    let opened = tokio::time::timeout(CONNECT_TIMEOUT, client.pipe(batches(queue))).await;
-    let mut answers = opened.map_err(|_| TransportError::Timeout(store))?.map_err(|status| failed(store, &status))?.into_inner();
-    let first = tokio::time::timeout(CONNECT_TIMEOUT, answers.message()).await.map_err(|_| TransportError::Timeout(store))?;
+    let opened = in_time(store, CONNECT_TIMEOUT, client.pipe(batches(queue))).await?;
+    let mut answers = opened.map_err(|status| failed(store, &status))?.into_inner();
+    let first = in_time(store, CONNECT_TIMEOUT, answers.message()).await?;
     let first = first.map_err(|status| failed(store, &status))?.unwrap_or_default();
     let mut rest = first.frames.into_iter();
     let Some(Frame { body: Some(Body::Hello(theirs)), .. }) = rest.next() else {
         return Err(TransportError::Hello { store, source: HelloError::Missing });
     };
     inner.identity.check(&theirs, Some(store)).map_err(|source| TransportError::Hello { store, source })?;
-    let (sender, incoming) = mpsc::channel(FRAMES_WAITING_MAX);
-    tokio::spawn(async move {
-        for frame in rest {
-            if sender.send(frame).await.is_err() {
-                return;
-            }
-        }
-        while let Ok(Some(message)) = answers.message().await {
-            for frame in message.frames {
-                if sender.send(frame).await.is_err() {
-                    return;
-                }
-            }
-        }
-    });
-    Ok(Connection { outgoing, incoming })
+    Ok(Connection { outgoing, incoming: frames(rest.collect(), answers) })
 }
 
 impl Transport for TonicTransport {
@@ -193,8 +139,7 @@ impl Transport for TonicTransport {
             let mut client = inner.client(to, Lane::Control)?;
             let mut request = tonic::Request::new(request);
             request.set_timeout(timeout);
-            let answer = tokio::time::timeout(timeout, client.read_barrier(request)).await;
-            let answer = answer.map_err(|_| TransportError::Timeout(to))?;
+            let answer = in_time(to, timeout, client.read_barrier(request)).await?;
             answer.map(tonic::Response::into_inner).map_err(|status| failed(to, &status))
         }
         .boxed()

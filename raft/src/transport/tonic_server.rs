@@ -1,6 +1,6 @@
 //! The tonic service: greets, then hands everything to the inbox.
 
-use super::tonic_client::batches;
+use super::gather::{batches, frames};
 use super::{Connection, FRAMES_WAITING_MAX, Inbox};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -49,21 +49,9 @@ impl RaftTransport for RaftService {
         let (outgoing, answers) = mpsc::channel(FRAMES_WAITING_MAX);
         let ours = Frame { body: Some(Body::Hello(self.inbox.identity().hello())), ..Frame::default() };
         outgoing.send(ours).await.map_err(|_| Status::internal("connection queue closed"))?;
-        let (sender, incoming) = mpsc::channel(FRAMES_WAITING_MAX);
+        let connection = Connection { outgoing, incoming: frames(first.collect(), messages) };
         let inbox = self.inbox.clone();
-        tokio::spawn(async move { inbox.serve(Connection { outgoing, incoming }).await });
-        tokio::spawn(async move {
-            let mut frames: Vec<Frame> = first.collect();
-            loop {
-                for frame in frames {
-                    if sender.send(frame).await.is_err() {
-                        return;
-                    }
-                }
-                let Ok(Some(message)) = messages.message().await else { return };
-                frames = message.frames;
-            }
-        });
+        tokio::spawn(async move { inbox.serve(connection).await });
         Ok(Response::new(batches(answers).map(Ok).boxed()))
     }
 

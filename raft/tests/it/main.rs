@@ -4,5 +4,6 @@
 
 mod barrier;
 mod group;
+mod heartbeats;
 mod pitfalls;
 mod tonic;

@@ -1,10 +1,11 @@
 //! Ways to lose acknowledged data, each with the test that would show it.
 
 use bytes::Bytes;
-use model::{ReplicaId, StoreId};
+use model::{ReplicaId, ShardId, StoreId, WorkspaceId};
 use proptest::prelude::*;
-use raft::testing::{TestCluster, fast_config};
-use raft::{GroupError, ProposeError, RaftConfig};
+use raft::testing::{Disk, KvMachine, TestCluster, fast_config};
+use raft::{GroupError, GroupSpec, LogEngine, LossCause, MemoryEngine, ProposeError, RaftConfig};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -136,9 +137,11 @@ async fn c12_checkpoint_older_than_the_purged_log_marks_the_replica_lost() {
     cluster.put("b", "2").await;
     cluster.crash(store, 0).await;
     for disk in cluster.nodes.get_mut(&store).unwrap().disks.values_mut() {
-        *disk = raft::testing::Disk::new();
+        *disk = Disk::new();
     }
-    assert!(matches!(cluster.run(store).await, Err(GroupError::CheckpointBehindLog { replica: ReplicaId(1), durable: None, .. })));
+    let Err(GroupError::Lost(lost)) = cluster.run(store).await else { panic!("a lost replica was opened") };
+    assert!(matches!(lost.cause, LossCause::CheckpointBehindLog { durable: None, .. }), "{lost}");
+    assert_eq!(lost.replica, ReplicaId(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -265,4 +268,111 @@ async fn pitfall_20_isolated_replica_keeps_its_term_and_disturbs_nobody_on_retur
     settle(&cluster).await;
     assert_eq!(cluster.leader().await, leader);
     assert_eq!(cluster.group(leader).status().term, term);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c12_replica_whose_log_lost_its_end_is_refused_alone_and_its_node_serves_new_ones() {
+    let mut cluster = TestCluster::founded(3, fast_config()).await.unwrap();
+    cluster.put("a", "1").await;
+    settle(&cluster).await;
+    let victim = cluster.nodes.keys().copied().find(|store| !cluster.group(*store).status().is_leader).unwrap();
+    let lost_id = ReplicaId(victim.0);
+    cluster.crash_with_loss(victim).await;
+    let stored = cluster.nodes[&victim].engine.last_index(lost_id).unwrap();
+    let Err(GroupError::Lost(lost)) = cluster.run(victim).await else { panic!("a lost replica was opened") };
+    assert_eq!((lost.replica, lost.shard), (lost_id, ShardId(1)));
+    assert!(matches!(lost.cause, LossCause::LogBehindLedger { latest, ledger } if latest < ledger), "{lost}");
+
+    // The others go on without it, and the node itself opens a replica under a new id, which catches up.
+    cluster.put("b", "2").await;
+    let groups = Arc::clone(cluster.nodes[&victim].groups.as_ref().unwrap());
+    assert_eq!(groups.lost(), [lost]);
+    assert!(groups.list().is_empty());
+    let again = GroupSpec { shard: ShardId(1), replica: lost_id, workspace: WorkspaceId::new("w"), is_new: false };
+    assert!(matches!(groups.create(again, KvMachine::open(&Disk::new())).await, Err(GroupError::Lost(again)) if again == lost));
+    let unseen = GroupSpec { shard: ShardId(1), replica: ReplicaId(77), workspace: WorkspaceId::new("w"), is_new: false };
+    assert!(matches!(groups.create(unseen, KvMachine::open(&Disk::new())).await, Err(GroupError::Lost(_))), "all of it may be lost");
+    assert_eq!(cluster.nodes[&victim].engine.last_index(lost_id).unwrap(), stored, "what it has stored is left in place");
+
+    let heir = ReplicaId(1024);
+    let machine = KvMachine::open(&Disk::new());
+    let spec = GroupSpec { shard: ShardId(1), replica: heir, workspace: WorkspaceId::new("w"), is_new: true };
+    let group = groups.create(spec, Arc::<KvMachine>::clone(&machine)).await.unwrap();
+    let leader = cluster.leader().await;
+    let led = cluster.group(leader);
+    led.add_learner(heir, victim).await.unwrap();
+    let voters = led.status().voters.into_keys().filter(|replica| *replica != lost_id).chain([heir]).collect();
+    led.change_membership(voters).await.unwrap();
+    let index = led.read_barrier().await.unwrap();
+    group.wait_applied(index, soon()).await.unwrap();
+    assert_eq!(machine.rows(), cluster.machine(leader).rows());
+    groups.destroy(lost_id).await.unwrap();
+    assert_eq!(groups.lost().iter().map(|lost| lost.replica).collect::<Vec<_>>(), [ReplicaId(77)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pitfall_09_checkpoint_without_a_log_is_refused() {
+    let mut cluster = TestCluster::founded(1, fast_config()).await.unwrap();
+    let store = StoreId(1);
+    cluster.put("a", "1").await;
+    let point = cluster.machine(store).checkpoint().unwrap();
+    cluster.crash(store, 0).await;
+    cluster.nodes.get_mut(&store).unwrap().engine = MemoryEngine::new();
+    let Err(GroupError::Lost(lost)) = cluster.run(store).await else { panic!("a replica without its log was opened") };
+    assert_eq!(lost.cause, LossCause::LogMissing { durable: point });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c12_follower_with_a_full_disk_refuses_what_clients_wrote_and_nothing_else() {
+    let cluster = TestCluster::founded(3, fast_config()).await.unwrap();
+    cluster.put("a", "1").await;
+    settle(&cluster).await;
+    let leader = cluster.leader().await;
+    let followers: Vec<StoreId> = cluster.nodes.keys().copied().filter(|store| *store != leader).collect();
+    let full = followers[0];
+    let term = cluster.group(leader).status().term;
+    cluster.nodes[&full].disk_full.store(true, Ordering::SeqCst);
+    let before = cluster.group(full).status().last_log_index;
+    for number in 0..20 {
+        cluster.put(&format!("k{number}"), "v").await;
+    }
+    cluster.group(followers[1]).wait_applied(cluster.group(leader).read_barrier().await.unwrap(), soon()).await.unwrap();
+    let status = cluster.group(full).status();
+    assert_eq!(status.last_log_index, before, "nothing was written");
+    assert_eq!((status.term, status.leader.map(|(_, store)| store)), (term, Some(leader)), "heartbeats go through");
+
+    // Two of three full: nothing is acknowledged, and the leader stays one that reads are confirmed by.
+    cluster.nodes[&followers[1]].disk_full.store(true, Ordering::SeqCst);
+    let refused = cluster.group(leader).submit("late=1".into(), None).await.unwrap();
+    let outcome = tokio::spawn(refused.outcome());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!outcome.is_finished(), "acknowledged without a quorum");
+    assert_eq!(cluster.leader().await, leader);
+
+    for store in &followers {
+        cluster.nodes[store].disk_full.store(false, Ordering::SeqCst);
+    }
+    assert_eq!(tokio::time::timeout_at(soon(), outcome).await.unwrap().unwrap(), Ok(Bytes::new()));
+    settle(&cluster).await;
+    assert_eq!(cluster.machine(full).rows().len(), 22);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c12_full_disk_takes_the_empty_entry_of_a_new_leader_and_the_meta_groups_entries() {
+    let mut cluster = TestCluster::founded(3, fast_config()).await.unwrap();
+    cluster.put("a", "1").await;
+    settle(&cluster).await;
+    for node in cluster.nodes.values() {
+        node.disk_full.store(true, Ordering::SeqCst);
+    }
+    let old = cluster.leader().await;
+    cluster.crash(old, 0).await;
+    // A new leader is confirmed only once its empty entry is on a quorum.
+    assert_ne!(cluster.leader().await, old);
+
+    let meta = TestCluster::founded_as(ShardId::META, 3, fast_config()).await.unwrap();
+    for node in meta.nodes.values() {
+        node.disk_full.store(true, Ordering::SeqCst);
+    }
+    meta.put("a", "1").await;
 }

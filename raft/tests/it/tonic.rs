@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use model::clock::SystemClock;
-use model::{ReplicaId, ShardId, StoreId, limits};
+use model::{ReplicaId, ShardId, StoreId, WorkspaceId, limits};
 use raft::testing::{Disk, KvMachine, fast_config};
 use raft::transport::{self, Lane};
 use raft::{Group, GroupSpec, Groups, Identity, RocksEngine, RocksOptions, TonicTransport, Transport, TransportError};
@@ -51,7 +51,7 @@ async fn start(store: u64, listener: TcpListener, peers: &[(u64, String)]) -> No
     tokio::spawn(tonic::transport::Server::builder().serve_with_incoming(service, TcpListenerStream::new(listener)));
     let disk = Disk::new();
     let machine = KvMachine::open(&disk);
-    let spec = GroupSpec { shard: SHARD, replica: ReplicaId(store) };
+    let spec = GroupSpec { shard: SHARD, replica: ReplicaId(store), workspace: WorkspaceId::new("w"), is_new: true };
     let group = groups.create(spec, Arc::<KvMachine>::clone(&machine)).await.unwrap();
     Node { groups, group, machine, disk, _directory: directory }
 }
