@@ -91,6 +91,15 @@ pub struct VectorSelector {
     pub at: Option<At>,
 }
 
+/// How a selector treats the ends of its window, beyond taking the samples in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extended {
+    /// `anchored`: the newest sample before each end stands for it.
+    Anchored,
+    /// `smoothed`: the ends are interpolated between the samples around them.
+    Smoothed,
+}
+
 /// `expr[range:step] offset … @ …`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subquery {
