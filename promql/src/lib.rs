@@ -52,6 +52,6 @@ pub use parse::{
 };
 pub use plan::{Plan, QueryParams};
 pub use print::format;
-pub use source::{GatheredSource, MemorySource, RawSeries, Select, SelectId, SeriesSet, SeriesSource, SourceError};
+pub use source::{GatheredSource, HistogramSample, MemorySource, RawSeries, Select, SelectId, SeriesSet, SeriesSource, SourceError};
 pub use stats::Stats;
-pub use value::{QueryOutput, Series, Value, VectorSample};
+pub use value::{QueryOutput, SampleValue, Series, Value, VectorSample};
