@@ -105,7 +105,7 @@ impl<'a> Checker<'a> {
         let expected = if function.variadic == 0 {
             (wanted != got).then(|| wanted.to_string())
         } else {
-            let least = wanted - 1;
+            let least = wanted.saturating_sub(1);
             let most = usize::try_from(function.variadic).map_or(usize::MAX, |n| least + n);
             let least = (got < least).then(|| format!("at least {least}"));
             least.or_else(|| (got > most).then(|| format!("at most {most}")))

@@ -51,7 +51,7 @@ pub(crate) struct Item {
 enum State {
     Statements,
     Braces,
-    /// Right after `[`.
+    /// Behind `[`, where no number was read yet.
     BracketBegin,
 }
 
@@ -65,13 +65,25 @@ pub(crate) struct Lexer<'a> {
     paren_depth: i32,
     bracket_open: bool,
     colon_seen: bool,
+    /// Whether the open bracket has a word that stands for a duration.
+    duration_seen: bool,
     /// Set with the first [`Token::Error`]; nothing follows it.
     pub(crate) error: Option<String>,
 }
 
 impl<'a> Lexer<'a> {
     pub(crate) fn new(input: &'a str) -> Self {
-        Self { input, position: 0, start: 0, state: State::Statements, paren_depth: 0, bracket_open: false, colon_seen: false, error: None }
+        Self {
+            input,
+            position: 0,
+            start: 0,
+            state: State::Statements,
+            paren_depth: 0,
+            bracket_open: false,
+            colon_seen: false,
+            duration_seen: false,
+            error: None,
+        }
     }
 
     /// The next token; [`Token::Eof`] again and again at the end.
@@ -217,6 +229,7 @@ impl<'a> Lexer<'a> {
             b'[' => {
                 self.bracket_open = true;
                 self.colon_seen = false;
+                self.duration_seen = false;
                 self.state = State::BracketBegin;
                 Token::LeftBracket
             }
@@ -236,15 +249,22 @@ impl<'a> Lexer<'a> {
         Token::Colon
     }
 
-    /// The first token of a range; what follows is read as everywhere.
+    /// A token behind `[`, until the first number: what follows that is read as everywhere.
     fn bracket_begin(&mut self) -> Token {
-        self.state = State::Statements;
+        let follows = self.input.as_bytes().get(self.position + 1);
         match self.peek_char() {
             None => self.refuse("unexpected end of input in duration expression"),
-            Some(':') => self.refuse("unexpected colon before duration in duration expression"),
-            Some(']' | '(' | ')' | '+' | '-' | '*' | '/' | '%' | '^' | ',' | '.' | '0'..='9') => self.statement(),
+            Some(':') if !self.duration_seen => self.refuse("unexpected colon before duration in duration expression"),
+            Some('+' | '-' | '*' | '/' | '%' | '^' | '(' | ')' | ',') => self.statement(),
+            Some(c) if matches!(c, '0'..='9' | ']' | ':') || (c == '.' && follows.is_some_and(u8::is_ascii_digit)) => {
+                self.state = State::Statements;
+                self.statement()
+            }
             Some(c) => match self.duration_word() {
-                Some(token) => token,
+                Some(token) => {
+                    self.duration_seen = true;
+                    token
+                }
                 None => self.refuse(format!("unexpected character in duration expression: {}", quote_char(c))),
             },
         }
@@ -252,9 +272,11 @@ impl<'a> Lexer<'a> {
 
     /// The words that duration expressions know: `step`, `range`, `min_of` and `max_of`.
     fn duration_word(&mut self) -> Option<Token> {
+        use Preprocessor::{MaxOf, MinOf, Range, Step};
         let begin = self.position;
-        while self.accept(is_alphanumeric) {}
-        let token = keyword(&self.input[begin..self.position]).filter(|token| matches!(token, Token::Preprocessor(_)));
+        while self.accept(is_alpha) {}
+        let word = keyword(&self.input[begin..self.position]);
+        let token = word.filter(|token| matches!(token, Token::Preprocessor(Step | Range | MinOf | MaxOf)));
         if token.is_none() {
             self.position = begin;
         }
