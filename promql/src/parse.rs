@@ -1,6 +1,7 @@
 //! The parser: binding powers over the lexer's tokens, one error list with positions and Prometheus's texts.
 
 mod duration;
+mod error;
 mod modifier;
 mod operator;
 mod selector;
@@ -8,51 +9,17 @@ mod series;
 #[cfg(test)]
 mod tests;
 
+pub use error::{ParseError, ParseErrors};
 pub use series::{SequenceValue, SeriesDescription, StartTimestamps, series_description, start_timestamps};
 
 use crate::ast::{BinaryOp, Expr, ExprKind, Span};
 use crate::check::Checker;
 use crate::functions::{self, Function};
 use crate::lex::{Item, Keyword, Lexer, Token};
+use error::located;
 use model::Matcher;
 use model::limits::{QUERY_BYTES_MAX, QUERY_DEPTH_MAX};
 use operator::binding_power;
-use std::fmt;
-
-/// One reason to refuse a query.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParseError {
-    /// The bytes it is about.
-    pub span: Span,
-    /// Line of the span's first byte, from 1; 0 if the query is empty.
-    pub line: u32,
-    /// Column of that byte in its line, in bytes, from 1.
-    pub column: u32,
-    /// What is wrong, in Prometheus's words.
-    pub message: String,
-}
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line == 0 {
-            write!(f, "unknown position: parse error: {}", self.message)
-        } else {
-            write!(f, "{}:{}: parse error: {}", self.line, self.column, self.message)
-        }
-    }
-}
-
-/// All reasons to refuse a query, in the order they were found; never empty. Displays as the first one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParseErrors(pub Vec<ParseError>);
-
-impl fmt::Display for ParseErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.first().map_or(Ok(()), |error| error.fmt(f))
-    }
-}
-
-impl std::error::Error for ParseErrors {}
 
 /// Parts of the language that are off unless asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,18 +89,6 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseErrors> {
         return Err(located(text, vec![(span, "match[] must contain at least one non-empty matcher".to_owned())]));
     }
     Ok(matchers)
-}
-
-/// Adds lines and columns to errors.
-pub(crate) fn located(text: &str, errors: Vec<(Span, String)>) -> ParseErrors {
-    let locate = |(span, message): (Span, String)| {
-        let before = &text.as_bytes()[..(span.start as usize).min(text.len())];
-        let line_begin = before.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-        let lines = before.iter().filter(|b| **b == b'\n').count() as u32 + 1;
-        let line = if text.is_empty() { 0 } else { lines };
-        ParseError { span, line, column: (before.len() - line_begin) as u32 + 1, message }
-    };
-    ParseErrors(errors.into_iter().map(locate).collect())
 }
 
 /// The text cannot be read further; the reason is in the parser's list.
