@@ -49,7 +49,7 @@ pub mod value;
 pub use budget::Budget;
 pub use error::{EvalError, PlanError};
 pub use parse::{
-    Options, ParseError, ParseErrors, SequenceValue, SeriesDescription, StartTimestamps, parse, parse_selector, parse_with,
+    Options, ParseError, ParseErrors, SequenceValue, SeriesDescription, StartTimestamps, parse, parse_cached, parse_selector, parse_with,
     series_description, start_timestamps,
 };
 pub use plan::{Plan, QueryParams};

@@ -19,6 +19,7 @@ use crate::lex::{Item, Keyword, Lexer, Token};
 use error::located;
 use model::Matcher;
 use model::limits::{QUERY_BYTES_MAX, QUERY_DEPTH_MAX};
+use model::regex::RegexCache;
 use operator::binding_power;
 
 /// Parts of the language that are off unless asked for.
@@ -53,7 +54,19 @@ pub fn parse(text: &str) -> Result<Expr, ParseErrors> {
 /// # Errors
 /// See [`parse`].
 pub fn parse_with(text: &str, options: Options) -> Result<Expr, ParseErrors> {
-    let mut parser = Parser::new(text, options);
+    expression(Parser::new(text, options))
+}
+
+/// Parses and checks a query as [`parse_with`] does, with the patterns of its matchers taken from a cache.
+///
+/// # Errors
+/// See [`parse`].
+pub fn parse_cached(text: &str, options: Options, patterns: &RegexCache) -> Result<Expr, ParseErrors> {
+    expression(Parser { patterns: Some(patterns), ..Parser::new(text, options) })
+}
+
+fn expression(mut parser: Parser<'_>) -> Result<Expr, ParseErrors> {
+    let text = parser.text;
     let parsed = parser.whole(|p| {
         if p.item.token == Token::Eof {
             let span = p.item.span;
@@ -108,7 +121,11 @@ struct Parser<'a> {
     /// Where the token before it ended.
     last_end: u32,
     depth: usize,
+    /// Operators of the duration that is being read.
+    duration_operators: usize,
     options: Options,
+    /// Where compiled patterns are kept, if anywhere.
+    patterns: Option<&'a RegexCache>,
     errors: Vec<(Span, String)>,
 }
 
@@ -120,7 +137,7 @@ impl<'a> Parser<'a> {
             Vec::new()
         };
         let item = Item { token: Token::Eof, span: Span::default() };
-        Self { text, lexer: Lexer::new(text), item, last_end: 0, depth: 0, options, errors }
+        Self { text, lexer: Lexer::new(text), item, last_end: 0, depth: 0, duration_operators: 0, options, patterns: None, errors }
     }
 
     /// Runs `rule` and demands that it consumes the whole text.

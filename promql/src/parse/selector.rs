@@ -68,7 +68,11 @@ impl Parser<'_> {
         }
         let value = self.advance();
         let pattern = self.utf8(value.span);
-        match Matcher::new(name, op, pattern) {
+        let matcher = match self.patterns {
+            Some(cache) => Matcher::cached(cache, name, op, pattern),
+            None => Matcher::new(name, op, pattern),
+        };
+        match matcher {
             Ok(matcher) => matchers.push(matcher),
             Err(error) => self.error(Span { start: label.span.start, end: value.span.end }, error.to_string()),
         }
