@@ -179,6 +179,17 @@ fn errors_carry_line_and_column_and_all_are_listed() {
             "1:17: parse error: expected type instant vector in call to function \"floor\", got scalar",
         ]
     );
+    let info = |query: &str| parse_with(query, ALL).unwrap_err().0.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        info("info(1, 2)"),
+        [
+            "1:1: parse error: expected type instant vector in call to function \"info\", got scalar",
+            "1:9: parse error: expected label selectors only",
+            "1:6: parse error: expected type instant vector in call to function \"info\", got scalar",
+            "1:9: parse error: expected type instant vector in call to function \"info\", got scalar",
+        ]
+    );
+    assert!(parse_with("info(a, {})", ALL).is_ok() && parse_with("info(a, {b=~\".*\"})", ALL).is_ok());
     assert_eq!(list("a{b=~\"*\"}"), ["1:3: parse error: error parsing regexp: missing argument to repetition operator: `*`"]);
     assert_eq!(list("{a=\"\\xff\"}"), ["1:4: parse error: label matcher is not valid UTF-8"]);
 }
