@@ -113,6 +113,8 @@ type Parsed<T> = Result<T, Fatal>;
 /// Stands for a function that does not exist; a tree that holds it is never returned.
 static UNKNOWN: Function = Function { name: "", args: &[], variadic: -1, returns: crate::ast::ValueType::Vector, experimental: false };
 
+/// Reads tokens and builds the tree by recursion, up to the depth limit. What a level calls is not inlined into it where that would make
+/// the frame of each level larger.
 struct Parser<'a> {
     text: &'a str,
     lexer: Lexer<'a>,
@@ -121,6 +123,8 @@ struct Parser<'a> {
     /// Where the token before it ended.
     last_end: u32,
     depth: usize,
+    /// Aggregations that are open.
+    aggregations: usize,
     /// Operators of the duration that is being read.
     duration_operators: usize,
     options: Options,
@@ -137,7 +141,18 @@ impl<'a> Parser<'a> {
             Vec::new()
         };
         let item = Item { token: Token::Eof, span: Span::default() };
-        Self { text, lexer: Lexer::new(text), item, last_end: 0, depth: 0, duration_operators: 0, options, patterns: None, errors }
+        Self {
+            text,
+            lexer: Lexer::new(text),
+            item,
+            last_end: 0,
+            depth: 0,
+            aggregations: 0,
+            duration_operators: 0,
+            options,
+            patterns: None,
+            errors,
+        }
     }
 
     /// Runs `rule` and demands that it consumes the whole text.
@@ -162,13 +177,17 @@ impl<'a> Parser<'a> {
         let item = self.item;
         self.last_end = item.span.end;
         self.item = self.lexer.next();
+        item
+    }
+
+    /// Notes the lexer's error if it is what the parser looks at. Prometheus's parser does not look ahead where it need not, so
+    /// that what is wrong before such an error comes first.
+    fn look(&mut self) {
         if self.item.token == Token::Error
-            && let Some(message) = self.lexer.error.clone()
-            && item.token != Token::Error
+            && let Some(message) = self.lexer.error.take()
         {
             self.errors.push((self.item.span, message));
         }
-        item
     }
 
     fn accept(&mut self, token: Token) -> bool {
@@ -196,8 +215,12 @@ impl<'a> Parser<'a> {
         self.errors.push((span, message.into()));
     }
 
-    /// Reports the token that is looked at; a lexer's error was reported when it was met.
+    /// Reports the token that is looked at, or what the lexer has against it. What has no context of its own is in the innermost
+    /// aggregation, if there is one.
+    #[inline(never)]
     fn unexpected(&mut self, context: &str, expected: &str) -> Fatal {
+        let context = if context.is_empty() && self.aggregations > 0 { "aggregation" } else { context };
+        self.look();
         if self.item.token != Token::Error {
             let mut message = format!("unexpected {}", self.describe(self.item));
             for (word, text) in [(" in ", context), (", expected ", expected)] {
@@ -211,6 +234,7 @@ impl<'a> Parser<'a> {
         Fatal
     }
 
+    #[inline(never)]
     fn describe(&self, item: Item) -> String {
         let text = self.text_of(item.span);
         let short = |text: &str| match text.char_indices().nth(10) {
@@ -258,10 +282,11 @@ impl<'a> Parser<'a> {
                 let span = Span { start: left.span.start, end: binary.right.span.end };
                 let fills = binary.matching.as_ref().is_some_and(|m| m.fill_left.is_some() || m.fill_right.is_some());
                 if fills && !p.options.binop_fill_modifiers {
+                    p.look();
                     p.error(span, "binop fill modifiers are experimental and not enabled");
                 }
                 binary.left = left;
-                left = Expr { span, kind: ExprKind::Binary(Box::new(binary)) };
+                left = Expr { span, kind: ExprKind::Binary(binary) };
             }
             Ok(left)
         })
@@ -325,26 +350,30 @@ impl<'a> Parser<'a> {
     }
 
     /// `(a, b, …)`.
+    #[inline(never)]
     fn arguments(&mut self) -> Parsed<Vec<Expr>> {
         self.expect(Token::LeftParen)?;
         let mut args = Vec::new();
         if self.accept(Token::RightParen) {
             return Ok(args);
         }
+        let mut comma = self.item;
         loop {
-            args.push(self.expression(0)?);
-            let comma = self.item;
-            if self.accept(Token::Comma) {
-                if self.item.token != Token::RightParen {
-                    continue;
-                }
+            if args.is_empty() || begins_expression(self.item.token) {
+                args.push(self.expression(0)?);
+            } else {
+                self.look();
                 self.error(comma.span, "trailing commas not allowed in function call args");
             }
-            self.expect(Token::RightParen)?;
-            return Ok(args);
+            comma = self.item;
+            if !self.accept(Token::Comma) {
+                self.expect(Token::RightParen)?;
+                return Ok(args);
+            }
         }
     }
 
+    #[inline(never)]
     fn call(&mut self, name_span: Span) -> Parsed<Expr> {
         let name = self.text_of(name_span);
         let args = self.arguments()?;
@@ -373,4 +402,10 @@ fn is_metric_name(token: Token) -> bool {
         }
         _ => false,
     }
+}
+
+fn begins_expression(token: Token) -> bool {
+    use Token::{Duration, LeftBrace, LeftParen, Number, String};
+    let is_sign = matches!(token, Token::Operator(BinaryOp::Add | BinaryOp::Sub));
+    is_sign || matches!(token, Number | Duration | String | LeftParen | LeftBrace) || is_metric_name(token)
 }

@@ -198,6 +198,7 @@ impl Parser<'_> {
 
     fn demand_duration_expressions(&mut self, span: Span) {
         if !self.options.duration_expressions {
+            self.look();
             self.error(span, "experimental duration expression is not enabled");
         }
     }

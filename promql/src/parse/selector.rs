@@ -10,6 +10,7 @@ const CONTEXT: &str = "label matching";
 
 impl Parser<'_> {
     /// `name`, `name{…}` or `{…}`; the name, if any, is already taken.
+    #[inline(never)]
     pub(super) fn vector_selector(&mut self, name: Option<Span>) -> Parsed<Expr> {
         let start = name.unwrap_or(self.item.span).start;
         let mut matchers = Vec::new();
