@@ -1,6 +1,6 @@
 //! Aggregations, the modifiers of binary operators, and the label lists of both.
 
-use super::{Parsed, Parser, is_metric_name, selector};
+use super::{Parsed, Parser, begins_expression, is_metric_name, selector};
 use crate::ast::{Aggregate, AggregateOp, Binary, BinaryOp, Cardinality, Expr, ExprKind, Span, VectorMatching};
 use crate::lex::{Keyword, Token};
 
@@ -65,7 +65,9 @@ impl Parser<'_> {
                 self.advance();
                 let left = word == Keyword::GroupLeft;
                 matching.cardinality = if left { Cardinality::ManyToOne } else { Cardinality::OneToMany };
-                if self.item.token == Token::LeftParen {
+                let fills = matches!(self.item.token, Token::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight));
+                // The list may be left out before an operand or a fill; whatever else stands here is an error of the list.
+                if self.item.token == Token::LeftParen || !(fills || begins_expression(self.item.token)) {
                     matching.include = self.grouping_labels()?;
                 }
             }

@@ -195,6 +195,32 @@ fn errors_carry_line_and_column_and_all_are_listed() {
 }
 
 #[test]
+fn the_first_error_is_the_one_that_prometheus_meets_first() {
+    for (query, error) in [
+        ("sum(a b)", "1:7: parse error: unexpected identifier \"b\" in aggregation"),
+        ("sum by (x) a", "1:12: parse error: unexpected identifier \"a\" in aggregation"),
+        ("sum(rate(a[5m] b))", "1:16: parse error: unexpected identifier \"b\" in aggregation"),
+        ("sum(a{b c})", "1:9: parse error: unexpected identifier \"c\" in label matching, expected label matching operator"),
+        ("sum(a) b", "1:8: parse error: unexpected identifier \"b\""),
+        ("abs(a, , b)", "1:6: parse error: trailing commas not allowed in function call args"),
+        ("abs(a, !)", "1:8: parse error: unexpected character after '!': ')'"),
+        ("foo(a))", "1:1: parse error: unknown function with name \"foo\""),
+        (
+            "1 offset 1m )",
+            "1:1: parse error: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery",
+        ),
+        ("sum() }", "1:7: parse error: unexpected character: '}'"),
+        ("sum by (a) () }", "1:1: parse error: no arguments for aggregate expression provided"),
+        ("a + on() group_left ) b", "1:22: parse error: unexpected right parenthesis ')'"),
+        ("a + on() group_left, b", "1:20: parse error: unexpected \",\" in grouping opts, expected \"(\""),
+        ("a + on() group_right", "1:21: parse error: unexpected end of input in grouping opts, expected \"(\""),
+        ("a @ start(5)", "1:11: parse error: unexpected number \"5\" in @, expected timestamp"),
+    ] {
+        assert_eq!(parse(query).unwrap_err().to_string(), error, "{query}");
+    }
+}
+
+#[test]
 fn experimental_grammar_is_refused_unless_asked_for() {
     let refusal = |query: &str| parse(query).unwrap_err().to_string();
     assert_eq!(refusal("sort_by_label(a, \"b\")"), "1:1: parse error: function \"sort_by_label\" is not enabled");
