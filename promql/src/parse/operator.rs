@@ -11,6 +11,8 @@ impl Parser<'_> {
         let args = self.arguments()?;
         if modifier.is_none() {
             modifier = self.aggregate_modifier()?;
+        }
+        if modifier.is_none() {
             self.look();
         }
         self.aggregations -= 1;
@@ -126,6 +128,7 @@ impl Parser<'_> {
             let item = self.item;
             let name = match item.token {
                 Token::String => String::from_utf8(selector::unquote(self.text_of(item.span))).unwrap_or_default(),
+                Token::Keyword(Keyword::Without) => return Err(self.unexpected(CONTEXT, "label")),
                 token if is_metric_name(token) => self.text_of(item.span).to_owned(),
                 Token::Keyword(_) | Token::Operator(BinaryOp::Atan2) => self.text_of(item.span).to_owned(),
                 _ => return Err(self.unexpected(CONTEXT, "label")),

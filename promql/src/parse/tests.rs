@@ -214,6 +214,8 @@ fn the_first_error_is_the_one_that_prometheus_meets_first() {
         ("a + on() group_left ) b", "1:22: parse error: unexpected right parenthesis ')'"),
         ("a + on() group_left, b", "1:20: parse error: unexpected \",\" in grouping opts, expected \"(\""),
         ("a + on() group_right", "1:21: parse error: unexpected end of input in grouping opts, expected \"(\""),
+        ("sum() by (a))", "1:1: parse error: no arguments for aggregate expression provided"),
+        ("sum by (without) (a)", "1:9: parse error: unexpected <without> in grouping opts, expected label"),
         ("a @ start(5)", "1:11: parse error: unexpected number \"5\" in @, expected timestamp"),
     ] {
         assert_eq!(parse(query).unwrap_err().to_string(), error, "{query}");
