@@ -117,6 +117,7 @@ fn queries_print_canonically() {
         ("a[90s:1e1] @ end() offset 2", "a[1m30s:10s] @ end() offset 2s"),
         ("a - ignoring() group_left c", "a - ignoring () group_left () c"),
         ("sum without(:job, \"x y\") (a)", "sum without (:job, \"x y\") (a)"),
+        ("sum by(bool, \"Without\", 'inf', offset) (a)", "sum by (bool, \"Without\", \"inf\", offset) (a)"),
         ("fill + 0x1F + 017 + 1_000 + inf + 5m", "fill + 31 + 15 + 1000 + +Inf + 5m"),
         ("a ^ b ^ c % d atan2 e", "a ^ b ^ c % d atan2 e"),
         ("a # nothing\n+ b", "a + b"),
