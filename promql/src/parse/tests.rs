@@ -91,6 +91,9 @@ fn the_recorded_verdicts_trees_prints_formats_and_errors_are_met() {
             Ok(expr) => {
                 let text = expr.to_string();
                 let again = parse_with(&text, ALL).map_or_else(|e| e.to_string(), |again| again.to_string());
+                let mut json = Vec::new();
+                crate::translate(&mut json, &expr, |out, text| out.extend(serde_json::to_vec(text).unwrap()));
+                assert!(serde_json::from_slice::<serde_json::Value>(&json).unwrap()["type"].is_string(), "{}", row.q);
                 differ("verdict", row, "accepted", if row.ok { "accepted" } else { &row.err })
                     && [
                         differ("print", row, &text, &row.str),
