@@ -1,7 +1,7 @@
 //! Vector selectors, their matchers, and the strings in them.
 
 use super::{Parsed, Parser};
-use crate::ast::{BinaryOp, Expr, ExprKind, Span, VectorSelector};
+use crate::ast::{BinaryOp, Duration, Expr, ExprKind, Span, VectorSelector};
 use crate::lex::Token;
 use model::labels::METRIC_NAME;
 use model::{MatchOp, Matcher};
@@ -10,6 +10,7 @@ const CONTEXT: &str = "label matching";
 
 impl Parser<'_> {
     /// `name`, `name{…}` or `{…}`; the name, if any, is already taken.
+    #[inline(never)]
     pub(super) fn vector_selector(&mut self, name: Option<Span>) -> Parsed<Expr> {
         let start = name.unwrap_or(self.item.span).start;
         let mut matchers = Vec::new();
@@ -21,7 +22,8 @@ impl Parser<'_> {
         if !name.is_empty() {
             matchers.push(Matcher::equal(METRIC_NAME, name.as_str()));
         }
-        Ok(Expr { span: self.since(start), kind: ExprKind::Vector(VectorSelector { name, matchers, offset_ms: 0, at: None }) })
+        let selector = VectorSelector { name, matchers, offset: Duration::ZERO, at: None, extended: None };
+        Ok(Expr { span: self.since(start), kind: ExprKind::Vector(selector) })
     }
 
     /// What follows `{`, up to and with `}`.
@@ -67,7 +69,11 @@ impl Parser<'_> {
         }
         let value = self.advance();
         let pattern = self.utf8(value.span);
-        match Matcher::new(name, op, pattern) {
+        let matcher = match self.patterns {
+            Some(cache) => Matcher::cached(cache, name, op, pattern),
+            None => Matcher::new(name, op, pattern),
+        };
+        match matcher {
             Ok(matcher) => matchers.push(matcher),
             Err(error) => self.error(Span { start: label.span.start, end: value.span.end }, error.to_string()),
         }

@@ -1,10 +1,9 @@
 use super::*;
 use crate::ast::ValueType;
-use model::Labels;
 use proptest::prelude::*;
 use serde::Deserialize;
 
-const ALL: Options = Options { experimental_functions: true };
+const ALL: Options = Options::ALL;
 
 #[derive(Deserialize)]
 struct Row {
@@ -12,6 +11,10 @@ struct Row {
     ok: bool,
     #[serde(default)]
     str: String,
+    #[serde(default)]
+    pretty: String,
+    #[serde(default)]
+    tree: String,
     #[serde(default)]
     err: String,
 }
@@ -26,47 +29,84 @@ fn corpus() -> Vec<Row> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Whether a query uses grammar that this version refuses with a message of its own.
-fn is_refused_grammar(message: &str) -> bool {
-    message.contains("not enabled") || message.contains("duration expressions are not supported") || message.contains("unexpected <op:/>")
+/// The tree as Prometheus draws it: a line for each node with its type and its text, indented by depth.
+fn draw(expr: &Expr, level: &str, out: &mut String) {
+    let kind = match &expr.kind {
+        ExprKind::Number { .. } => "NumberLiteral",
+        ExprKind::String(_) => "StringLiteral",
+        ExprKind::Vector(_) => "VectorSelector",
+        ExprKind::Matrix { .. } => "MatrixSelector",
+        ExprKind::Subquery(_) => "SubqueryExpr",
+        ExprKind::Aggregate(_) => "AggregateExpr",
+        ExprKind::Call { .. } => "Call",
+        ExprKind::Unary { .. } => "UnaryExpr",
+        ExprKind::Binary(_) => "BinaryExpr",
+        ExprKind::Paren(_) => "ParenExpr",
+    };
+    out.push_str(&format!("{level} |---- {kind} :: {expr}\n"));
+    let below = format!("{level} · · ·");
+    let mut child = |expr: &Expr| draw(expr, &below, out);
+    match &expr.kind {
+        ExprKind::Number { .. } | ExprKind::String(_) | ExprKind::Vector(_) => {}
+        ExprKind::Matrix { selector, .. } => child(&Expr { span: expr.span, kind: ExprKind::Vector(selector.clone()) }),
+        ExprKind::Subquery(subquery) => child(&subquery.expr),
+        ExprKind::Aggregate(aggregate) => {
+            child(&aggregate.expr);
+            aggregate.param.iter().for_each(child);
+        }
+        ExprKind::Call { args, .. } => args.iter().for_each(child),
+        ExprKind::Unary { expr, .. } | ExprKind::Paren(expr) => child(expr),
+        ExprKind::Binary(binary) => {
+            child(&binary.left);
+            child(&binary.right);
+        }
+    }
+}
+
+fn drawn(expr: &Expr) -> String {
+    let mut out = String::new();
+    draw(expr, "", &mut out);
+    out
 }
 
 #[test]
 #[ignore = "needs FLOTILLA_CONFORMANCE"]
 #[allow(clippy::print_stdout)]
-fn verdicts_prints_and_errors_agree_with_the_recorded_ones() {
+fn the_recorded_verdicts_trees_prints_formats_and_errors_are_met() {
     let rows = corpus();
-    let (mut accepted, mut printed, mut refused, mut worded, mut beyond) = (0, 0, 0, 0, 0);
+    let cache = RegexCache::default();
     let mut differences = Vec::new();
-    for row in &rows {
-        match (parse_with(&row.q, ALL), row.ok) {
-            (Ok(expr), true) => {
-                accepted += 1;
-                let text = expr.to_string();
-                if text == row.str {
-                    printed += 1;
-                } else {
-                    differences.push(format!("print   {:?}: {text:?} not {:?}", row.q, row.str));
-                }
-                assert_eq!(parse_with(&text, ALL).unwrap().to_string(), text, "a print must be a fixed point");
-            }
-            (Err(errors), false) if !is_refused_grammar(&errors.to_string()) || errors.to_string() == row.err => {
-                refused += 1;
-                if errors.to_string() == row.err {
-                    worded += 1;
-                } else {
-                    differences.push(format!("error   {:?}: {errors} not {}", row.q, row.err));
-                }
-            }
-            (Err(errors), _) if is_refused_grammar(&errors.to_string()) => beyond += 1,
-            (Err(errors), _) => differences.push(format!("refused {:?}: {errors}", row.q)),
-            (Ok(expr), false) => differences.push(format!("wrongly accepted {:?}: {expr} not {}", row.q, row.err)),
+    let mut differ = |what: &str, row: &Row, found: &str, wanted: &str| {
+        if found != wanted {
+            differences.push(format!("{what} of {:?}:\n{found}\ninstead of\n{wanted}", row.q));
         }
+        found == wanted
+    };
+    let mut met = 0;
+    for row in &rows {
+        let cached = parse_cached(&row.q, ALL, &cache).map_or_else(|e| e.to_string(), |expr| expr.to_string());
+        let plain = parse_with(&row.q, ALL).map_or_else(|e| e.to_string(), |expr| expr.to_string());
+        differ("parse with known patterns", row, &cached, &plain);
+        met += usize::from(match parse_with(&row.q, ALL) {
+            Ok(expr) => {
+                let text = expr.to_string();
+                let again = parse_with(&text, ALL).map_or_else(|e| e.to_string(), |again| again.to_string());
+                let mut json = Vec::new();
+                crate::translate(&mut json, &expr, |out, text| out.extend(serde_json::to_vec(text).unwrap()));
+                assert!(serde_json::from_slice::<serde_json::Value>(&json).unwrap()["type"].is_string(), "{}", row.q);
+                differ("verdict", row, "accepted", if row.ok { "accepted" } else { &row.err })
+                    && [
+                        differ("print", row, &text, &row.str),
+                        differ("second print", row, &again, &text),
+                        differ("tree", row, &drawn(&expr), &row.tree),
+                        differ("format", row, &crate::format(&expr), &row.pretty),
+                    ] == [true; 4]
+            }
+            Err(errors) => differ("verdict", row, &errors.to_string(), if row.ok { "accepted" } else { &row.err }),
+        });
     }
-    println!("accepted {accepted}, printed {printed}, refused {refused}, worded {worded}, grammar beyond {beyond}");
-    assert!(differences.is_empty(), "{}", differences.join("\n"));
-    // These may only grow, and `beyond` only shrink.
-    assert_eq!((accepted, printed, refused, worded, beyond), (2161, 2161, 190, 190, 418));
+    println!("parser corpus: {met} of {}", rows.len());
+    assert!(differences.is_empty() && met == 2769, "{}", differences.join("\n"));
 }
 
 #[test]
@@ -80,6 +120,7 @@ fn queries_print_canonically() {
         ("a[90s:1e1] @ end() offset 2", "a[1m30s:10s] @ end() offset 2s"),
         ("a - ignoring() group_left c", "a - ignoring () group_left () c"),
         ("sum without(:job, \"x y\") (a)", "sum without (:job, \"x y\") (a)"),
+        ("sum by(bool, \"Without\", 'inf', offset) (a)", "sum by (bool, \"Without\", \"inf\", offset) (a)"),
         ("fill + 0x1F + 017 + 1_000 + inf + 5m", "fill + 31 + 15 + 1000 + +Inf + 5m"),
         ("a ^ b ^ c % d atan2 e", "a ^ b ^ c % d atan2 e"),
         ("a # nothing\n+ b", "a + b"),
@@ -142,8 +183,47 @@ fn errors_carry_line_and_column_and_all_are_listed() {
             "1:17: parse error: expected type instant vector in call to function \"floor\", got scalar",
         ]
     );
+    let info = |query: &str| parse_with(query, ALL).unwrap_err().0.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        info("info(1, 2)"),
+        [
+            "1:1: parse error: expected type instant vector in call to function \"info\", got scalar",
+            "1:9: parse error: expected label selectors only",
+            "1:6: parse error: expected type instant vector in call to function \"info\", got scalar",
+            "1:9: parse error: expected type instant vector in call to function \"info\", got scalar",
+        ]
+    );
+    assert!(parse_with("info(a, {})", ALL).is_ok() && parse_with("info(a, {b=~\".*\"})", ALL).is_ok());
     assert_eq!(list("a{b=~\"*\"}"), ["1:3: parse error: error parsing regexp: missing argument to repetition operator: `*`"]);
     assert_eq!(list("{a=\"\\xff\"}"), ["1:4: parse error: label matcher is not valid UTF-8"]);
+}
+
+#[test]
+fn the_first_error_is_the_one_that_prometheus_meets_first() {
+    for (query, error) in [
+        ("sum(a b)", "1:7: parse error: unexpected identifier \"b\" in aggregation"),
+        ("sum by (x) a", "1:12: parse error: unexpected identifier \"a\" in aggregation"),
+        ("sum(rate(a[5m] b))", "1:16: parse error: unexpected identifier \"b\" in aggregation"),
+        ("sum(a{b c})", "1:9: parse error: unexpected identifier \"c\" in label matching, expected label matching operator"),
+        ("sum(a) b", "1:8: parse error: unexpected identifier \"b\""),
+        ("abs(a, , b)", "1:6: parse error: trailing commas not allowed in function call args"),
+        ("abs(a, !)", "1:8: parse error: unexpected character after '!': ')'"),
+        ("foo(a))", "1:1: parse error: unknown function with name \"foo\""),
+        (
+            "1 offset 1m )",
+            "1:1: parse error: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery",
+        ),
+        ("sum() }", "1:7: parse error: unexpected character: '}'"),
+        ("sum by (a) () }", "1:1: parse error: no arguments for aggregate expression provided"),
+        ("a + on() group_left ) b", "1:22: parse error: unexpected right parenthesis ')'"),
+        ("a + on() group_left, b", "1:20: parse error: unexpected \",\" in grouping opts, expected \"(\""),
+        ("a + on() group_right", "1:21: parse error: unexpected end of input in grouping opts, expected \"(\""),
+        ("sum() by (a))", "1:1: parse error: no arguments for aggregate expression provided"),
+        ("sum by (without) (a)", "1:9: parse error: unexpected <without> in grouping opts, expected label"),
+        ("a @ start(5)", "1:11: parse error: unexpected number \"5\" in @, expected timestamp"),
+    ] {
+        assert_eq!(parse(query).unwrap_err().to_string(), error, "{query}");
+    }
 }
 
 #[test]
@@ -155,9 +235,12 @@ fn experimental_grammar_is_refused_unless_asked_for() {
         "1:1: parse error: limitk() is experimental and must be enabled with --enable-feature=promql-experimental-functions"
     );
     assert!(parse_with("limitk(1, sort_by_label(a, \"b\"))", ALL).is_ok());
-    assert_eq!(refusal("a + fill(1) b"), "1:5: parse error: binop fill modifiers are experimental and not enabled");
-    assert_eq!(refusal("a[1m] smoothed"), "1:7: parse error: smoothed modifier is experimental and not enabled");
-    assert_eq!(refusal("a[1m+1s]"), "1:5: parse error: duration expressions are not supported");
+    assert_eq!(refusal("a + fill(1) b"), "1:1: parse error: binop fill modifiers are experimental and not enabled");
+    assert_eq!(refusal("a[1m] smoothed"), "1:1: parse error: smoothed modifier is experimental and not enabled");
+    assert_eq!(refusal("a[1m] anchored"), "1:1: parse error: anchored modifier is experimental and not enabled");
+    for (query, column) in [("a[1m+1s]", 3), ("a offset (5m)", 11), ("a[5m:(1m)]", 7)] {
+        assert_eq!(refusal(query), format!("1:{column}: parse error: experimental duration expression is not enabled"), "{query}");
+    }
     assert_eq!(functions::FUNCTIONS.iter().filter(|f| f.experimental).count(), 17);
     assert!(functions::FUNCTIONS.is_sorted_by_key(|f| f.name) && functions::FUNCTIONS.len() == 90);
 }
@@ -193,8 +276,98 @@ fn deep_nesting_and_long_texts_are_refused() {
         let subqueries = format!("a{}", "[1m:]".repeat(1000));
         assert!(parse(&subqueries).unwrap_err().to_string().ends_with("expression is nested deeper than 200 levels"));
         assert!(parse(&"(".repeat(10_000)).is_err());
+        deep_durations_are_refused();
         let long = parse(&" ".repeat(QUERY_BYTES_MAX + 1)).unwrap_err().to_string();
         assert_eq!(long, "1:1: parse error: query is longer than 16384 bytes");
+    });
+}
+
+fn deep_durations_are_refused() {
+    for (open, close) in [("(", ")"), ("-", ""), ("min_of(1,", ")"), ("2^", ""), ("1-(", ")")] {
+        let nested = |n: usize| parse_with(&format!("a[{}1{}]", open.repeat(n), close.repeat(n)), ALL);
+        let deepest = nested(if open == "1-(" { 90 } else { 190 }).unwrap();
+        assert!(deepest.clone() == deepest && !deepest.to_string().is_empty(), "{open}");
+        assert!(nested(1000).is_err(), "{open}");
+    }
+    let chained = |n: usize| parse_with(&format!("a offset ({}1)", "1+".repeat(n)), ALL);
+    assert!(chained(200).is_ok());
+    assert_eq!(chained(201).unwrap_err().to_string(), "1:412: parse error: duration expression has more than 200 operators");
+    let both = format!("a[{}1{}]", "(".repeat(150), "+1+1+1+1)".repeat(150));
+    assert!(parse_with(&both, ALL).unwrap_err().to_string().ends_with("duration expression has more than 200 operators"));
+}
+
+#[test]
+fn duration_expressions_are_read_and_refused_where_they_stand() {
+    for (query, canonical) in [
+        ("a offset --5 + 2", "a offset (5 + 2)"),
+        ("a offset -+1^1", "a offset (-1 ^ 1)"),
+        ("a offset +-min_of(1, 2)", "a offset -min_of(1, 2)"),
+        ("a offset --step()", "a offset --step()"),
+        ("a offset -(5)*2", "a offset -(5) * 2"),
+        ("a offset (5) * 2", "a offset (5) * 2"),
+        ("a[step():step()*2]", "a[step():step() * 2]"),
+        ("a[1h:] offset (-step())", "a[1h:] offset (-step())"),
+        ("a[1.5e3-2^3^0.5%7]", "a[1500 - 2 ^ 3 ^ 0.5 % 7]"),
+        ("a[-1s^2*-3]", "a[-1s ^ 2 * -3]"),
+    ] {
+        assert_eq!(parse_with(query, ALL).unwrap().to_string(), canonical, "{query}");
+    }
+    let refusal = |query: &str| parse_with(query, ALL).unwrap_err().to_string();
+    for (query, error) in [
+        ("a[start()]", "1:3: parse error: unexpected character in duration expression: 's'"),
+        ("a[(x", "1:4: parse error: unexpected character in duration expression: 'x'"),
+        ("a[(", "1:4: parse error: unexpected end of input in duration expression"),
+        ("a[.", "1:3: parse error: unexpected character in duration expression: '.'"),
+        ("a[:1m]", "1:3: parse error: unexpected colon before duration in duration expression"),
+        ("a[1m::1m]", "1:6: parse error: unexpected colon ':'"),
+        ("a[1m+]", "1:6: parse error: unexpected \"]\" in subquery or range selector, expected number, duration, step(), or range()"),
+        ("a[1m:5m 3m]", "1:9: parse error: unexpected duration \"3m\" in subquery selector, expected \"]\""),
+        ("a[1m:)]", "1:7: parse error: unexpected right parenthesis ')'"),
+        ("a[1m < 2m]", "1:6: parse error: unexpected <op:<> in subquery or range, expected \":\" or \"]\""),
+        ("a offset min_of(1)", "1:18: parse error: unexpected \")\" in offset, expected number, duration, step(), or range()"),
+        ("a offset (1m) + b", "1:17: parse error: unexpected identifier \"b\" in offset, expected number, duration, step(), or range()"),
+        ("a offset step() offset 1m", "1:1: parse error: offset may not be set multiple times"),
+    ] {
+        assert_eq!(refusal(query), error, "{query}");
+    }
+}
+
+#[test]
+fn extended_selectors_and_fill_modifiers_are_checked() {
+    let refusal = |query: &str| parse_with(query, ALL).unwrap_err().to_string();
+    for (query, error) in [
+        ("a anchored smoothed", "1:1: parse error: anchored and smoothed modifiers cannot be used together"),
+        ("a[1h:1m] smoothed", "1:1: parse error: smoothed modifier is not supported for subqueries"),
+        ("sum(a) anchored", "1:1: parse error: anchored modifier not implemented"),
+        ("a + fill(1) 1", "1:1: parse error: filling in missing series only allowed between instant vectors"),
+        ("a and fill(1) b", "1:1: parse error: filling in missing series not allowed for set operators"),
+        ("a + fill(b) c", "1:10: parse error: unexpected identifier \"b\""),
+        ("a + fill_left(1) fill(2) c", "1:18: parse error: unexpected <fill>"),
+        ("a </ bool b", "1:3: parse error: bool modifier can only be used on comparison operators"),
+    ] {
+        assert_eq!(refusal(query), error, "{query}");
+    }
+    for (query, canonical) in [
+        ("a anchored anchored", "a anchored"),
+        ("a anchored [5m] offset 1m", "a[5m] anchored offset 1m"),
+        ("a+fill_right(-1.5e9)fill_left(0x1f)b", "a + fill_left (31) fill_right (-1.5e+09) b"),
+        ("a - on() fill(1m) b", "a - on () fill (60) b"),
+        ("a >/ b </ c == d", "a >/ b </ c == d"),
+    ] {
+        assert_eq!(parse_with(query, ALL).unwrap().to_string(), canonical, "{query}");
+    }
+}
+
+#[test]
+fn long_chains_format_in_bounded_space() {
+    on_small_stack(|| {
+        let query = format!("a{}", " + a".repeat((QUERY_BYTES_MAX - 1) / 4));
+        let expr = parse(&query).unwrap();
+        assert_eq!(crate::format(&expr), query, "what would grow too long is not split");
+        let shorter = parse(&format!("a{}", " + a".repeat(500))).unwrap();
+        let formatted = crate::format(&shorter);
+        assert!(formatted.lines().count() > 500 && formatted.len() < 1 << 20);
+        assert_eq!(parse(&formatted.replace("  ", "")).unwrap().to_string(), shorter.to_string());
     });
 }
 
@@ -213,43 +386,6 @@ fn selectors_need_a_matcher_that_does_not_match_the_empty_value() {
     ] {
         assert_eq!(shown(text).unwrap_err().to_string(), error, "{text}");
     }
-}
-
-#[test]
-fn series_descriptions_expand() {
-    let (labels, values) = series_description("x{a=\"b c}\"} 1+2x2 _ stale -1 3x1 _x2 2-.5x2 1e-3 NaN -Inf").unwrap();
-    assert_eq!(labels.to_string(), "{__name__=\"x\", a=\"b c}\"}");
-    let shown: Vec<String> = values
-        .iter()
-        .map(|v| v.map_or("_".to_owned(), |v| if model::sample::is_stale(v) { "stale".to_owned() } else { v.to_string() }))
-        .collect();
-    assert_eq!(shown.join(" "), "1 3 5 _ stale -1 3 3 _ _ 2 1.5 1 0.001 NaN -inf");
-    assert_eq!(series_description("{\"a.b\", c='d'} 0x1").unwrap().1, [Some(0.0), Some(0.0)]);
-    assert_eq!(series_description("up").unwrap(), (Labels::from_pairs([("__name__", "up")]), Vec::new()));
-    assert_eq!(series_description("{} 1 -2e+1+1e1x2").unwrap().1, [1.0, -20.0, -10.0, 0.0].map(Some));
-    for text in ["x 1+2", "x 1y", "x stalex5", "x{a!=\"b\"} 1", "x{a=\"b\" 1", "x {{schema:1}}", "x 1x99999999", "x 0x1f", "x --1"] {
-        assert!(series_description(text).is_err(), "{text}");
-    }
-}
-
-#[test]
-#[ignore = "needs FLOTILLA_CONFORMANCE"]
-fn every_float_series_of_the_acceptance_scripts_is_read() {
-    let mut read = 0;
-    for file in std::fs::read_dir(format!("{}/promqltest", facts())).unwrap() {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-        let mut loading = false;
-        for line in text.lines().map(str::trim) {
-            loading = line.starts_with("load") || (loading && !line.is_empty() && !line.starts_with('#'));
-            let start_timestamps = line.split_whitespace().next().is_some_and(|first| first.ends_with("@st"));
-            if loading && !line.starts_with("load") && !line.contains("{{") && !start_timestamps {
-                let (labels, values) = series_description(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-                assert!(!labels.is_empty() && !values.is_empty(), "{line}");
-                read += 1;
-            }
-        }
-    }
-    assert_eq!(read, 819);
 }
 
 /// Queries of every construct; about a third of them type-check.
@@ -296,8 +432,16 @@ proptest! {
     #[test]
     fn no_text_panics(text in any::<String>(), words in proptest::collection::vec(
         prop::sample::select(vec!["a", "sum", "by", "(", ")", "[", "]", "{", "}", "1", "5m", ":", ",", "=", "\"", "offset", "@", "-", "^", "on",
-            "group_left", "or", "é", "#", "\n", "start", "\\", "bool", "x", "_"]), 0..20)) {
+            "group_left", "or", "é", "#", "\n", "start", "\\", "bool", "x", "_", "step()", "range", "min_of", "max_of(", "anchored", "smoothed", "fill(",
+            "fill_right", "</", ">/", "==", "5y", "0x", "1e", "9e99", "rate(", "a[", "offset (", "nan"]), 0..20)) {
         for text in [text, words.concat(), words.join(" ")] {
+            if let Ok(expr) = parse_with(&text, ALL) {
+                let printed = expr.to_string();
+                let again = parse_with(&printed, ALL).map(|expr| expr.to_string());
+                prop_assert_eq!(again.as_ref(), Ok(&printed), "{}", text);
+                let formatted = parse_with(&crate::format(&expr), ALL).map(|expr| expr.to_string());
+                prop_assert_eq!(formatted.as_ref(), Ok(&printed), "{}", text);
+            }
             let _ = parse(&text);
             let _ = parse_selector(&text);
             let _ = series_description(&text);

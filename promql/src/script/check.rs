@@ -65,7 +65,7 @@ pub(super) fn instant(expected: &Expected, value: &Value) -> Result<(), String> 
             other => Err(format!("string {value:?}, expected {other:?}")),
         },
         Value::Vector { samples, .. } => {
-            let found: Vec<(&Labels, f64)> = samples.iter().map(|s| (&s.labels, s.value)).collect();
+            let found: Vec<(&Labels, f64)> = samples.iter().filter_map(|s| s.value.as_float().map(|v| (&s.labels, v))).collect();
             let wanted = wanted(expected)?;
             vector(&wanted, &found)?;
             let is_ordered = wanted.iter().map(|w| w.0).eq(found.iter().map(|f| f.0));
@@ -82,7 +82,7 @@ fn wanted(expected: &Expected) -> Result<Vec<(&Labels, f64)>, String> {
     if let Some(scalar) = expected.scalar {
         return Err(format!("a vector, expected scalar {scalar}"));
     }
-    let one = |(labels, values): &'_ crate::parse::SeriesDescription| values.first().copied().flatten().map(|v| (labels.clone(), v));
+    let one = |(labels, values): &'_ super::FloatSeries| values.first().copied().flatten().map(|v| (labels.clone(), v));
     if expected.series.iter().any(|series| one(series).is_none()) {
         return Err("an expected series has no value".to_owned());
     }

@@ -69,7 +69,7 @@ impl Store {
                     if let Some(at) = self.series[first..].iter().position(|s| s.labels == labels) {
                         self.series.remove(first + at);
                     }
-                    self.series.push(RawSeries { labels, timestamps, values });
+                    self.series.push(RawSeries::floats(labels, timestamps, values));
                 }
             }
         }
@@ -165,7 +165,7 @@ impl Store {
     }
 }
 
-const OPTIONS: Options = Options { experimental_functions: true };
+const OPTIONS: Options = Options::ALL;
 
 fn parse(query: &str) -> Result<Expr, Outcome> {
     parse_with(query, OPTIONS).map_err(|errors| Outcome::Skipped(format!("does not parse: {errors}")))
