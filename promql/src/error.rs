@@ -111,6 +111,25 @@ pub enum EvalError {
     /// `label_replace` got a pattern that is none.
     #[error("invalid regular expression in label_replace(): {0}")]
     InvalidPattern(String),
+    /// Two info series are about the same series and equally new.
+    #[error("found duplicate series for info metric: existing {existing} @ {at_ms}, new {new} @ {at_ms}")]
+    DuplicateInfo {
+        /// The series that was there.
+        existing: String,
+        /// The series that came second.
+        new: String,
+        /// The time of their samples in milliseconds.
+        at_ms: i64,
+    },
+    /// Two info series want to give one label different values.
+    #[error("conflicting label: {label}")]
+    ConflictingInfo {
+        /// The label's name.
+        label: String,
+    },
+    /// An info series holds native histograms.
+    #[error("info sample should be float")]
+    InfoIsHistogram,
     /// A factor of `double_exponential_smoothing` is out of range.
     #[error("invalid {factor} factor. Expected: 0 < {symbol} < 1, got: {value:.6}")]
     InvalidFactor {

@@ -9,6 +9,7 @@ pub(crate) mod aggregate;
 pub(crate) mod binary;
 pub(crate) mod block;
 pub(crate) mod function;
+pub(crate) mod info;
 pub(crate) mod labels;
 pub(crate) mod range;
 pub(crate) mod selector;

@@ -23,6 +23,8 @@ pub(crate) enum Of {
     Value,
     /// Its time in seconds.
     Timestamp,
+    /// Its time in milliseconds.
+    Milliseconds,
     /// When its counter started, in seconds.
     StartTimestamp,
 }
@@ -83,6 +85,7 @@ impl Newest {
         match of {
             Of::Value => self.fill(raw, row, |_, _, value| value),
             Of::Timestamp => self.fill(raw, row, |_, time, _| seconds(time)),
+            Of::Milliseconds => self.fill(raw, row, |_, time, _| time as f64),
             Of::StartTimestamp => self.fill(raw, row, |index, _, _| seconds(raw.start_ms(index))),
         }
     }
@@ -117,6 +120,7 @@ impl Newest {
                 (_, Some(h)) if !is_stale(h.histogram.sum) => match of {
                     Of::Value => row.set_histogram(step, Arc::clone(&h.histogram)),
                     Of::Timestamp => row.set(step, seconds(h.timestamp_ms)),
+                    Of::Milliseconds => row.set(step, h.timestamp_ms as f64),
                     Of::StartTimestamp => row.set(step, seconds(h.start_ms)),
                 },
                 _ => {}
@@ -133,6 +137,7 @@ fn set_float(row: &mut RowMut<'_>, step: usize, of: Of, raw: &RawSeries, index: 
             match of {
                 Of::Value => value,
                 Of::Timestamp => seconds(raw.timestamps[index]),
+                Of::Milliseconds => raw.timestamps[index] as f64,
                 Of::StartTimestamp => seconds(raw.start_ms(index)),
             },
         );
