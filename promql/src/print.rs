@@ -9,7 +9,7 @@ use crate::ast::{
     VectorSelector,
 };
 use model::labels::{METRIC_NAME, is_plain_metric_name, quote};
-use model::number::DisplayFloat;
+use model::number::{DisplayFloat, DisplayGeneral};
 use model::time::DisplayDuration;
 use model::{MatchOp, Matcher};
 use std::fmt::{self, Display, Formatter, Write as _};
@@ -194,21 +194,7 @@ fn matching_text(matching: &VectorMatching, f: &mut Formatter<'_>) -> fmt::Resul
 }
 
 fn fill(word: &str, value: Option<f64>, f: &mut Formatter<'_>) -> fmt::Result {
-    let Some(value) = value else { return Ok(()) };
-    write!(f, " {word} (")?;
-    general_float(value, f)?;
-    f.write_char(')')
-}
-
-/// Go's `%v` of a float: with an exponent below 1e-4 and from 1e21 on.
-fn general_float(value: f64, f: &mut Formatter<'_>) -> fmt::Result {
-    if !value.is_finite() || value == 0.0 || (1e-4..1e21).contains(&value.abs()) {
-        return DisplayFloat(value).fmt(f);
-    }
-    let text = format!("{value:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
-    write!(f, "{digits}e{sign}{exponent:0>2}")
+    value.map_or(Ok(()), |value| write!(f, " {word} ({})", DisplayGeneral(value)))
 }
 
 fn labels(names: &[String], f: &mut Formatter<'_>) -> fmt::Result {

@@ -7,6 +7,9 @@ use model::histogram::{CounterResetHint, Span};
 use model::labels::quote;
 use std::sync::Arc;
 
+/// Bytes of the histograms that one growing item may expand to.
+const HISTOGRAM_BYTES_MAX: usize = 64 << 20;
+
 /// What stands between the braces: each key once at most.
 #[derive(Default)]
 struct Description {
@@ -62,12 +65,48 @@ fn set<T>(field: &mut Option<T>, key: &str, value: T) -> Result<(), String> {
 }
 
 impl Items<'_> {
-    /// A histogram whose opening braces are taken, with its repetition.
+    /// A histogram whose opening braces are taken, with its repetition or growth.
     pub(super) fn histograms(&mut self) -> Result<(), String> {
-        let (histogram, has_hint) = self.histogram()?;
-        let value = SequenceValue::Histogram { histogram: Arc::new(histogram), has_hint };
-        let count = self.repetition()?.map_or(1, |times| times.saturating_add(1));
-        self.push(value, count)
+        let (first, has_hint) = self.histogram()?;
+        let grows = self.accept("+{{");
+        if !grows && !self.accept("-{{") {
+            let value = SequenceValue::Histogram { histogram: Arc::new(first), has_hint };
+            let count = self.repetition()?.map_or(1, |times| times.saturating_add(1));
+            return self.push(value, count);
+        }
+        // Prometheus remembers only of the histogram that it read last whether it had a hint.
+        let (step, has_hint) = self.histogram()?;
+        let times = self.repetition()?.ok_or_else(|| self.unexpected())?;
+        self.push_growing_histograms(first, &step, grows, times, has_hint)
+    }
+
+    /// Appends `first` and `times` histograms more, to each of which `step` is added once more, or subtracted.
+    fn push_growing_histograms(
+        &mut self,
+        first: FloatHistogram,
+        step: &FloatHistogram,
+        grows: bool,
+        times: usize,
+        has_hint: bool,
+    ) -> Result<(), String> {
+        if times > 0 && first.schema > step.schema {
+            return Err(format!("error combining histograms: cannot merge from schema {} to {}", step.schema, first.schema));
+        }
+        self.reserve(times.saturating_add(1))?;
+        let mut current = first;
+        let mut bytes = 0;
+        for i in 0..=times {
+            if i > 0 {
+                let combined = if grows { current.add(step) } else { current.sub(step) };
+                combined.map_err(|error| error.to_string())?;
+            }
+            bytes += current.size();
+            if bytes > HISTOGRAM_BYTES_MAX {
+                return Err(format!("histograms of more than {HISTOGRAM_BYTES_MAX} bytes in one series"));
+            }
+            self.values.push(SequenceValue::Histogram { histogram: Arc::new(current.clone()), has_hint });
+        }
+        Ok(())
     }
 
     /// What follows `{{`, up to and with `}}`; and whether a counter reset hint was given.

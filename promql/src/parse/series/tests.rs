@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 fn shown(text: &str) -> String {
     let series = series_description(text).unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -67,6 +68,87 @@ fn histograms_are_read_key_by_key() {
         assert_eq!(format!("{:?}", histogram(empty)), format!("{:?}", FloatHistogram::default()), "{empty}");
     }
     assert_eq!(shown("x {{buckets:[1]}}x2 {{counter_reset_hint:unknown}} 3"), "[1.0]/false [1.0]/false [1.0]/false []/true 3");
+}
+
+#[test]
+fn histograms_grow_and_shrink() {
+    assert_eq!(
+        shown("x {{buckets:[5 10 7] schema:1}}+{{buckets:[1 2 3] schema:1}}x2 1"),
+        "[5.0, 10.0, 7.0]/false [6.0, 12.0, 10.0]/false [7.0, 14.0, 13.0]/false 1"
+    );
+    assert_eq!(shown("x {{buckets:[5]}}-{{buckets:[1] counter_reset_hint:gauge}}x1"), "[5.0]/true [4.0]/true");
+    assert_eq!(shown("x {{buckets:[5]}}+{{buckets:[1]}}x0"), "[5.0]/false");
+    for (text, error) in [
+        ("{{buckets:[1]}}+{{buckets:[1]}}", "unexpected end of value in series values"),
+        ("{{schema:1}}+{{schema:0}}x2", "error combining histograms: cannot merge from schema 0 to 1"),
+        ("{{schema:-53}}+{{schema:0}}x1", "cannot apply this operation on histograms with a mix of exponential and custom bucket schemas"),
+        ("{{}}+{{}}x2000000", "more than 1048576 values in one series"),
+        ("{{buckets:[1 2 3 4 5 6 7 8]}}+{{}}x1000000", "histograms of more than 67108864 bytes in one series"),
+    ] {
+        assert_eq!(refusal(&format!("x {text}")), format!("1:3: parse error: {error}"), "{text}");
+    }
+}
+
+/// Every kind of line of the acceptance scripts: `load` lines, what `eval` lines expect, and start timestamps.
+#[test]
+#[ignore = "needs FLOTILLA_CONFORMANCE"]
+#[allow(clippy::disallowed_methods)]
+fn every_series_of_the_acceptance_scripts_is_read() {
+    let folder = std::env::var("FLOTILLA_CONFORMANCE").expect("FLOTILLA_CONFORMANCE names the folder of recorded facts");
+    let (mut series, mut histograms, mut start_times) = (0, 0, 0);
+    for file in std::fs::read_dir(format!("{folder}/promqltest")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let mut block = "";
+        for line in text.lines().map(str::trim) {
+            let is_blank = line.is_empty() || line.starts_with('#');
+            if is_blank || line.starts_with("load") || line.starts_with("eval") {
+                block = if is_blank { "" } else { line };
+                continue;
+            }
+            let is_expectation = line.starts_with("expect") || crate::parse::series::number::parse_number(line).is_ok();
+            if block.is_empty() || is_expectation || line == "clear" {
+                continue;
+            }
+            if let Some(read) = start_timestamps(line).unwrap_or_else(|error| panic!("{line}: {error}")) {
+                start_times += usize::from(!read.offsets_ms.is_empty());
+                continue;
+            }
+            let read = series_description(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert!(!read.values.is_empty(), "{line}");
+            histograms += usize::from(read.values.iter().any(|v| matches!(v, SequenceValue::Histogram { .. })));
+            series += 1;
+        }
+    }
+    assert_eq!((series, histograms, start_times), (4118, 522, 37));
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in any::<String>(), words in proptest::collection::vec(prop::sample::select(vec![
+        "x", "{", "}", "{{", "}}", " ", "\"", "=", "_", "1", "2.5", "-", "+", "x3", "stale", "schema:1", "schema:-53", "buckets:[1 2]", "n_buckets:[3]",
+        "offset:2147483647", "offset:-2147483648", "n_offset:-9", "custom_values:[1 2]", "z_bucket:1", "z_bucket_w:0.1", "sum:NaN", "count:4",
+        "counter_reset_hint:reset", "@st", "5s", "é", "[", "]", ":", "x99999999999999999999"]), 0..24)) {
+        for text in [text, words.concat(), words.join(" "), format!("x {}", words.concat()), format!("x {{{{{}}}}}x2", words[..words.len() / 2].join(" ")),
+            format!("x {{{{{}}}}}+{{{{{}}}}}x3", words[..words.len() / 2].join(" "), words[words.len() / 2..].join(" "))] {
+            let _ = series_description(&text);
+            let _ = start_timestamps(&text);
+        }
+    }
+
+    #[test]
+    fn growth_of_any_histograms_does_not_panic(
+        sides in proptest::collection::vec((-4..=9i32, any::<i32>(), 1..4usize, any::<i32>(), 0..3usize, 0..3u8), 2)
+    ) {
+        let text = |(schema, offset, n, n_offset, m, custom): (i32, i32, usize, i32, usize, u8)| {
+            let buckets = |n: usize| vec!["1"; n].join(" ");
+            let negative = if m > 0 { format!(" n_buckets:[{}] n_offset:{n_offset}", buckets(m)) } else { String::new() };
+            let schema = if custom == 0 { "schema:-53 custom_values:[1 2]".to_owned() } else { format!("schema:{schema}") };
+            format!("{{{{{schema} buckets:[{}] offset:{offset}{negative} z_bucket_w:0.5}}}}", buckets(n))
+        };
+        let (a, b) = (text(sides[0]), text(sides[1]));
+        let _ = series_description(&format!("x {a}+{b}x3"));
+        let _ = series_description(&format!("x {b}-{a}x3"));
+    }
 }
 
 #[test]
