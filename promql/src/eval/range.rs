@@ -243,8 +243,8 @@ impl RangeCall<'_> {
             F::Rate | F::Increase | F::Delta if windows.extended().is_some() => rate::extended(samples, windows, function, row),
             F::Rate | F::Increase | F::Delta => {
                 if rate::extrapolated(samples, windows, function, row) {
-                    let name = metric_suffix(self.labels);
-                    let text = format!("sample has start time that overlaps with previous sample timestamp{name}");
+                    let name = quote(self.labels.metric_name());
+                    let text = format!("sample has start time that overlaps with previous sample timestamp for metric {name}");
                     self.annotations.warn(self.span, text);
                 }
             }

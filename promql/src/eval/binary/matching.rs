@@ -53,7 +53,8 @@ pub(super) fn combine(
     let (many, one, of_many, of_one) = if swapped { (right, left, of_right, of_left) } else { (left, right, of_left, of_right) };
     let mut ones = vec![Vec::new(); count];
     of_one.iter().enumerate().for_each(|(row, signature)| ones[*signature].push(row));
-    let (fill_many, fill_one) = if swapped { (by.fill_right, by.fill_left) } else { (by.fill_left, by.fill_right) };
+    // As in Prometheus, `group_right` swaps the sides but not what fills them: `fill_left` is for the "many" side in any case.
+    let (fill_many, fill_one) = (by.fill_left, by.fill_right);
     let delayed = evaluator.plan.params.delayed_name_removal;
     let mut join = Join { operation, swapped, by, delayed, many, one, fill_many, fill_one, matched: HashMap::new(), held: Vec::new() };
     let mut earliest = Earliest::default();
