@@ -1,5 +1,6 @@
 //! Functions over ranges: each series' samples are walked once while the window slides over them.
 
+pub(crate) mod histogram;
 pub(crate) mod over_time;
 pub(crate) mod rate;
 pub(crate) mod regression;
@@ -173,6 +174,9 @@ pub(crate) struct RangeCall<'a> {
 impl RangeCall<'_> {
     fn compute(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
         self.compute_floats(samples, row);
+        if !samples.histograms.is_empty() {
+            self.compute_histograms(samples, row);
+        }
     }
 
     fn compute_floats(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
