@@ -8,7 +8,7 @@ mod fragment;
 mod logical;
 
 use crate::annotations::Annotations;
-use crate::ast::{AggregateOp, BinaryOp, Expr, Span, ValueType, VectorMatching};
+use crate::ast::{AggregateOp, BinaryOp, Expr, Extended, Span, ValueType, VectorMatching};
 use crate::budget::Budget;
 use crate::error::{EvalError, PlanError};
 use crate::eval::Evaluator;
@@ -148,6 +148,8 @@ pub(crate) enum NodeKind {
         select: SelectId,
         /// Where it looks.
         shift: TimeShift,
+        /// Whether values between samples are interpolated (`smoothed`).
+        extended: Option<Extended>,
     },
     /// All samples of each series in a window that ends at each step.
     Matrix {
@@ -157,6 +159,8 @@ pub(crate) enum NodeKind {
         range_ms: i64,
         /// Where it looks.
         shift: TimeShift,
+        /// What stands for the ends of the window, if not the samples in it.
+        extended: Option<Extended>,
     },
     /// A function.
     Call {

@@ -13,7 +13,6 @@ use super::labels::{drop_name, is_unique_without_name, join_equal};
 use super::range::RangeFunction;
 use super::selector::{Of, stream_newest};
 use super::{Evaluator, Sink, info};
-use crate::ast::Expr;
 use crate::error::{EvalError, PlanError};
 use crate::plan::{Node, NodeId, NodeKind};
 pub(crate) use date::DatePart;
@@ -107,44 +106,17 @@ impl Function {
 ///
 /// # Errors
 /// This engine does not compute it.
-pub(crate) fn resolve(name: &'static str, _args: &[Expr]) -> Result<Function, PlanError> {
-    use RangeFunction as R;
+pub(crate) fn resolve(name: &'static str) -> Result<Function, PlanError> {
     if let Some(function) = MathFunction::find(name) {
         return Ok(Function::Math(function));
     }
     if let Some(part) = DatePart::find(name) {
         return Ok(Function::Date(part));
     }
-    let range = |function| Ok(Function::Range(function));
-    match name {
-        "rate" => range(R::Rate),
-        "increase" => range(R::Increase),
-        "delta" => range(R::Delta),
-        "irate" => range(R::Irate),
-        "idelta" => range(R::Idelta),
-        "resets" => range(R::Resets),
-        "changes" => range(R::Changes),
-        "deriv" => range(R::Deriv),
-        "predict_linear" => range(R::PredictLinear),
-        "double_exponential_smoothing" => range(R::DoubleExponentialSmoothing),
-        "sum_over_time" => range(R::Sum),
-        "avg_over_time" => range(R::Avg),
-        "min_over_time" => range(R::Min),
-        "max_over_time" => range(R::Max),
-        "count_over_time" => range(R::Count),
-        "last_over_time" => range(R::Last),
-        "first_over_time" => range(R::First),
-        "present_over_time" => range(R::Present),
-        "stddev_over_time" => range(R::Stddev),
-        "stdvar_over_time" => range(R::Stdvar),
-        "quantile_over_time" => range(R::Quantile),
-        "mad_over_time" => range(R::Mad),
-        "ts_of_first_over_time" => range(R::TimeOfFirst),
-        "ts_of_last_over_time" => range(R::TimeOfLast),
-        "ts_of_min_over_time" => range(R::TimeOfMin),
-        "ts_of_max_over_time" => range(R::TimeOfMax),
-        _ => resolve_other(name).ok_or(PlanError::UnsupportedFunction { function: name }),
+    if let Some(function) = RangeFunction::find(name) {
+        return Ok(Function::Range(function));
     }
+    resolve_other(name).ok_or(PlanError::UnsupportedFunction { function: name })
 }
 
 fn resolve_other(name: &str) -> Option<Function> {
@@ -362,15 +334,12 @@ fn timestamp<'p>(evaluator: &mut Evaluator<'p>, input: NodeId, sink: Sink<'_, 'p
 /// Streams something of the samples that a selector finds.
 fn of_samples<'p>(evaluator: &mut Evaluator<'p>, input: NodeId, of: Of, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
     let argument = evaluator.node(input);
-    let NodeKind::Vector { select, shift } = &argument.kind else { unreachable!("called for selectors only") };
     let delayed = evaluator.plan.params.delayed_name_removal;
     let is_unique = delayed || is_unique_without_name(evaluator.plan, input);
     let mut all = Block::new(argument.grid.steps);
     stream_newest(
         evaluator,
         argument,
-        *select,
-        *shift,
         &mut |evaluator, mut block| {
             block.series.iter_mut().for_each(|meta| drop_name(meta, delayed));
             if is_unique {

@@ -6,7 +6,6 @@ use super::labels::join_equal;
 use super::selector::{Of, stream_newest};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind};
-use crate::source::SelectId;
 use model::labels::METRIC_NAME;
 use model::{Labels, LabelsBuilder, Matcher};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -28,7 +27,7 @@ pub(crate) fn evaluate<'p>(evaluator: &mut Evaluator<'p>, args: &[NodeId], skips
     let matchers = Selected::of(&evaluator.plan.select(*select).matchers);
     let enriched: Vec<bool> = base.series.iter().map(|meta| !(skips_info && matchers.is_info(&meta.labels))).collect();
     let identities = identities(&base, &enriched);
-    let info = if identities.is_empty() { Block::new(base.steps()) } else { sample_times(evaluator, info_node, *select, &identities)? };
+    let info = if identities.is_empty() { Block::new(base.steps()) } else { sample_times(evaluator, info_node, &identities)? };
     let _held = evaluator.budget.reserve(0, (info.len() as u64).saturating_mul(info.steps() as u64).saturating_mul(24))?;
     let newest = newest(&base, &info)?;
     let mut result = Block::with_rows(base.steps(), base.len());
@@ -65,17 +64,13 @@ fn identities<'a>(base: &'a Block, enriched: &[bool]) -> HashMap<&'static str, H
 fn sample_times<'p>(
     evaluator: &mut Evaluator<'p>,
     node: &'p Node,
-    select: SelectId,
     identities: &HashMap<&'static str, HashSet<&str>>,
 ) -> Result<Block, EvalError> {
     let is_about = |labels: &Labels| identities.iter().all(|(name, values)| values.contains(labels.get(name).unwrap_or("")));
-    let NodeKind::Vector { shift, .. } = &node.kind else { unreachable!("the plan gives a selector") };
     let mut has_histograms = false;
     stream_newest(
         evaluator,
         node,
-        select,
-        *shift,
         &mut |_, block| {
             let of_interest = block.series.iter().enumerate().filter(|(_, meta)| is_about(&meta.labels));
             has_histograms |= of_interest.into_iter().any(|(row, _)| !block.row(row).histograms.is_empty());
@@ -90,8 +85,6 @@ fn sample_times<'p>(
     stream_newest(
         evaluator,
         node,
-        select,
-        *shift,
         &mut |evaluator, block| {
             let mut kept = Block::new(block.steps());
             for (row, meta) in block.series.iter().enumerate().filter(|(_, meta)| is_about(&meta.labels)) {
