@@ -1,4 +1,4 @@
-//! The part of a plan that is done where the data is: for the present the raw reads, each once.
+//! The raw reads of a plan, each once.
 
 use crate::source::{Select, SelectId};
 use model::{Matcher, Timestamp};
