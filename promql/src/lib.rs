@@ -33,6 +33,7 @@ pub mod budget;
 mod check;
 pub mod error;
 mod eval;
+mod frame;
 pub mod functions;
 mod lex;
 pub mod merge;
@@ -46,7 +47,10 @@ pub mod value;
 
 pub use budget::Budget;
 pub use error::{EvalError, PlanError};
+pub use frame::{DecodeError, Frame, FrameError};
+pub use merge::gather::Gather;
 pub use parse::{Options, ParseError, ParseErrors, SeriesDescription, parse, parse_selector, parse_with, series_description};
+pub use plan::fragment::{Distributed, Fragment};
 pub use plan::{Plan, QueryParams};
 pub use source::{GatheredSource, HistogramSample, MemorySource, RawSeries, Select, SelectId, SeriesSet, SeriesSource, SourceError};
 pub use stats::Stats;
