@@ -72,47 +72,46 @@ impl<'a> Checker<'a> {
         expr.value_type()
     }
 
-    fn expect_type(&mut self, expr: &mut Expr, want: ValueType, context: &str) {
+    /// Checks `expr`, which must be of type `want`; `context` is made only for an error.
+    fn expect_type(&mut self, expr: &mut Expr, want: ValueType, context: impl FnOnce() -> String) {
         let got = self.check(expr);
-        self.report_type(expr.span, got, want, context);
-    }
-
-    fn report_type(&mut self, span: Span, got: ValueType, want: ValueType, context: &str) {
         if got != want {
-            self.error(span, format!("expected type {} in {context}, got {}", want.documented(), got.documented()));
+            self.error(expr.span, format!("expected type {} in {}, got {}", want.documented(), context(), got.documented()));
         }
     }
 
     fn check_aggregate(&mut self, aggregate: &mut Aggregate) {
-        self.expect_type(&mut aggregate.expr, ValueType::Vector, "aggregation expression");
+        self.expect_type(&mut aggregate.expr, ValueType::Vector, || "aggregation expression".to_owned());
         if let (Some(want), Some(param)) = (aggregate.op.param_type(), &mut aggregate.param) {
-            self.expect_type(param, want, "aggregation parameter");
+            self.expect_type(param, want, || "aggregation parameter".to_owned());
         }
     }
 
     fn check_call(&mut self, function: &Function, args: &mut [Expr], span: Span) {
-        let wanted = function.args.len();
-        let name = quote(function.name);
-        let got = args.len();
-        if function.variadic == 0 && wanted != got {
-            self.error(span, format!("expected {wanted} argument(s) in call to {name}, got {got}"));
-        } else if function.variadic != 0 {
-            let least = wanted - 1;
-            let most = usize::try_from(function.variadic).map(|n| least + n).unwrap_or(usize::MAX);
-            if got < least {
-                self.error(span, format!("expected at least {least} argument(s) in call to {name}, got {got}"));
-            } else if got > most {
-                self.error(span, format!("expected at most {most} argument(s) in call to {name}, got {got}"));
-            }
-        }
-        let context = format!("call to function {name}");
+        self.check_count(function, args.len(), span);
         for (i, arg) in args.iter_mut().enumerate() {
             let Some(want) = function.args.get(i).or(function.args.last().filter(|_| function.variadic != 0)) else { break };
             if function.name == "info" && i == 1 {
                 self.check_info_labels(arg);
             } else {
-                self.expect_type(arg, *want, &context);
+                self.expect_type(arg, *want, || format!("call to function {}", quote(function.name)));
             }
+        }
+    }
+
+    /// Whether a function takes this many arguments.
+    fn check_count(&mut self, function: &Function, got: usize, span: Span) {
+        let wanted = function.args.len();
+        let expected = if function.variadic == 0 {
+            (wanted != got).then(|| wanted.to_string())
+        } else {
+            let least = wanted - 1;
+            let most = usize::try_from(function.variadic).map_or(usize::MAX, |n| least + n);
+            let least = (got < least).then(|| format!("at least {least}"));
+            least.or_else(|| (got > most).then(|| format!("at most {most}")))
+        };
+        if let Some(expected) = expected {
+            self.error(span, format!("expected {expected} argument(s) in call to {}, got {got}", quote(function.name)));
         }
     }
 
@@ -158,6 +157,7 @@ impl<'a> Checker<'a> {
             }
         }
         if let Some(matching) = &mut binary.matching {
+            let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
             if op.is_set() && matching.cardinality == Cardinality::OneToOne {
                 matching.cardinality = Cardinality::ManyToMany;
             }
@@ -165,9 +165,18 @@ impl<'a> Checker<'a> {
                 if !matching.labels.is_empty() {
                     self.error(span, "vector matching only allowed between instant vectors");
                 }
+                if fills {
+                    self.error(span, "filling in missing series only allowed between instant vectors");
+                }
                 binary.matching = None;
-            } else if op.is_set() && matching.cardinality != Cardinality::ManyToMany {
-                self.error(span, format!("no grouping allowed for {} operation", quote(op.as_str())));
+            } else if op.is_set() {
+                if matching.cardinality != Cardinality::ManyToMany {
+                    self.error(span, format!("no grouping allowed for {} operation", quote(op.as_str())));
+                    self.error(span, "set operations must always be many-to-many");
+                }
+                if fills {
+                    self.error(span, "filling in missing series not allowed for set operators");
+                }
             }
         }
         if op.is_set() && (left == ValueType::Scalar || right == ValueType::Scalar) {

@@ -17,6 +17,9 @@ pub enum PlanError {
         /// Name of the function.
         function: &'static str,
     },
+    /// A duration expression has no value in this query.
+    #[error(transparent)]
+    Duration(#[from] crate::ast::DurationError),
     /// The step is negative, or the end is before the start.
     #[error("invalid time range: start {start_ms}, end {end_ms}, step {step_ms} milliseconds")]
     InvalidRange {
@@ -123,6 +126,35 @@ pub enum EvalError {
     /// `label_replace` got a pattern that is none.
     #[error("invalid regular expression in label_replace(): {0}")]
     InvalidPattern(String),
+    /// A function got a range whose ends are extended, which it cannot use.
+    #[error("{modifier} modifier can only be used with: {allowed} - not with {function}")]
+    ExtendedFunction {
+        /// `anchored` or `smoothed`.
+        modifier: &'static str,
+        /// The functions that can.
+        allowed: &'static str,
+        /// The one that cannot.
+        function: &'static str,
+    },
+    /// Two info series are about the same series and equally new.
+    #[error("found duplicate series for info metric: existing {existing} @ {at_ms}, new {new} @ {at_ms}")]
+    DuplicateInfo {
+        /// The series that was there.
+        existing: String,
+        /// The series that came second.
+        new: String,
+        /// The time of their samples in milliseconds.
+        at_ms: i64,
+    },
+    /// Two info series want to give one label different values.
+    #[error("conflicting label: {label}")]
+    ConflictingInfo {
+        /// The label's name.
+        label: String,
+    },
+    /// An info series holds native histograms.
+    #[error("info sample should be float")]
+    InfoIsHistogram,
     /// A factor of `double_exponential_smoothing` is out of range.
     #[error("invalid {factor} factor. Expected: 0 < {symbol} < 1, got: {value:.6}")]
     InvalidFactor {

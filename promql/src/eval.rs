@@ -10,6 +10,7 @@ pub(crate) mod binary;
 pub(crate) mod block;
 pub(crate) mod function;
 pub(crate) mod import;
+pub(crate) mod info;
 pub(crate) mod labels;
 pub(crate) mod range;
 pub(crate) mod selector;
@@ -218,7 +219,7 @@ impl<'p> Evaluator<'p> {
         self.budget.check()?;
         let _row = self.budget.reserve(0, (node.grid.steps as u64).saturating_mul(8))?;
         match &node.kind {
-            NodeKind::Vector { select, shift } => selector::stream(self, node, *select, *shift, sink),
+            NodeKind::Vector { .. } => selector::stream(self, node, sink),
             NodeKind::Call { function: Function::Range(function), args } => range::stream(self, node, *function, args, sink),
             NodeKind::Call { function, args } => function::stream(self, node, *function, args, sink),
             NodeKind::Negate(inner) => function::map_values(self, *inner, sink, |_, row| {

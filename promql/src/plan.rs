@@ -9,7 +9,7 @@ mod logical;
 pub(crate) mod pushdown;
 mod select_set;
 
-use crate::ast::{AggregateOp, BinaryOp, Expr, Span, ValueType, VectorMatching};
+use crate::ast::{AggregateOp, BinaryOp, Expr, Extended, Span, ValueType, VectorMatching};
 use crate::budget::Budget;
 use crate::error::{EvalError, PlanError};
 use crate::eval::function::Function;
@@ -38,6 +38,10 @@ pub struct QueryParams {
     pub subquery_step_ms: i64,
     /// Whether metric names are dropped at the end of the query instead of by each operator.
     pub delayed_name_removal: bool,
+    /// Whether start timestamps tell of counter resets, and of zeros before the first sample.
+    pub use_start_timestamps: bool,
+    /// Whether `__type__` says what a metric is, instead of its name.
+    pub type_and_unit_labels: bool,
 }
 
 impl QueryParams {
@@ -57,6 +61,8 @@ impl QueryParams {
             lookback_ms: LOOKBACK_MS_DEFAULT,
             subquery_step_ms: SUBQUERY_STEP_MS_DEFAULT,
             delayed_name_removal: false,
+            use_start_timestamps: false,
+            type_and_unit_labels: false,
         }
     }
 }
@@ -143,6 +149,8 @@ pub(crate) enum NodeKind {
         select: SelectId,
         /// Where it looks.
         shift: TimeShift,
+        /// Whether values between samples are interpolated (`smoothed`).
+        extended: Option<Extended>,
     },
     /// All samples of each series in a window that ends at each step.
     Matrix {
@@ -152,6 +160,8 @@ pub(crate) enum NodeKind {
         range_ms: i64,
         /// Where it looks.
         shift: TimeShift,
+        /// What stands for the ends of the window, if not the samples in it.
+        extended: Option<Extended>,
     },
     /// A function.
     Call {

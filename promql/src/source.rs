@@ -97,15 +97,9 @@ pub(crate) fn histogram_bytes(histogram: &FloatHistogram) -> usize {
     size_of::<FloatHistogram>() + spans + buckets + histogram.custom_values.len() * 8
 }
 
-/// As how many samples a histogram counts: as Prometheus does, one for 16 bytes.
+/// As how many samples a histogram counts.
 pub(crate) fn histogram_samples(histogram: &FloatHistogram) -> u64 {
-    // Its measure of a histogram: 168 bytes of fields, then 8 a span, bucket and bound.
-    let variable = histogram.positive_spans.len()
-        + histogram.negative_spans.len()
-        + histogram.positive_buckets.len()
-        + histogram.negative_buckets.len()
-        + histogram.custom_values.len();
-    ((168 + variable * 8 + 8) / 16) as u64
+    histogram.samples() as u64
 }
 
 /// What a select returned: series sorted by labels, each label set once.

@@ -65,6 +65,7 @@ impl Operation {
             (BinaryOp::Sub, true) => each(row, other, |a, b| b - a),
             (BinaryOp::Div, false) => each(row, other, |a, b| a / b),
             (BinaryOp::Div, true) => each(row, other, |a, b| b / a),
+            (BinaryOp::TrimUpper | BinaryOp::TrimLower, _) => row.valid.fill(0),
             _ if op.is_comparison() => self.compare(row, other, swapped),
             (_, false) => each(row, other, |a, b| arithmetic(op, a, b)),
             (_, true) => each(row, other, |a, b| arithmetic(op, b, a)),

@@ -9,17 +9,20 @@ use super::block::{Block, Row, RowMut, SeriesMeta};
 use super::labels::{drop_name, is_unique_without_name, require_unique};
 use super::selector::tile_series;
 use super::{Evaluator, Sink};
-use crate::ast::Span;
+use crate::annotations::Annotations;
+use crate::ast::{Extended, Span};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind, RangeInput, TimeShift};
 use crate::source::{HistogramSample, RawSeries, histogram_bytes, histogram_samples};
 use crate::value::Series;
 use model::Labels;
 use model::histogram::{CounterResetHint, FloatHistogram};
+use model::labels::quote;
 use model::sample::{STALE_NAN_BITS, is_stale};
+use rate::Ends;
 use std::borrow::Cow;
 use std::sync::Arc;
-use window::{Samples, Windows};
+use window::{Samples, Windows, reach_ms};
 
 /// Functions whose argument is a range vector and whose result has a value for each series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +56,49 @@ pub(crate) enum RangeFunction {
     TimeOfMax,
 }
 
+const NAMES: [(RangeFunction, &str); 26] = [
+    (RangeFunction::Rate, "rate"),
+    (RangeFunction::Increase, "increase"),
+    (RangeFunction::Delta, "delta"),
+    (RangeFunction::Irate, "irate"),
+    (RangeFunction::Idelta, "idelta"),
+    (RangeFunction::Resets, "resets"),
+    (RangeFunction::Changes, "changes"),
+    (RangeFunction::Deriv, "deriv"),
+    (RangeFunction::PredictLinear, "predict_linear"),
+    (RangeFunction::DoubleExponentialSmoothing, "double_exponential_smoothing"),
+    (RangeFunction::Sum, "sum_over_time"),
+    (RangeFunction::Avg, "avg_over_time"),
+    (RangeFunction::Min, "min_over_time"),
+    (RangeFunction::Max, "max_over_time"),
+    (RangeFunction::Count, "count_over_time"),
+    (RangeFunction::Last, "last_over_time"),
+    (RangeFunction::First, "first_over_time"),
+    (RangeFunction::Present, "present_over_time"),
+    (RangeFunction::Stddev, "stddev_over_time"),
+    (RangeFunction::Stdvar, "stdvar_over_time"),
+    (RangeFunction::Quantile, "quantile_over_time"),
+    (RangeFunction::Mad, "mad_over_time"),
+    (RangeFunction::TimeOfFirst, "ts_of_first_over_time"),
+    (RangeFunction::TimeOfLast, "ts_of_last_over_time"),
+    (RangeFunction::TimeOfMin, "ts_of_min_over_time"),
+    (RangeFunction::TimeOfMax, "ts_of_max_over_time"),
+];
+
 impl RangeFunction {
     /// Which argument is the range vector.
     pub(crate) fn range_argument(self) -> usize {
         usize::from(self == Self::Quantile)
+    }
+
+    /// Its name in the language.
+    pub(crate) fn name(self) -> &'static str {
+        NAMES.iter().find(|(function, _)| *function == self).map_or("", |(_, name)| name)
+    }
+
+    /// The function of this name.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(_, known)| *known == name).map(|(function, _)| *function)
     }
 
     fn keeps_name(self) -> bool {
@@ -70,13 +112,15 @@ struct RangeArgument {
     input: RangeInput,
     range_ms: i64,
     shift: TimeShift,
+    extended: Option<Extended>,
     span: Span,
 }
 
-fn range_argument(evaluator: &Evaluator<'_>, id: NodeId) -> RangeArgument {
-    let node = evaluator.node(id);
+fn range_argument(node: &Node) -> RangeArgument {
     match &node.kind {
-        NodeKind::Matrix { input, range_ms, shift } => RangeArgument { input: *input, range_ms: *range_ms, shift: *shift, span: node.span },
+        NodeKind::Matrix { input, range_ms, shift, extended } => {
+            RangeArgument { input: *input, range_ms: *range_ms, shift: *shift, extended: *extended, span: node.span }
+        }
         _ => unreachable!("the type check lets only range vectors be used as such"),
     }
 }
@@ -90,12 +134,14 @@ pub(crate) fn stream<'p>(
     sink: Sink<'_, 'p>,
 ) -> Result<(), EvalError> {
     let range_id = args[function.range_argument()];
-    let argument = range_argument(evaluator, range_id);
+    let argument = range_argument(evaluator.node(range_id));
+    check_extended(argument.extended, function)?;
     let params = parameters(evaluator, function, args)?;
     let delayed = evaluator.plan.params.delayed_name_removal;
     let is_unique = delayed || function.keeps_name() || is_unique_without_name(evaluator.plan, range_id);
     let mut all = (!is_unique).then(|| Block::new(node.grid.steps));
-    let windows = Windows::new(node.grid, argument.range_ms, argument.shift);
+    let lookback_ms = evaluator.plan.params.lookback_ms;
+    let windows = Windows::new(node.grid, argument.range_ms, argument.shift).reaching(argument.extended, lookback_ms);
     let rows = tile_series(node.grid.steps);
     let mut block = Block::with_rows(node.grid.steps, rows.min(16));
     for_each_series(evaluator, argument, &mut |evaluator, mut meta, samples| {
@@ -104,8 +150,10 @@ pub(crate) fn stream<'p>(
         if !function.keeps_name() {
             drop_name(&mut meta, delayed);
         }
-        block.push_with(meta, |row| compute(function, samples, &windows, &params, row));
-        if block.len() > before {
+        let annotations = &mut evaluator.annotations;
+        let mut call = RangeCall { function, windows: &windows, params: &params, labels: &labels, span: argument.span, annotations };
+        block.push_with(meta, |row| call.compute(samples, row));
+        if block.len() > before && block.row(before).count() > 0 {
             annotate(evaluator, function, &labels, argument.span);
         }
         if block.len() == rows {
@@ -129,6 +177,23 @@ pub(crate) fn stream<'p>(
     }
 }
 
+/// Only differences can be taken of windows whose ends are extended.
+fn check_extended(extended: Option<Extended>, function: RangeFunction) -> Result<(), EvalError> {
+    use RangeFunction as F;
+    match (extended, function) {
+        (None, _) | (Some(_), F::Rate | F::Increase | F::Delta) | (Some(Extended::Anchored), F::Resets | F::Changes) => Ok(()),
+        (Some(extended), _) => Err(refused(extended, function.name())),
+    }
+}
+
+fn refused(extended: Extended, function: &'static str) -> EvalError {
+    let allowed = match extended {
+        Extended::Anchored => "changes, delta, increase, rate, resets",
+        Extended::Smoothed => "delta, increase, rate",
+    };
+    EvalError::ExtendedFunction { modifier: extended.as_str(), allowed, function }
+}
+
 /// The other arguments' values at each step.
 fn parameters(evaluator: &mut Evaluator<'_>, function: RangeFunction, args: &[NodeId]) -> Result<Vec<Vec<f64>>, EvalError> {
     let mut params = Vec::new();
@@ -150,46 +215,74 @@ fn parameters(evaluator: &mut Evaluator<'_>, function: RangeFunction, args: &[No
     Ok(params)
 }
 
-fn compute(function: RangeFunction, samples: Samples<'_>, windows: &Windows, params: &[Vec<f64>], row: &mut RowMut<'_>) {
-    use RangeFunction as F;
-    match function {
-        F::Rate => rate::extrapolated(samples, windows, rate::Kind::Rate, row),
-        F::Increase => rate::extrapolated(samples, windows, rate::Kind::Increase, row),
-        F::Delta => rate::extrapolated(samples, windows, rate::Kind::Delta, row),
-        F::Irate => rate::instant(samples, windows, true, row),
-        F::Idelta => rate::instant(samples, windows, false, row),
-        F::Resets => rate::count_pairs(samples, windows, |previous, current| current < previous, row),
-        F::Changes => {
-            let differs = |previous: f64, current: f64| current != previous && !(current.is_nan() && previous.is_nan());
-            rate::count_pairs(samples, windows, differs, row);
+/// A function over ranges and what it is computed with, beside the samples of one series.
+pub(crate) struct RangeCall<'a> {
+    /// The function.
+    pub(crate) function: RangeFunction,
+    /// The windows of all steps.
+    pub(crate) windows: &'a Windows,
+    /// The other arguments' values at each step.
+    pub(crate) params: &'a [Vec<f64>],
+    /// Labels of the series, its name among them.
+    pub(crate) labels: &'a Labels,
+    /// Where the range vector stands in the query.
+    pub(crate) span: Span,
+    /// Where annotations go.
+    pub(crate) annotations: &'a mut Annotations,
+}
+
+impl RangeCall<'_> {
+    fn compute(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
+        self.compute_floats(samples, row);
+    }
+
+    fn compute_floats(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
+        use RangeFunction as F;
+        let (function, windows, params) = (self.function, self.windows, self.params);
+        match function {
+            F::Rate | F::Increase | F::Delta if windows.extended().is_some() => rate::extended(samples, windows, function, row),
+            F::Rate | F::Increase | F::Delta => {
+                if rate::extrapolated(samples, windows, function, row) {
+                    let name = metric_suffix(self.labels);
+                    let text = format!("sample has start time that overlaps with previous sample timestamp{name}");
+                    self.annotations.warn(self.span, text);
+                }
+            }
+            F::Irate => rate::instant(samples, windows, true, row),
+            F::Idelta => rate::instant(samples, windows, false, row),
+            F::Resets => rate::count_pairs(samples, windows, |at| rate::is_reset(samples, at), row),
+            F::Changes => rate::count_pairs(samples, windows, |at| rate::is_change(samples, at), row),
+            F::Deriv => regression::deriv(samples, windows, row),
+            F::PredictLinear => regression::predict_linear(samples, windows, &params[0], row),
+            F::DoubleExponentialSmoothing => regression::smooth(samples, windows, &params[0], &params[1], row),
+            _ => over_time::compute(function, samples, windows, params, row),
         }
-        F::Deriv => regression::deriv(samples, windows, row),
-        F::PredictLinear => regression::predict_linear(samples, windows, &params[0], row),
-        F::DoubleExponentialSmoothing => regression::smooth(samples, windows, &params[0], &params[1], row),
-        _ => over_time::compute(function, samples, windows, params, row),
     }
 }
 
+/// What annotations add to their texts: the metric name, if there is one.
+pub(crate) fn metric_suffix(labels: &Labels) -> String {
+    match labels.metric_name() {
+        "" => String::new(),
+        name => format!(" for metric name {}", quote(name)),
+    }
+}
+
+/// Adds the info that a series of which a rate was taken looks like no counter.
 fn annotate(evaluator: &mut Evaluator<'_>, function: RangeFunction, labels: &Labels, span: Span) {
-    if !matches!(function, RangeFunction::Rate | RangeFunction::Increase) {
-        return;
-    }
     let name = labels.metric_name();
-    if name.is_empty() {
+    if !matches!(function, RangeFunction::Rate | RangeFunction::Increase) || name.is_empty() {
         return;
     }
-    match labels.get("__type__") {
-        Some("counter" | "histogram" | "unknown" | "") | None => {}
-        Some(other) => {
-            let text = format!(
-                "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {other:?}: {name:?}"
-            );
+    let name = quote(name);
+    if evaluator.plan.params.type_and_unit_labels {
+        let kind = labels.get("__type__").unwrap_or("");
+        if !matches!(kind, "counter" | "histogram") {
+            let wanted = "__type__ label is not set to \"counter\" or \"histogram\"";
+            let text = format!("metric might not be a counter, {wanted}, got {}: {name}", quote(kind));
             evaluator.annotations.info(span, text);
-            return;
         }
-    }
-    if labels.get("__type__").is_none() && !["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix)) {
-        let name = model::labels::quote(name);
+    } else if !["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| labels.metric_name().ends_with(suffix)) {
         let text = format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name}");
         evaluator.annotations.info(span, text);
     }
@@ -201,11 +294,13 @@ type SeriesSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesMeta, Samp
 fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument, each: SeriesSink<'_, 'p>) -> Result<(), EvalError> {
     match argument.input {
         RangeInput::Select(select) => {
+            let with_starts = evaluator.plan.params.use_start_timestamps;
             for raw in evaluator.read(select)?.iter() {
                 evaluator.budget.check()?;
                 let meta = SeriesMeta { labels: raw.labels.clone(), drop_name: false };
                 let (times, values, starts) = floats_without_stale_markers(raw);
-                let histograms = histograms_without_stale_markers(raw);
+                let starts = if with_starts { starts } else { Cow::Borrowed(&[][..]) };
+                let histograms = histograms_without_stale_markers(raw, with_starts);
                 each(evaluator, meta, Samples { times: &times, values: &values, starts: &starts, histograms: &histograms })?;
             }
             Ok(())
@@ -275,26 +370,26 @@ fn floats_without_stale_markers(raw: &RawSeries) -> Floats<'_> {
     (Cow::Owned(times), Cow::Owned(values), Cow::Owned(starts))
 }
 
-fn histograms_without_stale_markers(raw: &RawSeries) -> Cow<'_, [HistogramSample]> {
-    if raw.histograms.iter().any(|h| is_stale(h.histogram.sum)) {
-        Cow::Owned(raw.histograms.iter().filter(|h| !is_stale(h.histogram.sum)).cloned().collect())
-    } else {
-        Cow::Borrowed(&raw.histograms)
+fn histograms_without_stale_markers(raw: &RawSeries, with_starts: bool) -> Cow<'_, [HistogramSample]> {
+    let is_kept = |h: &&HistogramSample| !is_stale(h.histogram.sum);
+    if raw.histograms.iter().all(|h| is_kept(&h) && (with_starts || h.start_ms == 0)) {
+        return Cow::Borrowed(&raw.histograms);
     }
+    let start_ms = |h: &HistogramSample| if with_starts { h.start_ms } else { 0 };
+    raw.histograms.iter().filter(is_kept).map(|h| HistogramSample { start_ms: start_ms(h), ..h.clone() }).collect()
 }
 
 /// The value of a range vector that is the whole of an instant query.
 pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result<Vec<Series>, EvalError> {
-    let NodeKind::Matrix { input, range_ms, shift } = &node.kind else {
-        unreachable!("only selectors and subqueries have the type of a range vector")
-    };
-    let argument = RangeArgument { input: *input, range_ms: *range_ms, shift: *shift, span: node.span };
-    let end_ms = shift.apply(node.grid.start_ms);
-    let start_ms = end_ms.saturating_sub(*range_ms);
+    let argument = range_argument(node);
+    let end_ms = argument.shift.apply(node.grid.start_ms);
+    let start_ms = end_ms.saturating_sub(argument.range_ms);
+    let lookback_ms = evaluator.plan.params.lookback_ms;
+    let (back_ms, ahead_ms) = argument.extended.map_or((0, 0), |extended| reach_ms(extended, lookback_ms));
     let mut series = Vec::new();
     let mut held = Vec::new();
     for_each_series(evaluator, argument, &mut |evaluator, meta, samples| {
-        let within = samples.between(start_ms, end_ms);
+        let within = samples.between(start_ms.saturating_sub(back_ms), end_ms.saturating_add(ahead_ms));
         if within.times.is_empty() && within.histograms.is_empty() {
             return Ok(());
         }
@@ -302,9 +397,17 @@ pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result
         let bytes = within.times.len() * 16 + within.histograms.iter().map(|h| histogram_bytes(&h.histogram)).sum::<usize>();
         held.push(evaluator.budget.reserve(samples, bytes as u64)?);
         let labels = if meta.drop_name { super::labels::without_name(&meta.labels) } else { meta.labels };
+        let points = match argument.extended {
+            Some(extended) => Ends::of(within, start_ms, end_ms, extended == Extended::Smoothed, false)
+                .map_or_else(Vec::new, |ends| ends.points(start_ms, end_ms)),
+            None => within.times.iter().copied().zip(within.values.iter().copied()).collect(),
+        };
+        if points.is_empty() && within.histograms.is_empty() {
+            return Ok(());
+        }
         series.push(Series {
             labels,
-            points: within.times.iter().copied().zip(within.values.iter().copied()).collect(),
+            points,
             histograms: within.histograms.iter().map(|h| (h.timestamp_ms, Arc::clone(&h.histogram))).collect(),
         });
         Ok(())
@@ -318,7 +421,10 @@ pub(crate) fn presence(evaluator: &mut Evaluator<'_>, node: &Node, range_id: Nod
     if let Some(present) = evaluator.imported_presence(range_id) {
         return Ok(present);
     }
-    let argument = range_argument(evaluator, range_id);
+    let argument = range_argument(evaluator.node(range_id));
+    if let Some(extended) = argument.extended {
+        return Err(refused(extended, "absent_over_time"));
+    }
     let windows = Windows::new(node.grid, argument.range_ms, argument.shift);
     let mut present = vec![false; node.grid.steps];
     for_each_series(evaluator, argument, &mut |_, _, samples| {

@@ -2,10 +2,15 @@
 
 use super::select_set::SelectSet;
 use super::{Grid, Node, NodeId, NodeKind, Plan, QueryParams, RangeInput, TimeShift};
-use crate::ast::{Aggregate, At, Binary, Expr, ExprKind, Subquery, ValueType, VectorSelector};
+use crate::ast::{Aggregate, At, Binary, Duration, Expr, ExprKind, Extended, QueryTimes, Subquery, ValueType, VectorSelector};
 use crate::error::PlanError;
 use crate::eval::function::{self, Function};
+use crate::eval::info;
+use crate::eval::range::window::reach_ms;
 use crate::functions;
+use crate::source::SelectId;
+use model::Matcher;
+use model::labels::METRIC_NAME;
 
 /// Plans `expr`.
 pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError> {
@@ -61,6 +66,7 @@ fn is_invariant(expr: &Expr) -> bool {
         ExprKind::Vector(selector) | ExprKind::Matrix { selector, .. } => selector.at.is_some(),
         ExprKind::Subquery(subquery) => subquery.at.is_some(),
         ExprKind::Aggregate(a) => is_invariant(&a.expr) && a.param.as_ref().is_none_or(is_invariant),
+        ExprKind::Call { function, args } if function.name == "info" => args.first().is_none_or(is_invariant),
         ExprKind::Call { function, args } => !depends_on_time(function) && args.iter().all(is_invariant),
         ExprKind::Unary { expr, .. } | ExprKind::Paren(expr) => is_invariant(expr),
         ExprKind::Binary(b) => is_invariant(&b.left) && is_invariant(&b.right),
@@ -103,8 +109,8 @@ impl Builder {
             ExprKind::Unary { negative: true, expr } => NodeKind::Negate(self.folded(expr, grid)?),
             ExprKind::Number { value, .. } => NodeKind::Number(*value),
             ExprKind::String(bytes) => NodeKind::String(bytes.clone()),
-            ExprKind::Vector(selector) => self.vector(selector, grid),
-            ExprKind::Matrix { selector, range_ms } => self.matrix(selector, *range_ms, grid),
+            ExprKind::Vector(selector) => self.vector(selector, grid)?,
+            ExprKind::Matrix { selector, range } => self.matrix(selector, range, grid)?,
             ExprKind::Subquery(subquery) => self.subquery(subquery, grid)?,
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, grid)?,
             ExprKind::Call { function, args } => self.call(function, args, grid)?,
@@ -113,34 +119,50 @@ impl Builder {
         Ok(self.push(expr, grid, kind))
     }
 
-    fn shift(&self, at: Option<At>, offset_ms: i64) -> TimeShift {
+    fn times(&self) -> QueryTimes {
+        QueryTimes { range_ms: self.params.end_ms - self.params.start_ms, step_ms: self.params.step_ms }
+    }
+
+    fn shift(&self, at: Option<At>, offset: &Duration) -> Result<TimeShift, PlanError> {
+        let offset_ms = offset.signed_ms(self.times())?;
         let at_ms = at.map(|at| match at {
             At::Time(ms) => ms,
             At::Start => self.params.start_ms,
             At::End if self.params.step_ms == 0 => self.params.start_ms,
             At::End => self.params.end_ms,
         });
-        TimeShift { at_ms, offset_ms }
+        Ok(TimeShift { at_ms, offset_ms })
     }
 
-    fn vector(&mut self, selector: &VectorSelector, grid: Grid) -> NodeKind {
-        let shift = self.shift(selector.at, selector.offset_ms);
-        let start_ms = shift.apply(grid.start_ms).saturating_sub(self.params.lookback_ms);
-        let select = self.selects.add(&selector.matchers, start_ms, shift.apply(grid.last_ms()));
-        NodeKind::Vector { select, shift }
+    fn vector(&mut self, selector: &VectorSelector, grid: Grid) -> Result<NodeKind, PlanError> {
+        let shift = self.shift(selector.at, &selector.offset)?;
+        let extended = selector.extended;
+        let ahead_ms = if extended == Some(Extended::Smoothed) { self.params.lookback_ms } else { 0 };
+        let select = self.read(&selector.matchers, grid, shift, (self.params.lookback_ms, ahead_ms));
+        Ok(NodeKind::Vector { select, shift, extended })
     }
 
-    fn matrix(&mut self, selector: &VectorSelector, range_ms: i64, grid: Grid) -> NodeKind {
-        let shift = self.shift(selector.at, selector.offset_ms);
-        let start_ms = shift.apply(grid.start_ms).saturating_sub(range_ms);
-        let select = self.selects.add(&selector.matchers, start_ms, shift.apply(grid.last_ms()));
-        NodeKind::Matrix { input: RangeInput::Select(select), range_ms, shift }
+    /// Notes a read of samples from `back_ms` before to `ahead_ms` after the shifted times of a grid.
+    fn read(&mut self, matchers: &[Matcher], grid: Grid, shift: TimeShift, (back_ms, ahead_ms): (i64, i64)) -> SelectId {
+        let start_ms = shift.apply(grid.start_ms).saturating_sub(back_ms);
+        self.selects.add(matchers, start_ms, shift.apply(grid.last_ms()).saturating_add(ahead_ms))
+    }
+
+    fn matrix(&mut self, selector: &VectorSelector, range: &Duration, grid: Grid) -> Result<NodeKind, PlanError> {
+        let range_ms = range.positive_ms(self.times())?;
+        let shift = self.shift(selector.at, &selector.offset)?;
+        let extended = selector.extended;
+        let (back_ms, ahead_ms) = extended.map_or((0, 0), |extended| reach_ms(extended, self.params.lookback_ms));
+        let select = self.read(&selector.matchers, grid, shift, (range_ms.saturating_add(back_ms), ahead_ms));
+        Ok(NodeKind::Matrix { input: RangeInput::Select(select), range_ms, shift, extended })
     }
 
     fn subquery(&mut self, subquery: &Subquery, grid: Grid) -> Result<NodeKind, PlanError> {
-        let shift = self.shift(subquery.at, subquery.offset_ms);
-        let step_ms = subquery.step_ms.unwrap_or(self.params.subquery_step_ms).max(1);
-        let after_ms = shift.apply(grid.start_ms).saturating_sub(subquery.range_ms);
+        let shift = self.shift(subquery.at, &subquery.offset)?;
+        let times = self.times();
+        let step_ms = subquery.step.as_ref().map_or(Ok(self.params.subquery_step_ms), |step| step.positive_ms(times))?.max(1);
+        let range_ms = subquery.range.positive_ms(times)?;
+        let after_ms = shift.apply(grid.start_ms).saturating_sub(range_ms);
         // The inner times are multiples of the step, whatever the query's start: the first one after the window begins.
         // Division truncates towards zero, as Go's does.
         let mut start_ms = step_ms * (after_ms / step_ms);
@@ -149,7 +171,7 @@ impl Builder {
         }
         let inner = Grid::between(start_ms, shift.apply(grid.last_ms()), step_ms);
         let input = RangeInput::Subquery(self.folded(&subquery.expr, inner)?);
-        Ok(NodeKind::Matrix { input, range_ms: subquery.range_ms, shift })
+        Ok(NodeKind::Matrix { input, range_ms, shift, extended: None })
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<NodeKind, PlanError> {
@@ -162,14 +184,58 @@ impl Builder {
     }
 
     fn call(&mut self, signature: &'static functions::Function, args: &[Expr], grid: Grid) -> Result<NodeKind, PlanError> {
-        let function = function::resolve(signature.name, args)?;
+        if signature.name == "info" {
+            return self.info(args, grid);
+        }
+        let function = function::resolve(signature.name)?;
         let nodes = args.iter().map(|arg| match function {
             // It reads the time of the sample itself, which folding would hide.
-            Function::Timestamp => self.plain(arg, grid),
+            Function::Timestamp | Function::StartTimestamp => self.plain(arg, grid),
             _ => self.folded(arg, grid),
         });
         let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
         Ok(NodeKind::Call { function, args: nodes })
+    }
+
+    /// `info`: its second argument becomes a selector of the info series, at the times at which the first selector of the first
+    /// argument looks.
+    fn info(&mut self, args: &[Expr], grid: Grid) -> Result<NodeKind, PlanError> {
+        let mut matchers = match args.get(1).map(|arg| &arg.kind) {
+            Some(ExprKind::Vector(selector)) => selector.matchers.clone(),
+            _ => Vec::new(),
+        };
+        let has_name = matchers.iter().any(|matcher| matcher.name == METRIC_NAME);
+        if !has_name {
+            matchers.push(Matcher::equal(METRIC_NAME, info::DEFAULT_METRIC));
+        }
+        let none = TimeShift { at_ms: None, offset_ms: 0 };
+        let shift = self.first_shift(&args[0], none)?.unwrap_or(none);
+        let select = self.read(&matchers, grid, shift, (self.params.lookback_ms, 0));
+        let base = self.folded(&args[0], grid)?;
+        let kind = NodeKind::Vector { select, shift, extended: None };
+        self.nodes.push(Node { span: args[args.len() - 1].span, kind, grid, value_type: ValueType::Vector });
+        let selector = NodeId((self.nodes.len() - 1) as u32);
+        // A selector without a name means the default metric but, unlike no selector, leaves its series to be enriched.
+        let skips_info = has_name || args.len() == 1;
+        Ok(NodeKind::Call { function: Function::Info { skips_info }, args: vec![base, selector] })
+    }
+
+    /// Where the first selector of an expression looks, seen from outside of all subqueries around it.
+    fn first_shift(&self, expr: &Expr, outer: TimeShift) -> Result<Option<TimeShift>, PlanError> {
+        let within = |inner: TimeShift| match inner.at_ms {
+            Some(_) => inner,
+            None => TimeShift { at_ms: outer.at_ms, offset_ms: outer.offset_ms.saturating_add(inner.offset_ms) },
+        };
+        let first_of = |exprs: Vec<&Expr>| exprs.into_iter().find_map(|expr| self.first_shift(expr, outer).transpose()).transpose();
+        match &expr.kind {
+            ExprKind::Vector(selector) | ExprKind::Matrix { selector, .. } => Ok(Some(within(self.shift(selector.at, &selector.offset)?))),
+            ExprKind::Subquery(subquery) => self.first_shift(&subquery.expr, within(self.shift(subquery.at, &subquery.offset)?)),
+            ExprKind::Unary { expr, .. } | ExprKind::Paren(expr) => self.first_shift(expr, outer),
+            ExprKind::Aggregate(aggregate) => first_of(std::iter::once(&aggregate.expr).chain(&aggregate.param).collect()),
+            ExprKind::Call { args, .. } => first_of(args.iter().collect()),
+            ExprKind::Binary(binary) => first_of(vec![&binary.left, &binary.right]),
+            ExprKind::Number { .. } | ExprKind::String(_) => Ok(None),
+        }
     }
 
     fn binary(&mut self, binary: &Binary, grid: Grid) -> Result<NodeKind, PlanError> {
