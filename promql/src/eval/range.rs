@@ -422,6 +422,9 @@ pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result
 
 /// For each step, whether any series has a sample in the window.
 pub(crate) fn presence(evaluator: &mut Evaluator<'_>, node: &Node, range_id: NodeId) -> Result<Vec<bool>, EvalError> {
+    if let Some(present) = evaluator.imported_presence(range_id) {
+        return Ok(present);
+    }
     let argument = range_argument(evaluator.node(range_id));
     if let Some(extended) = argument.extended {
         return Err(refused(extended, "absent_over_time"));

@@ -28,14 +28,16 @@ fn matching_labels(labels: &Labels, by: &VectorMatching) -> Labels {
     if by.on { labels.filtered(named) } else { labels.filtered(|name| name != METRIC_NAME && !named(name)) }
 }
 
-/// The error of the earliest step; of several at one step the first that was found.
+/// The error of the earliest step; of several at one step the first by its text, so that it is the same however series are spread.
 #[derive(Default)]
 struct Earliest(Option<(usize, EvalError)>);
 
 impl Earliest {
     fn note(&mut self, step: Option<usize>, error: impl FnOnce() -> EvalError) {
-        if let Some(step) = step.filter(|step| self.0.as_ref().is_none_or(|(known, _)| step < known)) {
-            self.0 = Some((step, error()));
+        let Some(step) = step.filter(|step| self.0.as_ref().is_none_or(|(known, _)| step <= known)) else { return };
+        let error = error();
+        if self.0.as_ref().is_none_or(|(known, other)| step < *known || error.to_string() < other.to_string()) {
+            self.0 = Some((step, error));
         }
     }
 }
@@ -53,6 +55,8 @@ pub(super) fn combine(
     let (many, one, of_many, of_one) = if swapped { (right, left, of_right, of_left) } else { (left, right, of_left, of_right) };
     let mut ones = vec![Vec::new(); count];
     of_one.iter().enumerate().for_each(|(row, signature)| ones[*signature].push(row));
+    // Which two series an error names follows from their labels, not from where they came from.
+    ones.iter_mut().filter(|rows| rows.len() > 1).for_each(|rows| rows.sort_by(|a, b| one.series[*a].labels.cmp(&one.series[*b].labels)));
     let (fill_many, fill_one) = if swapped { (by.fill_right, by.fill_left) } else { (by.fill_left, by.fill_right) };
     let delayed = evaluator.plan.params.delayed_name_removal;
     let mut join = Join { operation, swapped, by, delayed, many, one, fill_many, fill_one, matched: HashMap::new(), held: Vec::new() };
@@ -62,7 +66,10 @@ pub(super) fn combine(
     join.pairs(evaluator, &of_many, &ones, &mut result, &mut earliest)?;
     join.fill_missing(evaluator, (&of_many, &of_one), &mut result, &mut earliest)?;
     match earliest.0 {
-        Some((_, error)) => Err(error),
+        Some((step, error)) => {
+            evaluator.fail_at(step);
+            Err(error)
+        }
         None => join_equal(result),
     }
 }
