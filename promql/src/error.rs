@@ -44,6 +44,18 @@ pub enum EvalError {
     /// Reading the series failed.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A shard could not compute its share; the text is that of its own error.
+    #[error("{message}")]
+    AtShard {
+        /// What it said.
+        message: String,
+    },
+    /// What a shard sent is no answer to what it was asked.
+    #[error("a shard's answer cannot be read: {detail}")]
+    BadAnswer {
+        /// What is wrong.
+        detail: String,
+    },
     /// More samples at one time than the query may hold.
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples,

@@ -4,17 +4,18 @@
 //! query's own, one single time below an expression that does not change (`@`, literals), or the inner grid of a subquery.
 //! [`Plan::fragments`] lists the reads that leave this process; everything else is evaluated where the answers are gathered.
 
-mod fragment;
+pub(crate) mod fragment;
 mod logical;
+pub(crate) mod pushdown;
+mod select_set;
 
-use crate::annotations::Annotations;
 use crate::ast::{AggregateOp, BinaryOp, Expr, Extended, Span, ValueType, VectorMatching};
 use crate::budget::Budget;
 use crate::error::{EvalError, PlanError};
-use crate::eval::Evaluator;
 use crate::eval::function::Function;
 use crate::source::{Select, SelectId, SeriesSource};
 use crate::value::QueryOutput;
+use fragment::Distributed;
 use model::Timestamp;
 
 /// Lookback delta unless configured otherwise.
@@ -201,6 +202,48 @@ pub(crate) enum NodeKind {
     StepInvariant(NodeId),
 }
 
+impl NodeKind {
+    /// The nodes whose values it takes, in the order in which they are evaluated.
+    pub(crate) fn children(&self) -> Vec<NodeId> {
+        match self {
+            Self::Number(_) | Self::String(_) | Self::Vector { .. } | Self::Matrix { input: RangeInput::Select(_), .. } => Vec::new(),
+            Self::Matrix { input: RangeInput::Subquery(inner), .. } | Self::Negate(inner) | Self::StepInvariant(inner) => vec![*inner],
+            Self::Call { args, .. } => args.clone(),
+            Self::Aggregate { input, param, .. } => param.iter().chain([input]).copied().collect(),
+            Self::Binary { left, right, .. } => vec![*left, *right],
+        }
+    }
+
+    /// Replaces those nodes.
+    pub(crate) fn map_children(&mut self, to: &mut dyn FnMut(NodeId) -> NodeId) {
+        match self {
+            Self::Number(_) | Self::String(_) | Self::Vector { .. } | Self::Matrix { input: RangeInput::Select(_), .. } => {}
+            Self::Matrix { input: RangeInput::Subquery(inner), .. } | Self::Negate(inner) | Self::StepInvariant(inner) => {
+                *inner = to(*inner)
+            }
+            Self::Call { args, .. } => args.iter_mut().for_each(|arg| *arg = to(*arg)),
+            Self::Aggregate { input, param, .. } => {
+                *input = to(*input);
+                if let Some(param) = param {
+                    *param = to(*param);
+                }
+            }
+            Self::Binary { left, right, .. } => {
+                *left = to(*left);
+                *right = to(*right);
+            }
+        }
+    }
+
+    /// The read of a selector.
+    pub(crate) fn select_mut(&mut self) -> Option<&mut SelectId> {
+        match self {
+            Self::Vector { select, .. } | Self::Matrix { input: RangeInput::Select(select), .. } => Some(select),
+            _ => None,
+        }
+    }
+}
+
 /// An operator of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
@@ -257,12 +300,7 @@ impl Plan {
     /// # Errors
     /// Reading failed, the budget ended, or the data does not fit the query (duplicate series and the like).
     pub fn evaluate(&self, query: &str, source: &dyn SeriesSource, budget: &Budget) -> Result<QueryOutput, EvalError> {
-        let mut evaluator = Evaluator::new(self, source, budget);
-        let value = evaluator.run()?;
-        let (annotations, mut stats): (Annotations, _) = evaluator.finish();
-        (stats.samples_peak, stats.bytes_peak) = budget.peak();
-        let (warnings, infos) = annotations.render(query);
-        Ok(QueryOutput { value, warnings, infos, stats })
+        Distributed::new(self.clone()).evaluate(query, &[source], budget)
     }
 
     pub(crate) fn node(&self, id: NodeId) -> &Node {

@@ -166,9 +166,14 @@ impl GatheredSource {
     /// for: give an empty part where no shard found a series.
     #[must_use]
     pub fn new(parts: impl IntoIterator<Item = (SelectId, Vec<RawSeries>)>) -> Self {
+        Self::of_shared(parts.into_iter().map(|(id, series)| (id, series.into_iter().map(Arc::new).collect())))
+    }
+
+    /// As [`Self::new`], of series that others hold too.
+    pub(crate) fn of_shared(parts: impl IntoIterator<Item = (SelectId, Vec<Arc<RawSeries>>)>) -> Self {
         let mut by_select: HashMap<SelectId, Vec<Arc<RawSeries>>> = HashMap::new();
         for (id, series) in parts {
-            by_select.entry(id).or_default().extend(series.into_iter().map(Arc::new));
+            by_select.entry(id).or_default().extend(series);
         }
         Self { sets: by_select.into_iter().map(|(id, series)| (id, join(series))).collect() }
     }

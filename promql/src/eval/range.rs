@@ -1,5 +1,6 @@
 //! Functions over ranges: each series' samples are walked once while the window slides over them.
 
+pub(crate) mod histogram;
 pub(crate) mod over_time;
 pub(crate) mod rate;
 pub(crate) mod regression;
@@ -234,6 +235,15 @@ pub(crate) struct RangeCall<'a> {
 impl RangeCall<'_> {
     fn compute(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
         self.compute_floats(samples, row);
+        if !samples.histograms.is_empty() {
+            self.compute_histograms(samples, row);
+        }
+    }
+
+    fn warn_overlap(&mut self) {
+        let name = quote(self.labels.metric_name());
+        let text = format!("sample has start time that overlaps with previous sample timestamp for metric {name}");
+        self.annotations.warn(self.span, text);
     }
 
     fn compute_floats(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
@@ -243,9 +253,7 @@ impl RangeCall<'_> {
             F::Rate | F::Increase | F::Delta if windows.extended().is_some() => rate::extended(samples, windows, function, row),
             F::Rate | F::Increase | F::Delta => {
                 if rate::extrapolated(samples, windows, function, row) {
-                    let name = quote(self.labels.metric_name());
-                    let text = format!("sample has start time that overlaps with previous sample timestamp for metric {name}");
-                    self.annotations.warn(self.span, text);
+                    self.warn_overlap();
                 }
             }
             F::Irate => rate::instant(samples, windows, true, row),
@@ -418,6 +426,9 @@ pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result
 
 /// For each step, whether any series has a sample in the window.
 pub(crate) fn presence(evaluator: &mut Evaluator<'_>, node: &Node, range_id: NodeId) -> Result<Vec<bool>, EvalError> {
+    if let Some(present) = evaluator.imported_presence(range_id) {
+        return Ok(present);
+    }
     let argument = range_argument(evaluator.node(range_id));
     if let Some(extended) = argument.extended {
         return Err(refused(extended, "absent_over_time"));

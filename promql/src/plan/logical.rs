@@ -1,6 +1,6 @@
 //! From the syntax tree to the operators of a plan.
 
-use super::fragment::SelectSet;
+use super::select_set::SelectSet;
 use super::{Grid, Node, NodeId, NodeKind, Plan, QueryParams, RangeInput, TimeShift};
 use crate::ast::{Aggregate, At, Binary, Duration, Expr, ExprKind, Extended, QueryTimes, Subquery, ValueType, VectorSelector};
 use crate::error::PlanError;

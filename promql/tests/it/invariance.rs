@@ -1,7 +1,11 @@
 //! Results depend on the data alone: not on how many shards answered, in which order, or which series lies where.
 
 use model::Labels;
-use promql::{Budget, GatheredSource, MemorySource, Options, Plan, QueryOutput, QueryParams, RawSeries, Value, parse_with};
+use model::hash::{jump_hash, placement_hash};
+use promql::{
+    Budget, Distributed, Frame, Gather, GatheredSource, MemorySource, Options, Plan, QueryOutput, QueryParams, RawSeries, SeriesSource,
+    Value, parse_with,
+};
 use proptest::prelude::*;
 
 const MINUTE_MS: i64 = 60_000;
@@ -54,6 +58,14 @@ fn query() -> impl Strategy<Value = String> {
             inner.clone().prop_map(|e| format!("abs({e}) * 2")),
             inner.clone().prop_map(|e| format!("sort_desc({e})")),
             inner.clone().prop_map(|e| format!("histogram_quantile(0.7, {e})")),
+            inner.clone().prop_map(|e| format!("absent({e})")),
+            inner.clone().prop_map(|e| format!("absent_over_time(({e})[3m:1m])")),
+            inner.clone().prop_map(|e| format!("({e}) + scalar({e})")),
+            inner.clone().prop_map(|e| format!("topk(scalar(count({e})), {e})")),
+            inner.clone().prop_map(|e| format!("label_join({e}, \"instance\", \"-\", \"job\")")),
+            inner.clone().prop_map(|e| format!("clamp_max({e}, scalar(max({e})))")),
+            inner.clone().prop_map(|e| format!("sum without (le) ({e} > 1)")),
+            inner.clone().prop_map(|e| format!("vector(scalar({e})) or {e}")),
             inner.prop_map(|e| format!("sum_over_time(({e})[5m:1m])")),
         ]
     })
@@ -92,27 +104,37 @@ fn data() -> impl Strategy<Value = Vec<RawSeries>> {
     })
 }
 
-/// The whole answer with all bits of the values.
+/// The whole answer, floats in the digits that tell them apart.
 fn fingerprint(answer: Result<QueryOutput, promql::EvalError>) -> String {
     match answer {
         Err(error) => format!("error {error}"),
-        Ok(QueryOutput { value, warnings, infos, .. }) => {
-            let value = match value {
-                Value::Vector { samples, .. } => {
-                    format!(
-                        "{:?}",
-                        samples.iter().map(|s| (s.labels.to_string(), s.value.as_float().map(f64::to_bits))).collect::<Vec<_>>()
-                    )
-                }
-                Value::Matrix(series) => {
-                    let points = |s: &promql::Series| s.points.iter().map(|(t, v)| (*t, v.to_bits())).collect::<Vec<_>>();
-                    format!("{:?}", series.iter().map(|s| (s.labels.to_string(), points(s))).collect::<Vec<_>>())
-                }
-                other => format!("{other:?}"),
-            };
-            format!("{value} {warnings:?} {infos:?}")
-        }
+        Ok(QueryOutput { value, warnings, infos, .. }) => format!("{value:?} {warnings:?} {infos:?}"),
     }
+}
+
+/// Whether two evaluations that look at the operators in different orders agree: of several errors each may tell another.
+fn agree(a: &str, b: &str) -> bool {
+    a == b || (a.starts_with("error ") && b.starts_with("error "))
+}
+
+/// The answer of shards that talk in bytes.
+fn over_the_wire(
+    distributed: &Distributed,
+    text: &str,
+    shards: &[MemorySource],
+    budget: &Budget,
+) -> Result<QueryOutput, promql::EvalError> {
+    let fragment = distributed.fragment();
+    let mut gather = Gather::new(distributed, budget);
+    for shard in shards {
+        let mut answer = Vec::new();
+        fragment.execute(shard, budget, &mut |frame| {
+            answer.push(Frame::decode(&frame.encode(), fragment, budget).expect("a frame reads what it wrote"));
+            Ok(())
+        })?;
+        gather.add(answer)?;
+    }
+    gather.finish(distributed, text)
 }
 
 /// Splits the answers to all selects over `shards`, in the order of `keys`.
@@ -141,6 +163,45 @@ fn gathered(plan: &Plan, series: &[RawSeries], shards: usize, keys: &[u32], spli
     GatheredSource::new(parts)
 }
 
+/// The series of each shard, placed as a cluster places them.
+fn placed(series: &[RawSeries], shards: u32, key: u64) -> Vec<MemorySource> {
+    let mut of_shards = vec![Vec::new(); shards as usize];
+    for one in series {
+        of_shards[jump_hash(placement_hash(&one.labels, key), shards) as usize].push(one.clone());
+    }
+    of_shards.into_iter().map(MemorySource::new).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn c15_every_number_of_shards_gives_the_answer_of_one_evaluator_over_all_series(
+        text in query(),
+        series in data(),
+        key in any::<u64>(),
+        delayed_name_removal in any::<bool>(),
+        is_range in any::<bool>(),
+    ) {
+        let expr = parse_with(&text, Options::ALL).expect(&text);
+        let times = if is_range { QueryParams::range(2 * MINUTE_MS, 15 * MINUTE_MS, 70_000) } else { QueryParams::instant(9 * MINUTE_MS) };
+        let plan = Plan::new(&expr, QueryParams { delayed_name_removal, ..times }).expect(&text);
+        let budget = Budget::default();
+        // All operators in one place, none of them at a shard.
+        let whole = fingerprint(Distributed::raw(plan.clone()).evaluate(&text, &[&MemorySource::new(series.clone())], &budget));
+        let distributed = Distributed::new(plan);
+        let one = fingerprint(distributed.evaluate(&text, &[&MemorySource::new(series.clone())], &budget));
+        prop_assert!(agree(&whole, &one), "{}\n{}\n{}", text, whole, one);
+        for shards in [2, 3, 7] {
+            let sources = placed(&series, shards, key);
+            let here: Vec<&dyn SeriesSource> = sources.iter().map(|source| source as _).collect();
+            prop_assert_eq!(&one, &fingerprint(distributed.evaluate(&text, &here, &budget)), "{} over {} shards", text, shards);
+            prop_assert_eq!(&one, &fingerprint(over_the_wire(&distributed, &text, &sources, &budget)), "{} over {} shards", text, shards);
+        }
+        prop_assert!(budget.reserve(promql::budget::SAMPLES_MAX_DEFAULT, 0).is_ok(), "all room is given back");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
@@ -160,7 +221,9 @@ proptest! {
         let whole = fingerprint(plan.evaluate(&text, &MemorySource::new(series.clone()), &budget));
         for shards in [1, 2, 3, 7] {
             let source = gathered(&plan, &series, shards, &keys, split_in_time);
-            prop_assert_eq!(&whole, &fingerprint(plan.evaluate(&text, &source, &budget)), "{} over {} shards", text, shards);
+            let raw = Distributed::raw(plan.clone()).evaluate(&text, &[&source], &budget);
+            let raw = fingerprint(raw);
+            prop_assert!(agree(&whole, &raw), "{} over {} shards\n{}\n{}", text, shards, whole, raw);
         }
         prop_assert!(budget.reserve(promql::budget::SAMPLES_MAX_DEFAULT, 0).is_ok(), "all room is given back");
     }

@@ -44,7 +44,12 @@ pub(super) fn evaluate(
     for (i, candidates) in chosen.iter_mut().enumerate() {
         trim(op, &block, i % steps, candidates, limits[i % steps]);
     }
-    Ok(if evaluator.plan.params.step_ms == 0 && steps == 1 { in_order(&block, &chosen) } else { by_row(&block, &chosen) })
+    if evaluator.plan.params.step_ms == 0 && steps == 1 {
+        let mut order: Vec<usize> = (0..groups.len()).collect();
+        order.sort_by(|a, b| groups.metas[*a].labels.cmp(&groups.metas[*b].labels));
+        return Ok(in_order(&block, order.iter().map(|group| &chosen[*group])));
+    }
+    Ok(by_row(&block, &chosen))
 }
 
 /// `limit_ratio`: the share of all series that their hashes choose. Grouping makes no difference.
@@ -118,9 +123,9 @@ fn rows_by_labels(block: &Block) -> Vec<usize> {
 }
 
 /// The chosen rows of an instant query, group after group, best first.
-fn in_order(block: &Block, chosen: &[Vec<usize>]) -> Block {
+fn in_order<'a>(block: &Block, chosen: impl Iterator<Item = &'a Vec<usize>>) -> Block {
     let mut result = Block::new(1);
-    chosen.iter().flatten().for_each(|row| result.push(block.series[*row].clone(), block.row(*row)));
+    chosen.flatten().for_each(|row| result.push(block.series[*row].clone(), block.row(*row)));
     result
 }
 

@@ -1,7 +1,8 @@
 //! States of aggregations that take one series after another. They can be merged, so that parts may come from several shards.
 
 use crate::ast::AggregateOp;
-use crate::eval::block::{Row, RowMut};
+use crate::eval::block::{Row, RowMut, is_set};
+use crate::frame::codec::{FrameError, Reader, put_float, put_number, put_words};
 use crate::merge::exact::{ExactSums, variance};
 
 /// What was seen of values that cannot be summed.
@@ -46,17 +47,95 @@ impl State {
         }
     }
 
+    /// Takes the state of other series of the same group.
+    pub(crate) fn merge(&mut self, other: Self) {
+        match (self, other) {
+            (Self::Count(counts), Self::Count(theirs)) => {
+                counts.iter_mut().zip(theirs).for_each(|(count, more)| *count = count.saturating_add(more));
+            }
+            (Self::Extreme { values, valid, largest }, Self::Extreme { values: theirs, valid: bits, .. }) => {
+                let mut none = Vec::new();
+                let mut best = RowMut { values, valid, histograms: &mut none };
+                take_extremes(&mut best, Row { values: &theirs, valid: &bits, histograms: &[] }, *largest);
+            }
+            (
+                Self::Sums { counts, saw, sums, squares },
+                Self::Sums { counts: their_counts, saw: their_saw, sums: theirs, squares: more },
+            ) => {
+                counts.iter_mut().zip(their_counts).for_each(|(count, more)| *count = count.saturating_add(more));
+                saw.iter_mut().zip(their_saw).for_each(|(saw, more)| *saw |= more);
+                sums.merge(&theirs);
+                if let (Some(squares), Some(more)) = (squares, more) {
+                    squares.merge(&more);
+                }
+            }
+            _ => unreachable!("states of one aggregation are of one kind"),
+        }
+    }
+
+    /// Appends the state as bytes.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Count(counts) => counts.iter().for_each(|count| put_number(out, u64::from(*count))),
+            Self::Extreme { values, valid, .. } => {
+                put_words(out, valid);
+                Row { values, valid, histograms: &[] }.for_each(|_, value| put_float(out, value));
+            }
+            Self::Sums { counts, saw, sums, squares } => {
+                counts.iter().for_each(|count| put_number(out, u64::from(*count)));
+                let has_seen = saw.iter().any(|saw| *saw != 0);
+                out.push(u8::from(has_seen));
+                if has_seen {
+                    out.extend_from_slice(saw);
+                }
+                sums.encode(counts, out);
+                if let Some(squares) = squares {
+                    squares.encode(counts, out);
+                }
+            }
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote of a state of so many steps.
+    pub(crate) fn decode(op: AggregateOp, steps: usize, reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        // The smallest state takes a bit a step.
+        if steps / 8 > reader.left() {
+            return Err(reader.error("cut off"));
+        }
+        let mut state = Self::new(op, steps);
+        match &mut state {
+            Self::Count(counts) => decode_counts(counts, reader)?,
+            Self::Extreme { values, valid, .. } => {
+                *valid = reader.words(steps.div_ceil(64))?;
+                if !steps.is_multiple_of(64) && valid.last().is_some_and(|last| last >> (steps % 64) != 0) {
+                    return Err(reader.error("bit beyond the last step"));
+                }
+                let mut found = reader.floats(valid.iter().map(|word| word.count_ones() as usize).sum())?;
+                values.iter_mut().enumerate().filter(|(step, _)| is_set(valid, *step)).for_each(|(_, value)| {
+                    *value = found.next().unwrap_or(f64::NAN);
+                });
+            }
+            Self::Sums { counts, saw, sums, squares } => {
+                decode_counts(counts, reader)?;
+                if reader.byte()? != 0 {
+                    saw.copy_from_slice(reader.take(steps)?);
+                }
+                **sums = ExactSums::decode(counts, reader)?;
+                if let Some(squares) = squares {
+                    **squares = ExactSums::decode(counts, reader)?;
+                }
+            }
+        }
+        Ok(state)
+    }
+
     /// Takes one series.
     pub(crate) fn add(&mut self, row: Row<'_>) {
         match self {
             Self::Count(counts) => row.for_each(|step, _| counts[step] += 1),
             Self::Extreme { values, valid, largest } => {
-                let mut best = RowMut { values, valid, histograms: &mut Vec::new() };
-                row.for_each(|step, value| {
-                    if best.as_row().get(step).is_none_or(|old| replaces(value, old, *largest)) {
-                        best.set(step, value);
-                    }
-                });
+                let mut none = Vec::new();
+                take_extremes(&mut RowMut { values, valid, histograms: &mut none }, row, *largest);
             }
             Self::Sums { counts, saw, sums, squares } => {
                 row.for_each(|step, value| {
@@ -101,6 +180,21 @@ impl State {
             }
         }
     }
+}
+
+fn decode_counts(counts: &mut [u32], reader: &mut Reader<'_>) -> Result<(), FrameError> {
+    for count in counts {
+        *count = u32::try_from(reader.number()?).map_err(|_| reader.error("count out of range"))?;
+    }
+    Ok(())
+}
+
+fn take_extremes(best: &mut RowMut<'_>, row: Row<'_>, largest: bool) {
+    row.for_each(|step, value| {
+        if best.as_row().get(step).is_none_or(|old| replaces(value, old, largest)) {
+            best.set(step, value);
+        }
+    });
 }
 
 fn non_finite(value: f64) -> u8 {
