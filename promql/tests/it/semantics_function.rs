@@ -57,7 +57,7 @@ fn p22_classic_quantiles_mend_their_buckets_and_need_the_infinite_one() {
 
          eval instant at 0 histogram_quantile(0.5, label_replace(good_bucket, \"le\", \"x\", \"le\", \"1\"))
            expect warn msg: PromQL warning: bucket label \"le\" is missing or has a malformed value of \"x\" for metric name \"good_bucket\" (1:25)
-           {} 2
+           {} 1
         ",
     );
 }
