@@ -171,10 +171,10 @@ fn p06_durations_are_computed_in_seconds_and_may_use_the_query_s_own_times() {
            expect fail msg: 18:27: duration must be greater than 0
 
          eval range from 10m to 11m step 1m count_over_time(m[5m/(step()-1m)])
-           expect fail msg: 18:32: division by zero
+           expect fail msg: 18:31: division by zero
 
          eval range from 10m to 11m step 1m count_over_time(m[5m%(step()-1m)])
-           expect fail msg: 18:32: modulo by zero
+           expect fail msg: 18:31: modulo by zero
         ",
     );
 }
