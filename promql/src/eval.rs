@@ -222,9 +222,7 @@ impl<'p> Evaluator<'p> {
             NodeKind::Vector { .. } => selector::stream(self, node, sink),
             NodeKind::Call { function: Function::Range(function), args } => range::stream(self, node, *function, args, sink),
             NodeKind::Call { function, args } => function::stream(self, node, *function, args, sink),
-            NodeKind::Negate(inner) => function::map_values(self, *inner, sink, |_, row| {
-                row.values.iter_mut().for_each(|v| *v = -*v);
-            }),
+            NodeKind::Negate(inner) => function::histogram::negate(self, *inner, sink),
             NodeKind::StepInvariant(once) => {
                 let steps = node.grid.steps;
                 self.stream(*once, &mut |evaluator, block| sink(evaluator, repeat(&block, steps)))

@@ -1,5 +1,6 @@
 //! Binary operators.
 
+mod histogram;
 mod matching;
 mod set;
 
@@ -9,6 +10,7 @@ use super::{Evaluator, Sink};
 use crate::ast::{BinaryOp, ValueType};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind};
+use histogram::Notes;
 
 /// The value of `left op right`; comparisons yield 0 or 1.
 pub(crate) fn scalar_operation(op: BinaryOp, left: f64, right: f64) -> f64 {
@@ -55,9 +57,16 @@ impl Operation {
 
     /// Replaces the values of `row` by those of `row op other`, or of `other op row` if `swapped`. A comparison without `bool`
     /// keeps the values of `row` where it holds. `other` has one value a step.
-    fn apply(self, row: &mut RowMut<'_>, other: &[f64], swapped: bool) {
+    fn apply(self, row: &mut RowMut<'_>, other: &[f64], swapped: bool, notes: &mut Notes) {
         let op = self.op;
         row.clear_histograms();
+        if matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower) {
+            if !row.as_row().is_empty() {
+                notes.add_floats();
+            }
+            row.valid.fill(0);
+            return;
+        }
         match (op, swapped) {
             (BinaryOp::Add, _) => each(row, other, |a, b| a + b),
             (BinaryOp::Mul, _) => each(row, other, |a, b| a * b),
@@ -89,9 +98,9 @@ fn each(row: &mut RowMut<'_>, other: &[f64], f: impl Fn(f64, f64) -> f64) {
     row.values.iter_mut().zip(other).for_each(|(value, other)| *value = f(*value, *other));
 }
 
-/// The bits that are set in both rows.
-fn common(a: Row<'_>, b: Row<'_>) -> impl Iterator<Item = u64> {
-    a.valid.iter().zip(b.valid).map(|(a, b)| a & b)
+/// The bits of the steps at which both rows have something.
+fn common(a: Row<'_>, b: Row<'_>) -> Vec<u64> {
+    a.present().iter().zip(b.present().iter()).map(|(a, b)| a & b).collect()
 }
 
 /// Streams the result of a binary operator with at least one vector.
@@ -100,12 +109,16 @@ pub(crate) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
     let operation = Operation { op: *op, return_bool: *return_bool };
     let is_scalar = |id: NodeId| evaluator.node(id).value_type == ValueType::Scalar;
     match (is_scalar(*left), is_scalar(*right), matching) {
-        (false, true, _) => with_scalar(evaluator, operation, *left, *right, false, sink),
-        (true, false, _) => with_scalar(evaluator, operation, *right, *left, true, sink),
+        (false, true, _) => with_scalar(evaluator, node, operation, (*left, *right), false, sink),
+        (true, false, _) => with_scalar(evaluator, node, operation, (*right, *left), true, sink),
         (false, false, Some(by)) => {
             let (left, right) = (evaluator.vector(*left)?, evaluator.vector(*right)?);
-            let block =
-                if op.is_set() { set::combine(*op, left, right, by)? } else { matching::combine(evaluator, operation, left, right, by)? };
+            if op.is_set() {
+                return sink(evaluator, set::combine(*op, left, right, by)?);
+            }
+            let mut notes = Notes::default();
+            let block = matching::combine(evaluator, operation, (left, right), by, &mut notes)?;
+            notes.report(*op, node.span, &mut evaluator.annotations);
             sink(evaluator, block)
         }
         _ => unreachable!("the type check gives vectors a matching and scalars a scalar type"),
@@ -114,9 +127,9 @@ pub(crate) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
 
 fn with_scalar<'p>(
     evaluator: &mut Evaluator<'p>,
+    node: &Node,
     operation: Operation,
-    vector: NodeId,
-    scalar: NodeId,
+    (vector, scalar): (NodeId, NodeId),
     swapped: bool,
     sink: Sink<'_, 'p>,
 ) -> Result<(), EvalError> {
@@ -125,12 +138,17 @@ fn with_scalar<'p>(
     let drops = operation.drops_name();
     let is_unique = delayed || !drops || is_unique_without_name(evaluator.plan, vector);
     let mut apply = |evaluator: &mut Evaluator<'p>, mut block: super::block::Block| {
+        let mut notes = Notes::default();
         for i in 0..block.len() {
-            operation.apply(&mut block.tile.row_mut(i), &values, swapped);
+            let mut row = block.tile.row_mut(i);
+            let histograms = std::mem::take(row.histograms);
+            operation.apply(&mut row, &values, swapped, &mut notes);
+            histogram::with_scalar(operation, &histograms, (&values, swapped), &mut row, &mut notes);
             if drops {
                 drop_name(&mut block.series[i], delayed);
             }
         }
+        notes.report(operation.op, node.span, &mut evaluator.annotations);
         sink(evaluator, if is_unique { block } else { join_equal(block)? })
     };
     if is_unique {

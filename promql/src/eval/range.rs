@@ -247,9 +247,7 @@ impl RangeCall<'_> {
             F::Rate | F::Increase | F::Delta if windows.extended().is_some() => rate::extended(samples, windows, function, row),
             F::Rate | F::Increase | F::Delta => {
                 if rate::extrapolated(samples, windows, function, row) {
-                    let name = metric_suffix(self.labels);
-                    let text = format!("sample has start time that overlaps with previous sample timestamp{name}");
-                    self.annotations.warn(self.span, text);
+                    self.warn_overlap();
                 }
             }
             F::Irate => rate::instant(samples, windows, true, row),

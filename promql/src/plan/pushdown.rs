@@ -64,7 +64,7 @@ pub(crate) fn shape(name: &str) -> Shape {
 /// The signature of a function of a plan.
 pub(crate) fn signature(function: Function) -> &'static functions::Function {
     static BY_FUNCTION: LazyLock<Vec<(Function, &'static functions::Function)>> = LazyLock::new(|| {
-        let resolved = |f: &'static functions::Function| Some((crate::eval::function::resolve(f.name, &[]).ok()?, f));
+        let resolved = |f: &'static functions::Function| Some((crate::eval::function::resolve(f.name).ok()?, f));
         functions::FUNCTIONS.iter().filter_map(resolved).collect()
     });
     let found = BY_FUNCTION.iter().find(|(known, _)| *known == function);

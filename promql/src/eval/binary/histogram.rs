@@ -101,8 +101,7 @@ pub(super) fn pairs(operation: Operation, (left, right): (Row<'_>, Row<'_>), at:
 pub(super) fn with_scalar(
     operation: Operation,
     histograms: &[(usize, Arc<FloatHistogram>)],
-    scalars: &[f64],
-    swapped: bool,
+    (scalars, swapped): (&[f64], bool),
     out: &mut RowMut<'_>,
     notes: &mut Notes,
 ) {

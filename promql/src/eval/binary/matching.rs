@@ -1,5 +1,6 @@
 //! Arithmetic and comparisons between two vectors.
 
+use super::histogram::{self, Notes};
 use super::{Operation, common};
 use crate::ast::{Cardinality, VectorMatching};
 use crate::budget::Reservation;
@@ -46,9 +47,9 @@ impl Earliest {
 pub(super) fn combine(
     evaluator: &Evaluator<'_>,
     operation: Operation,
-    left: Block,
-    right: Block,
+    (left, right): (Block, Block),
     by: &VectorMatching,
+    notes: &mut Notes,
 ) -> Result<Block, EvalError> {
     let (of_left, of_right, count) = signatures(&left, &right, by);
     let swapped = by.cardinality == Cardinality::OneToMany;
@@ -59,7 +60,8 @@ pub(super) fn combine(
     ones.iter_mut().filter(|rows| rows.len() > 1).for_each(|rows| rows.sort_by(|a, b| one.series[*a].labels.cmp(&one.series[*b].labels)));
     let (fill_many, fill_one) = if swapped { (by.fill_right, by.fill_left) } else { (by.fill_left, by.fill_right) };
     let delayed = evaluator.plan.params.delayed_name_removal;
-    let mut join = Join { operation, swapped, by, delayed, many, one, fill_many, fill_one, matched: HashMap::new(), held: Vec::new() };
+    let (matched, held) = (HashMap::new(), Vec::new());
+    let mut join = Join { operation, swapped, by, delayed, many, one, fill_many, fill_one, matched, held, notes };
     let mut earliest = Earliest::default();
     join.check_one_side(&ones, &mut earliest);
     let mut result = Block::with_rows(join.many.steps(), join.many.len());
@@ -87,6 +89,7 @@ struct Join<'a> {
     /// At which steps the series of a signature, or of a result's labels, have matched.
     matched: HashMap<(usize, Option<Labels>), Vec<u64>>,
     held: Vec<Reservation>,
+    notes: &'a mut Notes,
 }
 
 impl Join<'_> {
@@ -103,17 +106,17 @@ impl Join<'_> {
         for rows in ones.iter().filter(|rows| rows.len() > 1) {
             let mut seen = vec![0; populated.len()];
             for (i, row) in rows.iter().enumerate() {
-                let valid = self.one.row(*row).valid;
-                let step = first_common(valid, &seen, &populated);
+                let present = self.one.row(*row).present();
+                let step = first_common(&present, &seen, &populated);
                 earliest.note(step, || self.duplicate(&rows[..i], *row, step.unwrap_or(0)));
-                seen.iter_mut().zip(valid).for_each(|(seen, word)| *seen |= word);
+                seen.iter_mut().zip(present.iter()).for_each(|(seen, word)| *seen |= word);
             }
         }
     }
 
     fn duplicate(&self, before: &[usize], row: usize, step: usize) -> EvalError {
         let text = |row: usize| self.one.series[row].labels.to_string();
-        let first = before.iter().find(|other| self.one.row(**other).get(step).is_some()).map_or_else(String::new, |other| text(*other));
+        let first = before.iter().find(|other| self.one.row(**other).has(step)).map_or_else(String::new, |other| text(*other));
         EvalError::DuplicateMatch {
             group: matching_labels(&self.one.series[row].labels, self.by).to_string(),
             side: if self.swapped { "left" } else { "right" },
@@ -134,13 +137,13 @@ impl Join<'_> {
         for (row, signature) in of_many.iter().enumerate() {
             evaluator.budget.check()?;
             for other in &ones[*signature] {
-                let both: Vec<u64> = common(self.many.row(row), self.one.row(*other)).collect();
+                let both = common(self.many.row(row), self.one.row(*other));
                 if both.iter().all(|word| *word == 0) {
                     continue;
                 }
                 let meta = self.result_meta(&self.many.series[row].labels, &self.one.series[*other].labels);
                 self.note_match(evaluator, *signature, &meta, &both, earliest)?;
-                push(self.operation, self.swapped, result, meta, (self.many.row(row), self.one.row(*other)), &both);
+                push((self.operation, self.swapped), result, meta, (self.many.row(row), self.one.row(*other)), &both, self.notes);
             }
         }
         Ok(())
@@ -165,8 +168,8 @@ impl Join<'_> {
                 evaluator.budget.check()?;
                 let own = if is_one_missing { self.many.row(row) } else { self.one.row(row) };
                 let alone: Vec<u64> = match taken.get(signature) {
-                    Some(taken) => own.valid.iter().zip(taken).map(|(own, taken)| own & !taken).collect(),
-                    None => own.valid.to_vec(),
+                    Some(taken) => own.present().iter().zip(taken).map(|(own, taken)| own & !taken).collect(),
+                    None => own.present().into_owned(),
                 };
                 if alone.iter().all(|word| *word == 0) {
                     continue;
@@ -179,7 +182,7 @@ impl Join<'_> {
                 };
                 self.note_match(evaluator, *signature, &meta, &alone, earliest)?;
                 let rows = if is_one_missing { (self.many.row(row), filled.row()) } else { (filled.row(), self.one.row(row)) };
-                push(self.operation, self.swapped, result, meta, rows, &alone);
+                push((self.operation, self.swapped), result, meta, rows, &alone, self.notes);
             }
         }
         Ok(())
@@ -253,14 +256,20 @@ fn presence(block: &Block, signatures: &[usize]) -> HashMap<usize, Vec<u64>> {
 }
 
 /// Adds the result of a row of each side, (many, one), at the steps whose bits are set.
-fn push(operation: Operation, swapped: bool, result: &mut Block, meta: SeriesMeta, (many, one): (Row<'_>, Row<'_>), at: &[u64]) {
+fn push(join: (Operation, bool), result: &mut Block, meta: SeriesMeta, (many, one): (Row<'_>, Row<'_>), at: &[u64], notes: &mut Notes) {
+    let (operation, swapped) = join;
     let keeps_left_value = swapped && operation.op.is_comparison() && !operation.return_bool;
     result.push_with(meta, |out| {
         // A comparison keeps the value of the left operand, whichever side is the "one" side.
-        let (base, other, swapped) = if keeps_left_value { (one, many, false) } else { (many, one, swapped) };
+        let (base, other, swaps) = if keeps_left_value { (one, many, false) } else { (many, one, swapped) };
         out.values.copy_from_slice(base.values);
-        out.valid.copy_from_slice(at);
-        operation.apply(out, other.values, swapped);
+        let floats = at.iter().zip(many.valid).zip(one.valid).map(|((at, many), one)| at & many & one);
+        out.valid.iter_mut().zip(floats).for_each(|(valid, word)| *valid = word);
+        operation.apply(out, other.values, swaps, notes);
+        if !many.histograms.is_empty() || !one.histograms.is_empty() {
+            let sides = if swapped { (one, many) } else { (many, one) };
+            histogram::pairs(operation, sides, at, out, notes);
+        }
     });
 }
 

@@ -29,9 +29,7 @@ impl Course {
         let schema = histograms.first().map_or(0, |first| first.histogram.schema);
         Self {
             resets: pairs(&is_histogram_reset),
-            overlaps: pairs(&|previous, current| {
-                does_start_overlap((previous.start_ms, previous.timestamp_ms), current.start_ms)
-            }),
+            overlaps: pairs(&|previous, current| does_start_overlap((previous.start_ms, previous.timestamp_ms), current.start_ms)),
             is_plain: histograms.iter().all(|h| h.histogram.schema == schema && !is_gauge(&h.histogram)),
         }
     }
@@ -98,11 +96,8 @@ impl RangeCall<'_> {
         let (first, last) = (&all[window.start].histogram, &all[window.end - 1].histogram);
         // What came before a reset at the second histogram does not matter, not even its buckets.
         let second = &all[window.start + 1].histogram;
-        let nothing = FloatHistogram {
-            schema: second.schema,
-            custom_values: Arc::clone(&second.custom_values),
-            ..FloatHistogram::default()
-        };
+        let nothing =
+            FloatHistogram { schema: second.schema, custom_values: Arc::clone(&second.custom_values), ..FloatHistogram::default() };
         let base = if course.resets[window.start + 1] { &nothing } else { &**first };
         if !self.check_hints(all, &window, base, course) {
             self.warn_mixed_schemas();
