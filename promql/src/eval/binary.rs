@@ -7,7 +7,7 @@ mod set;
 use super::block::{Row, RowMut};
 use super::labels::{drop_name, is_unique_without_name, join_equal};
 use super::{Evaluator, Sink};
-use crate::ast::{BinaryOp, ValueType};
+use crate::ast::{BinaryOp, Span, ValueType};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind};
 use histogram::Notes;
@@ -55,18 +55,15 @@ impl Operation {
         self.return_bool || !self.op.is_comparison()
     }
 
-    /// Replaces the values of `row` by those of `row op other`, or of `other op row` if `swapped`. A comparison without `bool`
-    /// keeps the values of `row` where it holds. `other` has one value a step.
-    fn apply(self, row: &mut RowMut<'_>, other: &[f64], swapped: bool, notes: &mut Notes) {
+    /// Whether it takes histograms on the left only.
+    fn is_trim(self) -> bool {
+        matches!(self.op, BinaryOp::TrimUpper | BinaryOp::TrimLower)
+    }
+
+    /// Replaces the floats of `row` by those of `row op other`, or of `other op row` if `swapped`. A comparison without `bool`
+    /// keeps the floats of `row` where it holds. `other` has one value a step.
+    fn apply(self, row: &mut RowMut<'_>, other: &[f64], swapped: bool) {
         let op = self.op;
-        row.clear_histograms();
-        if matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower) {
-            if !row.as_row().is_empty() {
-                notes.add_floats();
-            }
-            row.valid.fill(0);
-            return;
-        }
         match (op, swapped) {
             (BinaryOp::Add, _) => each(row, other, |a, b| a + b),
             (BinaryOp::Mul, _) => each(row, other, |a, b| a * b),
@@ -98,9 +95,10 @@ fn each(row: &mut RowMut<'_>, other: &[f64], f: impl Fn(f64, f64) -> f64) {
     row.values.iter_mut().zip(other).for_each(|(value, other)| *value = f(*value, *other));
 }
 
-/// The bits of the steps at which both rows have something.
-fn common(a: Row<'_>, b: Row<'_>) -> Vec<u64> {
-    a.present().iter().zip(b.present().iter()).map(|(a, b)| a & b).collect()
+/// The bits of the steps at which both rows have a float or a histogram.
+fn common(a: Row<'_>, b: Row<'_>) -> impl Iterator<Item = u64> {
+    let (a, b) = (a.present().into_owned(), b.present().into_owned());
+    a.into_iter().zip(b).map(|(a, b)| a & b)
 }
 
 /// Streams the result of a binary operator with at least one vector.
@@ -109,17 +107,17 @@ pub(crate) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
     let operation = Operation { op: *op, return_bool: *return_bool };
     let is_scalar = |id: NodeId| evaluator.node(id).value_type == ValueType::Scalar;
     match (is_scalar(*left), is_scalar(*right), matching) {
-        (false, true, _) => with_scalar(evaluator, node, operation, (*left, *right), false, sink),
-        (true, false, _) => with_scalar(evaluator, node, operation, (*right, *left), true, sink),
+        (false, true, _) => with_scalar(evaluator, (operation, node.span), *left, *right, false, sink),
+        (true, false, _) => with_scalar(evaluator, (operation, node.span), *right, *left, true, sink),
         (false, false, Some(by)) => {
             let (left, right) = (evaluator.vector(*left)?, evaluator.vector(*right)?);
             if op.is_set() {
                 return sink(evaluator, set::combine(*op, left, right, by)?);
             }
             let mut notes = Notes::default();
-            let block = matching::combine(evaluator, operation, (left, right), by, &mut notes)?;
+            let block = matching::combine(evaluator, operation, (left, right), by, &mut notes);
             notes.report(*op, node.span, &mut evaluator.annotations);
-            sink(evaluator, block)
+            sink(evaluator, block?)
         }
         _ => unreachable!("the type check gives vectors a matching and scalars a scalar type"),
     }
@@ -127,9 +125,9 @@ pub(crate) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
 
 fn with_scalar<'p>(
     evaluator: &mut Evaluator<'p>,
-    node: &Node,
-    operation: Operation,
-    (vector, scalar): (NodeId, NodeId),
+    (operation, span): (Operation, Span),
+    vector: NodeId,
+    scalar: NodeId,
     swapped: bool,
     sink: Sink<'_, 'p>,
 ) -> Result<(), EvalError> {
@@ -142,13 +140,16 @@ fn with_scalar<'p>(
         for i in 0..block.len() {
             let mut row = block.tile.row_mut(i);
             let histograms = std::mem::take(row.histograms);
-            operation.apply(&mut row, &values, swapped, &mut notes);
-            histogram::with_scalar(operation, &histograms, (&values, swapped), &mut row, &mut notes);
+            if operation.is_trim() && row.as_row().count() > 0 {
+                notes.add_floats();
+            }
+            operation.apply(&mut row, &values, swapped);
+            histogram::with_scalar(operation, &histograms, &values, swapped, &mut row, &mut notes);
             if drops {
                 drop_name(&mut block.series[i], delayed);
             }
         }
-        notes.report(operation.op, node.span, &mut evaluator.annotations);
+        notes.report(operation.op, span, &mut evaluator.annotations);
         sink(evaluator, if is_unique { block } else { join_equal(block)? })
     };
     if is_unique {

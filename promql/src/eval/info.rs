@@ -7,7 +7,7 @@ use super::selector::{Of, stream_newest};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind};
 use model::labels::METRIC_NAME;
-use model::{Labels, LabelsBuilder, Matcher};
+use model::{Labels, LabelsBuilder, MatchOp, Matcher};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The info metric that is meant unless another is named.
@@ -145,7 +145,9 @@ impl<'a> Selected<'a> {
     }
 
     fn is_info(&self, labels: &Labels) -> bool {
-        self.names.iter().all(|matcher| matcher.matches(labels.metric_name()))
+        // Conditions that only exclude names do not say what an info metric is.
+        let is_positive = |matcher: &&Matcher| matches!(matcher.op, MatchOp::Equal | MatchOp::Regex);
+        self.names.iter().any(is_positive) && self.names.iter().all(|matcher| matcher.matches(labels.metric_name()))
     }
 
     /// The labels that a series gets, and at which steps.

@@ -240,6 +240,12 @@ impl RangeCall<'_> {
         }
     }
 
+    fn warn_overlap(&mut self) {
+        let name = quote(self.labels.metric_name());
+        let text = format!("sample has start time that overlaps with previous sample timestamp for metric {name}");
+        self.annotations.warn(self.span, text);
+    }
+
     fn compute_floats(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
         use RangeFunction as F;
         let (function, windows, params) = (self.function, self.windows, self.params);

@@ -1,6 +1,13 @@
 //! Integration tests of the engine.
 
+mod harness;
 mod invariance;
 mod limits;
 mod promqltest;
 mod semantics;
+mod semantics_aggregate;
+mod semantics_function;
+mod semantics_limits;
+mod semantics_names;
+mod semantics_rate;
+mod semantics_time;

@@ -101,7 +101,8 @@ pub(super) fn pairs(operation: Operation, (left, right): (Row<'_>, Row<'_>), at:
 pub(super) fn with_scalar(
     operation: Operation,
     histograms: &[(usize, Arc<FloatHistogram>)],
-    (scalars, swapped): (&[f64], bool),
+    scalars: &[f64],
+    swapped: bool,
     out: &mut RowMut<'_>,
     notes: &mut Notes,
 ) {

@@ -58,21 +58,21 @@ pub(super) fn combine(
     of_one.iter().enumerate().for_each(|(row, signature)| ones[*signature].push(row));
     // Which two series an error names follows from their labels, not from where they came from.
     ones.iter_mut().filter(|rows| rows.len() > 1).for_each(|rows| rows.sort_by(|a, b| one.series[*a].labels.cmp(&one.series[*b].labels)));
-    let (fill_many, fill_one) = if swapped { (by.fill_right, by.fill_left) } else { (by.fill_left, by.fill_right) };
+    // As in Prometheus, `group_right` swaps the sides but not what fills them: `fill_left` is for the "many" side in any case.
+    let (fill_many, fill_one) = (by.fill_left, by.fill_right);
     let delayed = evaluator.plan.params.delayed_name_removal;
-    let (matched, held) = (HashMap::new(), Vec::new());
-    let mut join = Join { operation, swapped, by, delayed, many, one, fill_many, fill_one, matched, held, notes };
+    let mut join = Join { operation, swapped, by, delayed, many, one, fill_many, fill_one, matched: HashMap::new(), held: Vec::new() };
     let mut earliest = Earliest::default();
     join.check_one_side(&ones, &mut earliest);
-    let mut result = Block::with_rows(join.many.steps(), join.many.len());
-    join.pairs(evaluator, &of_many, &ones, &mut result, &mut earliest)?;
-    join.fill_missing(evaluator, (&of_many, &of_one), &mut result, &mut earliest)?;
+    let mut out = Output { operation, swapped, block: Block::with_rows(join.many.steps(), join.many.len()), notes };
+    join.pairs(evaluator, &of_many, &ones, &mut out, &mut earliest)?;
+    join.fill_missing(evaluator, (&of_many, &of_one), &mut out, &mut earliest)?;
     match earliest.0 {
         Some((step, error)) => {
             evaluator.fail_at(step);
             Err(error)
         }
-        None => join_equal(result),
+        None => join_equal(out.block),
     }
 }
 
@@ -89,7 +89,6 @@ struct Join<'a> {
     /// At which steps the series of a signature, or of a result's labels, have matched.
     matched: HashMap<(usize, Option<Labels>), Vec<u64>>,
     held: Vec<Reservation>,
-    notes: &'a mut Notes,
 }
 
 impl Join<'_> {
@@ -131,19 +130,19 @@ impl Join<'_> {
         evaluator: &Evaluator<'_>,
         of_many: &[usize],
         ones: &[Vec<usize>],
-        result: &mut Block,
+        out: &mut Output<'_>,
         earliest: &mut Earliest,
     ) -> Result<(), EvalError> {
         for (row, signature) in of_many.iter().enumerate() {
             evaluator.budget.check()?;
             for other in &ones[*signature] {
-                let both = common(self.many.row(row), self.one.row(*other));
+                let both: Vec<u64> = common(self.many.row(row), self.one.row(*other)).collect();
                 if both.iter().all(|word| *word == 0) {
                     continue;
                 }
                 let meta = self.result_meta(&self.many.series[row].labels, &self.one.series[*other].labels);
                 self.note_match(evaluator, *signature, &meta, &both, earliest)?;
-                push((self.operation, self.swapped), result, meta, (self.many.row(row), self.one.row(*other)), &both, self.notes);
+                out.push(meta, (self.many.row(row), self.one.row(*other)), &both);
             }
         }
         Ok(())
@@ -154,7 +153,7 @@ impl Join<'_> {
         &mut self,
         evaluator: &Evaluator<'_>,
         (of_many, of_one): (&[usize], &[usize]),
-        result: &mut Block,
+        out: &mut Output<'_>,
         earliest: &mut Earliest,
     ) -> Result<(), EvalError> {
         let steps = self.many.steps();
@@ -182,7 +181,7 @@ impl Join<'_> {
                 };
                 self.note_match(evaluator, *signature, &meta, &alone, earliest)?;
                 let rows = if is_one_missing { (self.many.row(row), filled.row()) } else { (filled.row(), self.one.row(row)) };
-                push((self.operation, self.swapped), result, meta, rows, &alone, self.notes);
+                out.push(meta, rows, &alone);
             }
         }
         Ok(())
@@ -255,22 +254,32 @@ fn presence(block: &Block, signatures: &[usize]) -> HashMap<usize, Vec<u64>> {
     present
 }
 
-/// Adds the result of a row of each side, (many, one), at the steps whose bits are set.
-fn push(join: (Operation, bool), result: &mut Block, meta: SeriesMeta, (many, one): (Row<'_>, Row<'_>), at: &[u64], notes: &mut Notes) {
-    let (operation, swapped) = join;
-    let keeps_left_value = swapped && operation.op.is_comparison() && !operation.return_bool;
-    result.push_with(meta, |out| {
-        // A comparison keeps the value of the left operand, whichever side is the "one" side.
-        let (base, other, swaps) = if keeps_left_value { (one, many, false) } else { (many, one, swapped) };
-        out.values.copy_from_slice(base.values);
-        let floats = at.iter().zip(many.valid).zip(one.valid).map(|((at, many), one)| at & many & one);
-        out.valid.iter_mut().zip(floats).for_each(|(valid, word)| *valid = word);
-        operation.apply(out, other.values, swaps, notes);
-        if !many.histograms.is_empty() || !one.histograms.is_empty() {
-            let sides = if swapped { (one, many) } else { (many, one) };
-            histogram::pairs(operation, sides, at, out, notes);
-        }
-    });
+/// Where results go.
+struct Output<'a> {
+    operation: Operation,
+    swapped: bool,
+    block: Block,
+    notes: &'a mut Notes,
+}
+
+impl Output<'_> {
+    /// Adds the result of a row of each side, (many, one), at the steps whose bits are set.
+    fn push(&mut self, meta: SeriesMeta, (many, one): (Row<'_>, Row<'_>), at: &[u64]) {
+        let operation = self.operation;
+        let keeps_left_value = self.swapped && operation.op.is_comparison() && !operation.return_bool;
+        let (left, right) = if self.swapped { (one, many) } else { (many, one) };
+        self.block.push_with(meta, |out| {
+            // A comparison keeps the value of the left operand, whichever side is the "one" side.
+            let (base, other, swapped) = if keeps_left_value { (one, many, false) } else { (many, one, self.swapped) };
+            out.values.copy_from_slice(base.values);
+            out.valid.iter_mut().zip(at).zip(left.valid.iter().zip(right.valid)).for_each(|((out, at), (a, b))| *out = at & a & b);
+            if operation.is_trim() && out.as_row().count() > 0 {
+                self.notes.add_floats();
+            }
+            operation.apply(out, other.values, swapped);
+            histogram::pairs(operation, (left, right), at, out, self.notes);
+        });
+    }
 }
 
 /// The steps at which any series has a value.

@@ -1,20 +1,20 @@
 //! Functions of histograms. A native one is a value; a classic one is one series a bucket, told apart by `le`.
 
 use super::label::invalid_name;
+use super::map_rows;
 use super::native::{self, NanEffect};
 use crate::annotations::MonotonicityFix;
 use crate::ast::Span;
 use crate::error::EvalError;
 use crate::eval::aggregate::quantile::warn_about;
 use crate::eval::block::{Block, Row, RowMut, SeriesMeta};
-use crate::eval::labels::{drop_name, is_unique_without_name, join_equal};
+use crate::eval::labels::{drop_name, join_equal};
 use crate::eval::{Evaluator, Sink};
 use crate::plan::NodeId;
 use model::histogram::FloatHistogram;
 use model::labels::quote;
 use model::{Labels, LabelsBuilder};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 /// The label that holds a bucket's upper bound.
 const BUCKET_LABEL: &str = "le";
@@ -62,43 +62,12 @@ impl Statistic {
 
 /// Streams a statistic of the native histograms of a vector; floats are ignored.
 pub(crate) fn statistic<'p>(evaluator: &mut Evaluator<'p>, input: NodeId, of: Statistic, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
-    map_histograms(evaluator, input, sink, &|row| {
+    map_rows(evaluator, input, sink, |_, row| {
         row.valid.fill(0);
         for (step, histogram) in std::mem::take(row.histograms) {
             row.set(step, of.of(&histogram));
         }
     })
-}
-
-/// Streams the floats and native histograms of a vector with their signs changed.
-pub(crate) fn negate<'p>(evaluator: &mut Evaluator<'p>, input: NodeId, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
-    map_histograms(evaluator, input, sink, &|row| {
-        row.values.iter_mut().for_each(|value| *value = -*value);
-        row.histograms.iter_mut().for_each(|(_, histogram)| Arc::make_mut(histogram).mul(-1.0));
-    })
-}
-
-/// Streams the series of `input` without their names and with what `change` makes of each row.
-fn map_histograms<'p>(
-    evaluator: &mut Evaluator<'p>,
-    input: NodeId,
-    sink: Sink<'_, 'p>,
-    change: &dyn Fn(&mut RowMut<'_>),
-) -> Result<(), EvalError> {
-    let delayed = evaluator.plan.params.delayed_name_removal;
-    let is_unique = delayed || is_unique_without_name(evaluator.plan, input);
-    let mut apply = |evaluator: &mut Evaluator<'p>, mut block: Block| {
-        for i in 0..block.len() {
-            drop_name(&mut block.series[i], delayed);
-            change(&mut block.tile.row_mut(i));
-        }
-        sink(evaluator, if is_unique { block } else { join_equal(block)? })
-    };
-    if is_unique {
-        return evaluator.stream(input, &mut apply);
-    }
-    let all = evaluator.vector(input)?;
-    apply(evaluator, all)
 }
 
 /// One bucket of a classic histogram at one step.

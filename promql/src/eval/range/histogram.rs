@@ -4,6 +4,8 @@ mod extended;
 mod over_time;
 mod rate;
 
+pub(crate) use extended::interpolated;
+
 use super::rate::{from_anchor, is_change, is_reset, is_start_reset};
 use super::window::Samples;
 use super::{RangeCall, RangeFunction};
@@ -97,12 +99,6 @@ impl RangeCall<'_> {
     fn warn_not_gauge(&mut self) {
         let name = quote(self.labels.metric_name());
         self.annotations.warn(self.span, format!("this native histogram metric is not a gauge: {name}"));
-    }
-
-    /// Warns that a start time lies before the previous sample.
-    pub(super) fn warn_overlap(&mut self) {
-        let name = quote(self.labels.metric_name());
-        self.annotations.warn(self.span, format!("sample has start time that overlaps with previous sample timestamp for metric {name}"));
     }
 
     fn info_reconciled(&mut self, operation: &str) {

@@ -3,10 +3,33 @@
 use crate::eval::block::RowMut;
 use crate::eval::range::window::Samples;
 use crate::eval::range::{RangeCall, RangeFunction};
-use crate::eval::selector::smoothed::{Reconciliations, between};
 use crate::source::HistogramSample;
-use model::histogram::{CounterResetHint, FloatHistogram, HistogramError};
+use model::histogram::{CounterResetHint, FloatHistogram, HistogramError, Reconciled};
 use std::sync::Arc;
+
+/// The histogram at `at_ms` on the line between two; a counter that was reset in between started from zero. Also what an addition
+/// and a subtraction had to reconcile.
+///
+/// # Errors
+/// One has exponential, the other custom buckets.
+pub(crate) fn interpolated(
+    from: &HistogramSample,
+    to: &HistogramSample,
+    at_ms: i64,
+    is_counter: bool,
+) -> Result<(FloatHistogram, [bool; 2]), HistogramError> {
+    let passed = at_ms.saturating_sub(from.timestamp_ms) as f64;
+    let fraction = passed / to.timestamp_ms.saturating_sub(from.timestamp_ms) as f64;
+    let mut result = FloatHistogram::clone(&to.histogram);
+    if is_counter && to.histogram.detect_reset(&from.histogram) {
+        result.mul(fraction);
+        return Ok((result, [false; 2]));
+    }
+    let Reconciled { custom_bounds: subtracted, .. } = result.sub(&from.histogram)?;
+    result.mul(fraction);
+    let Reconciled { custom_bounds: added, .. } = result.add(&from.histogram)?;
+    Ok((result, [added, subtracted]))
+}
 
 /// A window and the indices of the samples at or beyond its ends.
 #[derive(Clone, Copy)]
@@ -73,11 +96,11 @@ impl RangeCall<'_> {
         }
         let (all, first, last) = (ends.all, ends.first, ends.last);
         let left = match ends.interpolates_left() {
-            true => self.between(&all[first], &all[first + 1], ends.start_ms)?,
+            true => self.told(interpolated(&all[first], &all[first + 1], ends.start_ms, is_counter)?),
             false => FloatHistogram::clone(&all[first].histogram),
         };
         let right = match ends.interpolates_right() {
-            true => self.between(&all[last - 1], &all[last], ends.end_ms)?,
+            true => self.told(interpolated(&all[last - 1], &all[last], ends.end_ms, is_counter)?),
             false => FloatHistogram::clone(&all[last].histogram),
         };
         if !is_counter && !(is_gauge(&left) && is_gauge(&right)) {
@@ -102,17 +125,14 @@ impl RangeCall<'_> {
         Ok(result)
     }
 
-    fn between(&mut self, from: &HistogramSample, to: &HistogramSample, at_ms: i64) -> Result<FloatHistogram, HistogramError> {
-        let is_counter = self.function != RangeFunction::Delta;
-        let (result, Reconciliations { subtraction, addition }) =
-            between(from, to, at_ms, is_counter).ok_or(HistogramError::MixedSchemas)?;
-        if subtraction {
-            self.info_reconciled("subtraction");
-        }
-        if addition {
+    fn told(&mut self, (histogram, [added, subtracted]): (FloatHistogram, [bool; 2])) -> FloatHistogram {
+        if added {
             self.info_reconciled("addition");
         }
-        Ok(result)
+        if subtracted {
+            self.info_reconciled("subtraction");
+        }
+        histogram
     }
 }
 
