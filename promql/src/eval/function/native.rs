@@ -162,15 +162,7 @@ pub(crate) fn variance(h: &FloatHistogram) -> f64 {
     let (mut sum, mut lost) = (0.0, 0.0);
     for bucket in h.buckets().filter(|bucket| bucket.count != 0.0) {
         let middle = if h.uses_custom_buckets() {
-            if bucket.upper == f64::INFINITY && bucket.lower == f64::NEG_INFINITY {
-                0.0
-            } else if bucket.upper == f64::INFINITY {
-                bucket.lower
-            } else if bucket.lower == f64::NEG_INFINITY {
-                if bucket.upper > 0.0 { bucket.upper / 2.0 } else { bucket.upper }
-            } else {
-                (bucket.upper + bucket.lower) / 2.0
-            }
+            (bucket.upper + bucket.lower) / 2.0
         } else if bucket.lower <= 0.0 && bucket.upper >= 0.0 {
             0.0
         } else {
