@@ -9,8 +9,8 @@ use crate::eval::info;
 use crate::eval::range::window::reach_ms;
 use crate::functions;
 use crate::source::SelectId;
-use model::{MatchOp, Matcher};
 use model::labels::METRIC_NAME;
+use model::{MatchOp, Matcher};
 
 /// Plans `expr`.
 pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError> {

@@ -16,7 +16,7 @@ pub(crate) fn by_value<'p>(
 ) -> Result<(), EvalError> {
     let mut block = evaluator.vector(input)?;
     // What has no number has no place in the order.
-    (0..block.len()).for_each(|row| block.tile.row_mut(row).clear_histograms());
+    block.clear_histograms();
     if is_range_query(evaluator, node) {
         return sink(evaluator, block);
     }
