@@ -222,8 +222,9 @@ impl<'p> Evaluator<'p> {
             NodeKind::Vector { .. } => selector::stream(self, node, sink),
             NodeKind::Call { function: Function::Range(function), args } => range::stream(self, node, *function, args, sink),
             NodeKind::Call { function, args } => function::stream(self, node, *function, args, sink),
-            NodeKind::Negate(inner) => function::map_values(self, *inner, sink, |_, row| {
+            NodeKind::Negate(inner) => function::map_rows(self, *inner, sink, |_, row| {
                 row.values.iter_mut().for_each(|v| *v = -*v);
+                row.histograms.iter_mut().for_each(|(_, histogram)| Arc::make_mut(histogram).mul(-1.0));
             }),
             NodeKind::StepInvariant(once) => {
                 let steps = node.grid.steps;

@@ -4,6 +4,7 @@
 //! independent of the order of series: sums are exact, ties are broken by labels.
 
 pub(crate) mod count_values;
+pub(crate) mod histogram;
 pub(crate) mod quantile;
 pub(crate) mod rank;
 mod sampler;
@@ -15,6 +16,7 @@ use crate::ast::AggregateOp;
 use crate::budget::{Budget, Reservation};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind};
+use histogram::SumNotes;
 use model::Labels;
 use model::labels::METRIC_NAME;
 use state::State;
@@ -111,7 +113,7 @@ pub(crate) fn evaluate<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Res
             let label = param.map(|param| evaluator.string(param)).unwrap_or_default();
             count_values::evaluate(evaluator, *input, &label, grouping)
         }
-        _ => Ok(partial(evaluator, node)?.finish(node)),
+        _ => Ok(partial(evaluator, node)?.finish(evaluator, node)),
     }
 }
 
@@ -160,14 +162,16 @@ impl Partial {
     }
 
     /// The results of the aggregation `node`, groups in the order of their labels.
-    pub(crate) fn finish(self, node: &Node) -> Block {
-        let NodeKind::Aggregate { op, .. } = &node.kind else { unreachable!("called for aggregations only") };
+    pub(crate) fn finish(self, evaluator: &mut Evaluator<'_>, node: &Node) -> Block {
+        let NodeKind::Aggregate { op, input, .. } = &node.kind else { unreachable!("called for aggregations only") };
         let mut result = Block::with_rows(node.grid.steps, self.states.len());
         let mut groups: Vec<(SeriesMeta, State)> = self.groups.metas.into_iter().zip(self.states).collect();
         groups.sort_by(|(a, _), (b, _)| a.labels.cmp(&b.labels));
+        let mut notes = SumNotes::default();
         for (meta, state) in groups {
-            result.push_with(meta, |row| state.finish(*op, row));
+            result.push_with(meta, |row| state.finish(*op, row, &mut notes));
         }
+        notes.report(evaluator.node(*input).span, &mut evaluator.annotations);
         result
     }
 }
@@ -183,9 +187,21 @@ pub(crate) fn partial<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Resu
             if group == partial.states.len() {
                 partial.hold(State::new(*op, node.grid.steps), meta.labels.heap_bytes(), evaluator.budget)?;
             }
-            partial.states[group].add(block.row(i));
+            partial.states[group].add(block.row(i), meta.labels.metric_name());
+            if !block.row(i).histograms.is_empty() {
+                info_ignored(evaluator, *op, *input);
+            }
         }
         Ok(())
     })?;
     Ok(partial)
+}
+
+/// Adds the info that an aggregation leaves histograms out, if it does.
+fn info_ignored(evaluator: &mut Evaluator<'_>, op: AggregateOp, input: NodeId) {
+    use AggregateOp as A;
+    if matches!(op, A::Min | A::Max | A::Stddev | A::Stdvar | A::Quantile | A::Topk | A::Bottomk) {
+        let span = evaluator.node(input).span;
+        evaluator.annotations.info(span, format!("ignored histogram in {} aggregation", op.as_str()));
+    }
 }

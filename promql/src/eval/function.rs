@@ -5,6 +5,7 @@ pub(crate) mod date;
 pub(crate) mod histogram;
 pub(crate) mod label;
 pub(crate) mod math;
+mod native;
 pub(crate) mod sort;
 
 use super::absent;
@@ -16,6 +17,7 @@ use super::{Evaluator, Sink, info};
 use crate::error::{EvalError, PlanError};
 use crate::plan::{Node, NodeId, NodeKind};
 pub(crate) use date::DatePart;
+use histogram::Statistic;
 pub(crate) use math::MathFunction;
 use model::Labels;
 
@@ -70,10 +72,14 @@ pub(crate) enum Function {
     Vector,
     /// `scalar`.
     Scalar,
-    /// `histogram_quantile` on classic buckets.
+    /// `histogram_quantile`.
     HistogramQuantile,
-    /// `histogram_fraction` on classic buckets.
+    /// `histogram_quantiles`.
+    HistogramQuantiles,
+    /// `histogram_fraction`.
     HistogramFraction,
+    /// A number of each native histogram.
+    HistogramStatistic(Statistic),
     /// `label_replace`.
     LabelReplace,
     /// `label_join`.
@@ -96,7 +102,7 @@ impl Function {
         match self {
             Self::Range(function) => Some(function.range_argument()),
             Self::Math(_) | Self::Clamp { .. } | Self::Round | Self::Date(_) | Self::Timestamp => Some(0),
-            Self::Sort { .. } | Self::SortByLabel { .. } => Some(0),
+            Self::Sort { .. } | Self::SortByLabel { .. } | Self::HistogramStatistic(_) => Some(0),
             _ => None,
         }
     }
@@ -112,6 +118,9 @@ pub(crate) fn resolve(name: &'static str) -> Result<Function, PlanError> {
     }
     if let Some(part) = DatePart::find(name) {
         return Ok(Function::Date(part));
+    }
+    if let Some(statistic) = Statistic::find(name) {
+        return Ok(Function::HistogramStatistic(statistic));
     }
     if let Some(function) = RangeFunction::find(name) {
         return Ok(Function::Range(function));
@@ -140,6 +149,7 @@ fn resolve_other(name: &str) -> Option<Function> {
         "vector" => Function::Vector,
         "scalar" => Function::Scalar,
         "histogram_quantile" => Function::HistogramQuantile,
+        "histogram_quantiles" => Function::HistogramQuantiles,
         "histogram_fraction" => Function::HistogramFraction,
         "label_replace" => Function::LabelReplace,
         "label_join" => Function::LabelJoin,
@@ -221,7 +231,9 @@ pub(crate) fn stream<'p>(
         Function::Absent => absent::of_vector(evaluator, node, args[0], sink),
         Function::AbsentOverTime => absent::over_time(evaluator, node, args[0], sink),
         Function::HistogramQuantile => histogram::quantile(evaluator, args, sink),
+        Function::HistogramQuantiles => histogram::quantiles(evaluator, args, sink),
         Function::HistogramFraction => histogram::fraction(evaluator, args, sink),
+        Function::HistogramStatistic(of) => histogram::statistic(evaluator, args[0], of, sink),
         Function::LabelReplace => label::replace(evaluator, args, sink),
         Function::LabelJoin => label::join(evaluator, args, sink),
         Function::Sort { descending } => sort::by_value(evaluator, node, args[0], descending, sink),

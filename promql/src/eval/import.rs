@@ -32,7 +32,7 @@ impl<'p> Evaluator<'p> {
         match import {
             Import::Rows { blocks, merge } => stream_rows(self, node, blocks, merge, sink),
             Import::States(partial) => {
-                let block = partial.finish(node);
+                let block = partial.finish(self, node);
                 sink(self, block)
             }
         }

@@ -1,5 +1,6 @@
 //! Functions over ranges: each series' samples are walked once while the window slides over them.
 
+pub(crate) mod histogram;
 pub(crate) mod over_time;
 pub(crate) mod rate;
 pub(crate) mod regression;
@@ -234,6 +235,15 @@ pub(crate) struct RangeCall<'a> {
 impl RangeCall<'_> {
     fn compute(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
         self.compute_floats(samples, row);
+        if !samples.histograms.is_empty() {
+            self.compute_histograms(samples, row);
+        }
+    }
+
+    fn warn_overlap(&mut self) {
+        let name = quote(self.labels.metric_name());
+        let text = format!("sample has start time that overlaps with previous sample timestamp for metric {name}");
+        self.annotations.warn(self.span, text);
     }
 
     fn compute_floats(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
@@ -243,9 +253,7 @@ impl RangeCall<'_> {
             F::Rate | F::Increase | F::Delta if windows.extended().is_some() => rate::extended(samples, windows, function, row),
             F::Rate | F::Increase | F::Delta => {
                 if rate::extrapolated(samples, windows, function, row) {
-                    let name = metric_suffix(self.labels);
-                    let text = format!("sample has start time that overlaps with previous sample timestamp{name}");
-                    self.annotations.warn(self.span, text);
+                    self.warn_overlap();
                 }
             }
             F::Irate => rate::instant(samples, windows, true, row),

@@ -1,6 +1,6 @@
 //! Instant vector selectors: the newest sample of each series at each step, unless it is too old or a stale marker.
 
-mod smoothed;
+pub(crate) mod smoothed;
 
 use super::block::{Block, RowMut, SeriesMeta, TILE_SERIES};
 use super::{Evaluator, Sink};

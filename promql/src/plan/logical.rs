@@ -9,11 +9,12 @@ use crate::eval::info;
 use crate::eval::range::window::reach_ms;
 use crate::functions;
 use crate::source::SelectId;
-use model::Matcher;
 use model::labels::METRIC_NAME;
+use model::{MatchOp, Matcher};
+use std::ops::Range;
 
-/// Plans `expr`.
-pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError> {
+/// Plans `expr` at the steps `only`, or at all.
+pub(super) fn build(expr: &Expr, params: QueryParams, only: Option<Range<usize>>) -> Result<Plan, PlanError> {
     if params.step_ms < 0 || params.end_ms < params.start_ms {
         return Err(PlanError::InvalidRange { start_ms: params.start_ms, end_ms: params.end_ms, step_ms: params.step_ms });
     }
@@ -27,7 +28,11 @@ pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError>
         if !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
             return Err(PlanError::NotInstant { found: value_type.documented() });
         }
-        Grid::between(params.start_ms, params.end_ms, params.step_ms)
+        let all = Grid::between(params.start_ms, params.end_ms, params.step_ms);
+        only.map_or(all, |only| {
+            let first = only.start.min(all.steps);
+            Grid { start_ms: all.time(first), steps: only.end.min(all.steps) - first, ..all }
+        })
     };
     let mut builder = Builder { nodes: Vec::new(), selects: SelectSet::default(), params };
     let root = builder.folded(expr, grid)?;
@@ -207,6 +212,8 @@ impl Builder {
         let has_name = matchers.iter().any(|matcher| matcher.name == METRIC_NAME);
         if !has_name {
             matchers.push(Matcher::equal(METRIC_NAME, info::DEFAULT_METRIC));
+        } else if !matchers.iter().any(info::says_name) {
+            matchers.extend(Matcher::new(METRIC_NAME, MatchOp::Regex, info::ANY_METRIC));
         }
         let none = TimeShift { at_ms: None, offset_ms: 0 };
         let shift = self.first_shift(&args[0], none)?.unwrap_or(none);

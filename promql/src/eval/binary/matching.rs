@@ -1,5 +1,6 @@
 //! Arithmetic and comparisons between two vectors.
 
+use super::histogram::{self, Notes};
 use super::{Operation, common};
 use crate::ast::{Cardinality, VectorMatching};
 use crate::budget::Reservation;
@@ -46,9 +47,9 @@ impl Earliest {
 pub(super) fn combine(
     evaluator: &Evaluator<'_>,
     operation: Operation,
-    left: Block,
-    right: Block,
+    (left, right): (Block, Block),
     by: &VectorMatching,
+    notes: &mut Notes,
 ) -> Result<Block, EvalError> {
     let (of_left, of_right, count) = signatures(&left, &right, by);
     let swapped = by.cardinality == Cardinality::OneToMany;
@@ -57,20 +58,21 @@ pub(super) fn combine(
     of_one.iter().enumerate().for_each(|(row, signature)| ones[*signature].push(row));
     // Which two series an error names follows from their labels, not from where they came from.
     ones.iter_mut().filter(|rows| rows.len() > 1).for_each(|rows| rows.sort_by(|a, b| one.series[*a].labels.cmp(&one.series[*b].labels)));
-    let (fill_many, fill_one) = if swapped { (by.fill_right, by.fill_left) } else { (by.fill_left, by.fill_right) };
+    // As in Prometheus, `group_right` swaps the sides but not what fills them: `fill_left` is for the "many" side in any case.
+    let (fill_many, fill_one) = (by.fill_left, by.fill_right);
     let delayed = evaluator.plan.params.delayed_name_removal;
     let mut join = Join { operation, swapped, by, delayed, many, one, fill_many, fill_one, matched: HashMap::new(), held: Vec::new() };
     let mut earliest = Earliest::default();
     join.check_one_side(&ones, &mut earliest);
-    let mut result = Block::with_rows(join.many.steps(), join.many.len());
-    join.pairs(evaluator, &of_many, &ones, &mut result, &mut earliest)?;
-    join.fill_missing(evaluator, (&of_many, &of_one), &mut result, &mut earliest)?;
+    let mut out = Output { operation, swapped, block: Block::with_rows(join.many.steps(), join.many.len()), notes };
+    join.pairs(evaluator, &of_many, &ones, &mut out, &mut earliest)?;
+    join.fill_missing(evaluator, (&of_many, &of_one), &mut out, &mut earliest)?;
     match earliest.0 {
         Some((step, error)) => {
             evaluator.fail_at(step);
             Err(error)
         }
-        None => join_equal(result),
+        None => join_equal(out.block),
     }
 }
 
@@ -103,17 +105,17 @@ impl Join<'_> {
         for rows in ones.iter().filter(|rows| rows.len() > 1) {
             let mut seen = vec![0; populated.len()];
             for (i, row) in rows.iter().enumerate() {
-                let valid = self.one.row(*row).valid;
-                let step = first_common(valid, &seen, &populated);
+                let present = self.one.row(*row).present();
+                let step = first_common(&present, &seen, &populated);
                 earliest.note(step, || self.duplicate(&rows[..i], *row, step.unwrap_or(0)));
-                seen.iter_mut().zip(valid).for_each(|(seen, word)| *seen |= word);
+                seen.iter_mut().zip(present.iter()).for_each(|(seen, word)| *seen |= word);
             }
         }
     }
 
     fn duplicate(&self, before: &[usize], row: usize, step: usize) -> EvalError {
         let text = |row: usize| self.one.series[row].labels.to_string();
-        let first = before.iter().find(|other| self.one.row(**other).get(step).is_some()).map_or_else(String::new, |other| text(*other));
+        let first = before.iter().find(|other| self.one.row(**other).has(step)).map_or_else(String::new, |other| text(*other));
         EvalError::DuplicateMatch {
             group: matching_labels(&self.one.series[row].labels, self.by).to_string(),
             side: if self.swapped { "left" } else { "right" },
@@ -128,7 +130,7 @@ impl Join<'_> {
         evaluator: &Evaluator<'_>,
         of_many: &[usize],
         ones: &[Vec<usize>],
-        result: &mut Block,
+        out: &mut Output<'_>,
         earliest: &mut Earliest,
     ) -> Result<(), EvalError> {
         for (row, signature) in of_many.iter().enumerate() {
@@ -140,7 +142,7 @@ impl Join<'_> {
                 }
                 let meta = self.result_meta(&self.many.series[row].labels, &self.one.series[*other].labels);
                 self.note_match(evaluator, *signature, &meta, &both, earliest)?;
-                push(self.operation, self.swapped, result, meta, (self.many.row(row), self.one.row(*other)), &both);
+                out.push(meta, (self.many.row(row), self.one.row(*other)), &both);
             }
         }
         Ok(())
@@ -151,7 +153,7 @@ impl Join<'_> {
         &mut self,
         evaluator: &Evaluator<'_>,
         (of_many, of_one): (&[usize], &[usize]),
-        result: &mut Block,
+        out: &mut Output<'_>,
         earliest: &mut Earliest,
     ) -> Result<(), EvalError> {
         let steps = self.many.steps();
@@ -165,8 +167,8 @@ impl Join<'_> {
                 evaluator.budget.check()?;
                 let own = if is_one_missing { self.many.row(row) } else { self.one.row(row) };
                 let alone: Vec<u64> = match taken.get(signature) {
-                    Some(taken) => own.valid.iter().zip(taken).map(|(own, taken)| own & !taken).collect(),
-                    None => own.valid.to_vec(),
+                    Some(taken) => own.present().iter().zip(taken).map(|(own, taken)| own & !taken).collect(),
+                    None => own.present().into_owned(),
                 };
                 if alone.iter().all(|word| *word == 0) {
                     continue;
@@ -179,7 +181,7 @@ impl Join<'_> {
                 };
                 self.note_match(evaluator, *signature, &meta, &alone, earliest)?;
                 let rows = if is_one_missing { (self.many.row(row), filled.row()) } else { (filled.row(), self.one.row(row)) };
-                push(self.operation, self.swapped, result, meta, rows, &alone);
+                out.push(meta, rows, &alone);
             }
         }
         Ok(())
@@ -252,16 +254,32 @@ fn presence(block: &Block, signatures: &[usize]) -> HashMap<usize, Vec<u64>> {
     present
 }
 
-/// Adds the result of a row of each side, (many, one), at the steps whose bits are set.
-fn push(operation: Operation, swapped: bool, result: &mut Block, meta: SeriesMeta, (many, one): (Row<'_>, Row<'_>), at: &[u64]) {
-    let keeps_left_value = swapped && operation.op.is_comparison() && !operation.return_bool;
-    result.push_with(meta, |out| {
-        // A comparison keeps the value of the left operand, whichever side is the "one" side.
-        let (base, other, swapped) = if keeps_left_value { (one, many, false) } else { (many, one, swapped) };
-        out.values.copy_from_slice(base.values);
-        out.valid.copy_from_slice(at);
-        operation.apply(out, other.values, swapped);
-    });
+/// Where results go.
+struct Output<'a> {
+    operation: Operation,
+    swapped: bool,
+    block: Block,
+    notes: &'a mut Notes,
+}
+
+impl Output<'_> {
+    /// Adds the result of a row of each side, (many, one), at the steps whose bits are set.
+    fn push(&mut self, meta: SeriesMeta, (many, one): (Row<'_>, Row<'_>), at: &[u64]) {
+        let operation = self.operation;
+        let keeps_left_value = self.swapped && operation.op.is_comparison() && !operation.return_bool;
+        let (left, right) = if self.swapped { (one, many) } else { (many, one) };
+        self.block.push_with(meta, |out| {
+            // A comparison keeps the value of the left operand, whichever side is the "one" side.
+            let (base, other, swapped) = if keeps_left_value { (one, many, false) } else { (many, one, self.swapped) };
+            out.values.copy_from_slice(base.values);
+            out.valid.iter_mut().zip(at).zip(left.valid.iter().zip(right.valid)).for_each(|((out, at), (a, b))| *out = at & a & b);
+            if operation.is_trim() && out.as_row().count() > 0 {
+                self.notes.add_floats();
+            }
+            operation.apply(out, other.values, swapped);
+            histogram::pairs(operation, (left, right), at, out, self.notes);
+        });
+    }
 }
 
 /// The steps at which any series has a value.

@@ -3,6 +3,7 @@
 use super::{selector, tile_series};
 use crate::error::EvalError;
 use crate::eval::block::{Block, RowMut, SeriesMeta};
+use crate::eval::range::histogram::{interpolated, mixed_schemas_text, reconciled_text};
 use crate::eval::range::metric_suffix;
 use crate::eval::{Evaluator, Sink};
 use crate::plan::Node;
@@ -11,13 +12,15 @@ use model::histogram::{CounterResetHint, FloatHistogram};
 use model::sample::is_stale;
 use std::sync::Arc;
 
-/// What keeps a step from having a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mixed {
-    /// Floats and histograms.
-    Types,
+/// What is to be told of the steps of a series.
+#[derive(Clone, Copy, Debug, Default)]
+struct Notes {
+    /// Floats and histograms around one step.
+    mixed_types: bool,
     /// Histograms with exponential and with custom buckets.
-    Buckets,
+    mixed_buckets: bool,
+    /// Custom bounds differed in an addition, and in a subtraction.
+    reconciled: [bool; 2],
 }
 
 /// Streams the series of a selector, interpolated.
@@ -29,27 +32,14 @@ pub(super) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
         let mut block = Block::with_rows(node.grid.steps, chunk.len());
         for raw in chunk {
             evaluator.budget.check()?;
-            let mut mixed = Vec::new();
+            let mut notes = Notes::default();
             block.push_with(SeriesMeta { labels: raw.labels.clone(), drop_name: false }, |row| {
                 for step in 0..node.grid.steps {
                     let at_ms = shift.apply(node.grid.time(step));
-                    let window = Window::of(raw, at_ms, lookback_ms);
-                    if let Err(problem) = window.interpolate(step, row) {
-                        mixed.push(problem);
-                    }
+                    Window::of(raw, at_ms, lookback_ms).interpolate(step, row, &mut notes);
                 }
             });
-            let of_metric = metric_suffix(&raw.labels);
-            mixed.dedup();
-            for problem in mixed {
-                let text = match problem {
-                    Mixed::Types => format!("encountered a mix of histograms and floats{of_metric}"),
-                    Mixed::Buckets => {
-                        format!("vector contains a mix of histograms with exponential and custom buckets schemas{of_metric}")
-                    }
-                };
-                evaluator.annotations.warn(node.span, text);
-            }
+            notes.report(evaluator, node, raw);
         }
         evaluator.stats.samples_queryable += block.samples();
         if !block.is_empty() {
@@ -57,6 +47,21 @@ pub(super) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
         }
     }
     Ok(())
+}
+
+impl Notes {
+    fn report(self, evaluator: &mut Evaluator<'_>, node: &Node, raw: &RawSeries) {
+        let annotations = &mut evaluator.annotations;
+        if self.mixed_types {
+            annotations.warn(node.span, format!("encountered a mix of histograms and floats{}", metric_suffix(&raw.labels)));
+        }
+        if self.mixed_buckets {
+            annotations.warn(node.span, mixed_schemas_text(raw.labels.metric_name()));
+        }
+        for (_, operation) in self.reconciled.iter().zip(["addition", "subtraction"]).filter(|(reconciled, _)| **reconciled) {
+            annotations.info(node.span, reconciled_text(operation));
+        }
+    }
 }
 
 /// The samples up to a lookback before and after one time.
@@ -72,26 +77,20 @@ impl<'a> Window<'a> {
         let first = raw.timestamps.partition_point(|t| *t <= after_ms);
         let last = raw.timestamps.partition_point(|t| *t <= to_ms).max(first);
         let floats = (first..last).map(|i| (raw.timestamps[i], raw.values[i])).filter(|(_, value)| !is_stale(*value)).collect();
-        let within = |h: &&HistogramSample| h.timestamp_ms > after_ms && h.timestamp_ms <= to_ms && !is_stale(h.histogram.sum);
-        Self { at_ms, floats, histograms: raw.histograms.iter().filter(within).collect() }
+        let first = raw.histograms.partition_point(|h| h.timestamp_ms <= after_ms);
+        let last = raw.histograms.partition_point(|h| h.timestamp_ms <= to_ms).max(first);
+        let histograms = raw.histograms[first..last].iter().filter(|h| !is_stale(h.histogram.sum)).collect();
+        Self { at_ms, floats, histograms }
     }
 
-    fn interpolate(&self, step: usize, row: &mut RowMut<'_>) -> Result<(), Mixed> {
-        match (self.floats.is_empty(), self.histograms.is_empty()) {
-            (true, true) => {}
-            (false, false) => return Err(Mixed::Types),
-            (false, true) => {
-                if let Some(value) = self.float() {
-                    row.set(step, value);
-                }
-            }
-            (true, false) => {
-                if let Some(histogram) = self.histogram()? {
-                    row.set_histogram(step, histogram);
-                }
-            }
+    fn interpolate(&self, step: usize, row: &mut RowMut<'_>, notes: &mut Notes) {
+        if !self.floats.is_empty() && !self.histograms.is_empty() {
+            notes.mixed_types = true;
+        } else if let Some(value) = self.float() {
+            row.set(step, value);
+        } else if let Some(histogram) = self.histogram(notes) {
+            row.set_histogram(step, histogram);
         }
-        Ok(())
     }
 
     /// On the line, or the last value if there is no later one; none before the first sample.
@@ -107,57 +106,26 @@ impl<'a> Window<'a> {
         }
     }
 
-    fn histogram(&self) -> Result<Option<Arc<FloatHistogram>>, Mixed> {
+    fn histogram(&self, notes: &mut Notes) -> Option<Arc<FloatHistogram>> {
         let next = self.histograms.partition_point(|h| h.timestamp_ms < self.at_ms);
         let Some(to) = self.histograms.get(next) else {
             // What is known of a reset before it does not hold between it and what comes later.
-            return Ok(self.histograms.last().map(|last| {
+            return self.histograms.last().map(|last| {
                 let mut histogram = Arc::clone(&last.histogram);
                 Arc::make_mut(&mut histogram).counter_reset_hint = CounterResetHint::Unknown;
                 histogram
-            }));
+            });
         };
         if to.timestamp_ms == self.at_ms {
-            return Ok(Some(Arc::clone(&to.histogram)));
+            return Some(Arc::clone(&to.histogram));
         }
-        let Some(from) = next.checked_sub(1).map(|i| self.histograms[i]) else { return Ok(None) };
+        let from = self.histograms[next.checked_sub(1)?];
         let is_gauge = |h: &HistogramSample| h.histogram.counter_reset_hint == CounterResetHint::Gauge;
-        let is_counter = !(is_gauge(from) && is_gauge(to));
-        let (result, _) = between(from, to, self.at_ms, is_counter).ok_or(Mixed::Buckets)?;
-        Ok(Some(Arc::new(result)))
+        let Ok((result, reconciled)) = interpolated(from, to, self.at_ms, !(is_gauge(from) && is_gauge(to))) else {
+            notes.mixed_buckets = true;
+            return None;
+        };
+        notes.reconciled.iter_mut().zip(reconciled).for_each(|(known, new)| *known |= new);
+        Some(Arc::new(result))
     }
-}
-
-/// Which custom buckets had to be reconciled on the way.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Reconciliations {
-    pub(crate) subtraction: bool,
-    pub(crate) addition: bool,
-}
-
-/// The histogram at `at_ms` on the line between two; a counter that was reset started from zero. None if one has exponential and the
-/// other custom buckets.
-pub(crate) fn between(
-    from: &HistogramSample,
-    to: &HistogramSample,
-    at_ms: i64,
-    is_counter: bool,
-) -> Option<(FloatHistogram, Reconciliations)> {
-    let mut reconciliations = Reconciliations::default();
-    if at_ms == from.timestamp_ms {
-        return Some((FloatHistogram::clone(&from.histogram), reconciliations));
-    }
-    let mut result = FloatHistogram::clone(&to.histogram);
-    if at_ms == to.timestamp_ms {
-        return Some((result, reconciliations));
-    }
-    let fraction = (at_ms - from.timestamp_ms) as f64 / (to.timestamp_ms - from.timestamp_ms) as f64;
-    if is_counter && to.histogram.detect_reset(&from.histogram) {
-        result.mul(fraction);
-        return Some((result, reconciliations));
-    }
-    reconciliations.subtraction = result.sub(&from.histogram).ok()?.custom_bounds;
-    result.mul(fraction);
-    reconciliations.addition = result.add(&from.histogram).ok()?.custom_bounds;
-    Some((result, reconciliations))
 }
