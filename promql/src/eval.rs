@@ -13,6 +13,7 @@ pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod labels;
 pub(crate) mod range;
+pub(crate) mod resets;
 pub(crate) mod selector;
 pub(crate) mod share;
 

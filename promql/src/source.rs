@@ -144,6 +144,11 @@ impl MemorySource {
     pub fn new(series: Vec<RawSeries>) -> Self {
         Self { set: join(series.into_iter().map(Arc::new).collect()) }
     }
+
+    /// All series, sorted by labels.
+    pub fn series(&self) -> impl Iterator<Item = &RawSeries> {
+        self.set.series.iter().map(|series| &**series)
+    }
 }
 
 impl SeriesSource for MemorySource {

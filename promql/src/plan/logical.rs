@@ -11,9 +11,10 @@ use crate::functions;
 use crate::source::SelectId;
 use model::labels::METRIC_NAME;
 use model::{MatchOp, Matcher};
+use std::ops::Range;
 
-/// Plans `expr`.
-pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError> {
+/// Plans `expr` at the steps `only`, or at all.
+pub(super) fn build(expr: &Expr, params: QueryParams, only: Option<Range<usize>>) -> Result<Plan, PlanError> {
     if params.step_ms < 0 || params.end_ms < params.start_ms {
         return Err(PlanError::InvalidRange { start_ms: params.start_ms, end_ms: params.end_ms, step_ms: params.step_ms });
     }
@@ -27,9 +28,13 @@ pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError>
         if !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
             return Err(PlanError::NotInstant { found: value_type.documented() });
         }
-        Grid::between(params.start_ms, params.end_ms, params.step_ms)
+        let all = Grid::between(params.start_ms, params.end_ms, params.step_ms);
+        only.map_or(all, |only| {
+            let first = only.start.min(all.steps);
+            Grid { start_ms: all.time(first), steps: only.end.min(all.steps) - first, ..all }
+        })
     };
-    let mut builder = Builder { nodes: Vec::new(), selects: SelectSet::default(), params };
+    let mut builder = Builder { nodes: Vec::new(), selects: SelectSet::default(), params, detects_resets: false };
     let root = builder.folded(expr, grid)?;
     Ok(Plan { nodes: builder.nodes, root, selects: builder.selects.finish(), params })
 }
@@ -84,12 +89,22 @@ struct Builder {
     nodes: Vec<Node>,
     selects: SelectSet,
     params: QueryParams,
+    /// Whether the expression around is one that sees no buckets, so that resets are looked for where histograms are read.
+    detects_resets: bool,
 }
 
 impl Builder {
     fn push(&mut self, expr: &Expr, grid: Grid, kind: NodeKind) -> NodeId {
         self.nodes.push(Node { span: expr.span, kind, grid, value_type: expr.value_type() });
         NodeId((self.nodes.len() - 1) as u32)
+    }
+
+    /// Plans a part of the expression whose selectors look for resets or do not.
+    fn detecting<T>(&mut self, detects_resets: bool, plan: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.detects_resets, detects_resets);
+        let planned = plan(self);
+        self.detects_resets = outer;
+        planned
     }
 
     /// Plans `expr`, evaluated once if it never changes.
@@ -139,7 +154,7 @@ impl Builder {
         let extended = selector.extended;
         let ahead_ms = if extended == Some(Extended::Smoothed) { self.params.lookback_ms } else { 0 };
         let select = self.read(&selector.matchers, grid, shift, (self.params.lookback_ms, ahead_ms));
-        Ok(NodeKind::Vector { select, shift, extended })
+        Ok(NodeKind::Vector { select, shift, extended, detects_resets: self.detects_resets })
     }
 
     /// Notes a read of samples from `back_ms` before to `ahead_ms` after the shifted times of a grid.
@@ -154,7 +169,7 @@ impl Builder {
         let extended = selector.extended;
         let (back_ms, ahead_ms) = extended.map_or((0, 0), |extended| reach_ms(extended, self.params.lookback_ms));
         let select = self.read(&selector.matchers, grid, shift, (range_ms.saturating_add(back_ms), ahead_ms));
-        Ok(NodeKind::Matrix { input: RangeInput::Select(select), range_ms, shift, extended })
+        Ok(NodeKind::Matrix { input: RangeInput::Select(select), range_ms, shift, extended, detects_resets: self.detects_resets })
     }
 
     fn subquery(&mut self, subquery: &Subquery, grid: Grid) -> Result<NodeKind, PlanError> {
@@ -170,8 +185,8 @@ impl Builder {
             start_ms = start_ms.saturating_add(step_ms);
         }
         let inner = Grid::between(start_ms, shift.apply(grid.last_ms()), step_ms);
-        let input = RangeInput::Subquery(self.folded(&subquery.expr, inner)?);
-        Ok(NodeKind::Matrix { input, range_ms, shift, extended: None })
+        let input = RangeInput::Subquery(self.detecting(false, |builder| builder.folded(&subquery.expr, inner))?);
+        Ok(NodeKind::Matrix { input, range_ms, shift, extended: None, detects_resets: false })
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<NodeKind, PlanError> {
@@ -188,12 +203,19 @@ impl Builder {
             return self.info(args, grid);
         }
         let function = function::resolve(signature.name)?;
-        let nodes = args.iter().map(|arg| match function {
-            // It reads the time of the sample itself, which folding would hide.
-            Function::Timestamp | Function::StartTimestamp => self.plain(arg, grid),
-            _ => self.folded(arg, grid),
-        });
-        let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+        let detects_resets = match signature.name {
+            "histogram_count" | "histogram_sum" | "histogram_avg" => true,
+            "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => false,
+            _ => self.detects_resets,
+        };
+        let nodes = self.detecting(detects_resets, |builder| {
+            let nodes = args.iter().map(|arg| match function {
+                // It reads the time of the sample itself, which folding would hide.
+                Function::Timestamp | Function::StartTimestamp => builder.plain(arg, grid),
+                _ => builder.folded(arg, grid),
+            });
+            nodes.collect::<Result<Vec<_>, _>>()
+        })?;
         Ok(NodeKind::Call { function, args: nodes })
     }
 
@@ -214,7 +236,7 @@ impl Builder {
         let shift = self.first_shift(&args[0], none)?.unwrap_or(none);
         let select = self.read(&matchers, grid, shift, (self.params.lookback_ms, 0));
         let base = self.folded(&args[0], grid)?;
-        let kind = NodeKind::Vector { select, shift, extended: None };
+        let kind = NodeKind::Vector { select, shift, extended: None, detects_resets: false };
         self.nodes.push(Node { span: args[args.len() - 1].span, kind, grid, value_type: ValueType::Vector });
         let selector = NodeId((self.nodes.len() - 1) as u32);
         // A selector without a name means the default metric but, unlike no selector, leaves its series to be enriched.
@@ -241,10 +263,11 @@ impl Builder {
     }
 
     fn binary(&mut self, binary: &Binary, grid: Grid) -> Result<NodeKind, PlanError> {
+        let [left, right] = [&binary.left, &binary.right].map(|side| self.detecting(false, |builder| builder.folded(side, grid)));
         Ok(NodeKind::Binary {
             op: binary.op,
-            left: self.folded(&binary.left, grid)?,
-            right: self.folded(&binary.right, grid)?,
+            left: left?,
+            right: right?,
             matching: binary.matching.clone(),
             return_bool: binary.return_bool,
         })

@@ -3,6 +3,8 @@
 use super::{Load, buckets};
 use crate::parse::{SequenceValue, SeriesDescription};
 use crate::source::{HistogramSample, MemorySource, RawSeries};
+use model::histogram::{CounterResetHint, FloatHistogram};
+use model::sample::is_stale;
 use std::sync::Arc;
 
 /// All series so far.
@@ -32,9 +34,35 @@ impl Store {
             loaded.extend(buckets::native(&loaded)?);
         }
         self.series.append(&mut loaded);
-        self.source = MemorySource::new(self.series.clone());
+        let joined = MemorySource::new(self.series.clone());
+        self.source = MemorySource::new(joined.series().map(|one| with_hints(one)).collect());
         Ok(())
     }
+}
+
+/// A series with the hints that Prometheus's storage would give back: it knows of a histogram that it continues the one before it, and of
+/// one that it does not that much, as it begins another chunk; that there was a reset it does not tell.
+fn with_hints(series: &RawSeries) -> RawSeries {
+    let mut series = series.clone();
+    let mut previous: Option<Arc<FloatHistogram>> = None;
+    for sample in &mut series.histograms {
+        let as_given = Arc::clone(&sample.histogram);
+        if !is_stale(as_given.sum) && as_given.counter_reset_hint != CounterResetHint::Gauge {
+            let continues = previous.as_ref().is_some_and(|previous| is_continued(previous, &as_given));
+            let hint = if continues { CounterResetHint::NotReset } else { CounterResetHint::Unknown };
+            Arc::make_mut(&mut sample.histogram).counter_reset_hint = hint;
+        }
+        previous = Some(as_given);
+    }
+    series
+}
+
+/// Whether a histogram goes into the chunk of the one before it.
+fn is_continued(previous: &FloatHistogram, next: &FloatHistogram) -> bool {
+    let is_kind = |h: &FloatHistogram| !is_stale(h.sum) && h.counter_reset_hint != CounterResetHint::Gauge;
+    let is_layout_same =
+        previous.schema == next.schema && previous.zero_threshold == next.zero_threshold && previous.custom_values == next.custom_values;
+    is_kind(previous) && is_layout_same && next.counter_reset_hint != CounterResetHint::Reset && !next.detect_reset(previous)
 }
 
 fn series(description: &SeriesDescription, starts: Option<&[Option<i64>]>, step_ms: i64) -> RawSeries {
