@@ -56,6 +56,7 @@ pub use parse::{
     series_description, start_timestamps,
 };
 pub use plan::fragment::{Distributed, Fragment};
+pub use plan::wire::FragmentError;
 pub use plan::{Plan, QueryParams};
 pub use print::format;
 pub use source::{GatheredSource, HistogramSample, MemorySource, RawSeries, Select, SelectId, SeriesSet, SeriesSource, SourceError};

@@ -8,6 +8,7 @@ pub(crate) mod fragment;
 mod logical;
 pub(crate) mod pushdown;
 mod select_set;
+pub(crate) mod wire;
 
 use crate::ast::{AggregateOp, BinaryOp, Expr, Extended, Span, ValueType, VectorMatching};
 use crate::budget::Budget;

@@ -132,7 +132,13 @@ impl Cut<'_> {
 
     fn below(&mut self, node: &Node) {
         for child in node.kind.children() {
-            self.at(child);
+            match self.plan.node(child).kind {
+                // `info` looks at the samples of info series, not at their values at the steps.
+                NodeKind::Vector { select, .. } if pushdown::reads_samples(node) && node.kind.children().last() == Some(&child) => {
+                    self.raw(select);
+                }
+                _ => self.at(child),
+            }
         }
     }
 

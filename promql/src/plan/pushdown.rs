@@ -51,24 +51,29 @@ pub(crate) enum Shape {
 }
 
 /// The shape of a function.
-pub(crate) fn shape(name: &str) -> Shape {
+pub(crate) fn shape(function: Function) -> Shape {
+    let Some(name) = name(function) else { return Shape::All };
     match name {
         "label_replace" | "label_join" => Shape::Relabel { destination: 1 },
         "histogram_quantile" | "histogram_fraction" => Shape::Buckets,
         "absent" | "absent_over_time" | "scalar" => Shape::Summary,
-        "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" | "info" | "histogram_quantiles" => Shape::All,
+        "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" | "histogram_quantiles" => Shape::All,
         _ => Shape::Series,
     }
 }
 
-/// The signature of a function of a plan.
-pub(crate) fn signature(function: Function) -> &'static functions::Function {
-    static BY_FUNCTION: LazyLock<Vec<(Function, &'static functions::Function)>> = LazyLock::new(|| {
-        let resolved = |f: &'static functions::Function| Some((crate::eval::function::resolve(f.name).ok()?, f));
+/// The name of a function of a plan; none of one that a plan makes itself (`info`).
+pub(crate) fn name(function: Function) -> Option<&'static str> {
+    static BY_FUNCTION: LazyLock<Vec<(Function, &'static str)>> = LazyLock::new(|| {
+        let resolved = |f: &'static functions::Function| Some((crate::eval::function::resolve(f.name).ok()?, f.name));
         functions::FUNCTIONS.iter().filter_map(resolved).collect()
     });
-    let found = BY_FUNCTION.iter().find(|(known, _)| *known == function);
-    found.map(|(_, signature)| *signature).expect("a plan holds only functions that were found by name")
+    BY_FUNCTION.iter().find(|(known, _)| *known == function).map(|(_, name)| *name)
+}
+
+/// Whether the last argument of a function is a selector of which it reads the samples themselves.
+pub(crate) fn reads_samples(node: &Node) -> bool {
+    matches!(&node.kind, NodeKind::Call { function: Function::Info { .. }, .. })
 }
 
 /// The site of every node, by its number.
@@ -119,7 +124,7 @@ impl Judge<'_> {
             return Site::Root;
         }
         let site = self.of(*series);
-        match shape(signature(function).name) {
+        match shape(function) {
             Shape::Series | Shape::Buckets => site,
             // Series that get the labels of another shard's series must be joined before anything else is made of them.
             Shape::Relabel { destination } => match args.get(destination).map(|arg| &self.plan.node(*arg).kind) {
@@ -171,7 +176,7 @@ impl Judge<'_> {
             NodeKind::Matrix { input: RangeInput::Subquery(inner), .. } | NodeKind::StepInvariant(inner) | NodeKind::Negate(inner) => {
                 self.has_one_bucket(*inner)
             }
-            NodeKind::Call { function, args } if shape(signature(*function).name) == Shape::Series => {
+            NodeKind::Call { function, args } if shape(*function) == Shape::Series => {
                 function.series_argument().and_then(|index| args.get(index)).is_some_and(|arg| self.has_one_bucket(*arg))
             }
             _ => false,
@@ -203,7 +208,7 @@ pub(crate) fn partial_input(sites: &[Site], node: &Node) -> Option<NodeId> {
             let is_mergeable = param_is_known || *op == AggregateOp::Quantile;
             (is_mergeable && of(*input) == Site::Shard).then_some(*input)
         }
-        NodeKind::Call { function, args } if shape(signature(*function).name) == Shape::Summary => {
+        NodeKind::Call { function, args } if shape(*function) == Shape::Summary => {
             args.first().copied().filter(|input| of(*input) == Site::Shard)
         }
         _ => None,

@@ -3,8 +3,8 @@
 use model::Labels;
 use model::hash::{jump_hash, placement_hash};
 use promql::{
-    Budget, Distributed, Frame, Gather, GatheredSource, MemorySource, Options, Plan, QueryOutput, QueryParams, RawSeries, SeriesSource,
-    Value, parse_with,
+    Budget, Distributed, Fragment, Frame, Gather, GatheredSource, MemorySource, Options, Plan, QueryOutput, QueryParams, RawSeries,
+    SeriesSource, Value, parse_with,
 };
 use proptest::prelude::*;
 
@@ -105,7 +105,7 @@ fn data() -> impl Strategy<Value = Vec<RawSeries>> {
 }
 
 /// The whole answer, floats in the digits that tell them apart.
-fn fingerprint(answer: Result<QueryOutput, promql::EvalError>) -> String {
+pub(crate) fn fingerprint(answer: Result<QueryOutput, promql::EvalError>) -> String {
     match answer {
         Err(error) => format!("error {error}"),
         Ok(QueryOutput { value, warnings, infos, .. }) => format!("{value:?} {warnings:?} {infos:?}"),
@@ -113,18 +113,18 @@ fn fingerprint(answer: Result<QueryOutput, promql::EvalError>) -> String {
 }
 
 /// Whether two evaluations that look at the operators in different orders agree: of several errors each may tell another.
-fn agree(a: &str, b: &str) -> bool {
+pub(crate) fn agree(a: &str, b: &str) -> bool {
     a == b || (a.starts_with("error ") && b.starts_with("error "))
 }
 
 /// The answer of shards that talk in bytes.
-fn over_the_wire(
+pub(crate) fn over_the_wire(
     distributed: &Distributed,
     text: &str,
     shards: &[MemorySource],
     budget: &Budget,
 ) -> Result<QueryOutput, promql::EvalError> {
-    let fragment = distributed.fragment();
+    let fragment = &Fragment::decode(&distributed.fragment().encode()).expect("a fragment reads what it wrote");
     let mut gather = Gather::new(distributed, budget);
     for shard in shards {
         let mut answer = Vec::new();
@@ -164,7 +164,7 @@ fn gathered(plan: &Plan, series: &[RawSeries], shards: usize, keys: &[u32], spli
 }
 
 /// The series of each shard, placed as a cluster places them.
-fn placed(series: &[RawSeries], shards: u32, key: u64) -> Vec<MemorySource> {
+pub(crate) fn placed(series: &[RawSeries], shards: u32, key: u64) -> Vec<MemorySource> {
     let mut of_shards = vec![Vec::new(); shards as usize];
     for one in series {
         of_shards[jump_hash(placement_hash(&one.labels, key), shards) as usize].push(one.clone());
@@ -183,7 +183,7 @@ proptest! {
         delayed_name_removal in any::<bool>(),
         is_range in any::<bool>(),
     ) {
-        let expr = parse_with(&text, Options::ALL).expect(&text);
+        let expr = parse_with(&text, Options { experimental_functions: true, ..Options::default() }).expect(&text);
         let times = if is_range { QueryParams::range(2 * MINUTE_MS, 15 * MINUTE_MS, 70_000) } else { QueryParams::instant(9 * MINUTE_MS) };
         let plan = Plan::new(&expr, QueryParams { delayed_name_removal, ..times }).expect(&text);
         let budget = Budget::default();

@@ -1,5 +1,6 @@
 //! Integration tests of the engine.
 
+mod distributed;
 mod harness;
 mod invariance;
 mod limits;

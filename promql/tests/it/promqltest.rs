@@ -3,7 +3,7 @@
 use promql::script::{Report, Settings, run};
 
 /// All scripts.
-const SCRIPTS: [&str; 21] = [
+pub(crate) const SCRIPTS: [&str; 21] = [
     "aggregators",
     "at_modifier",
     "collision",
@@ -27,7 +27,7 @@ const SCRIPTS: [&str; 21] = [
     "type_and_unit",
 ];
 
-fn script(name: &str) -> String {
+pub(crate) fn script(name: &str) -> String {
     #[allow(clippy::disallowed_methods)]
     let folder = std::env::var("FLOTILLA_CONFORMANCE").expect("FLOTILLA_CONFORMANCE names the folder of recorded facts");
     std::fs::read_to_string(format!("{folder}/promqltest/{name}.test")).expect(name)
