@@ -117,6 +117,13 @@ pub(crate) fn evaluate<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Res
     }
 }
 
+/// Removes the histograms of an input, and tells of it, where the operator is about numbers only.
+fn leave_out_histograms(evaluator: &mut Evaluator<'_>, op: AggregateOp, input: NodeId, block: &mut Block) {
+    if block.clear_histograms() {
+        info_ignored(evaluator, op, input);
+    }
+}
+
 fn parameter(evaluator: &mut Evaluator<'_>, param: Option<NodeId>) -> Result<Vec<f64>, EvalError> {
     param.map_or_else(|| Ok(Vec::new()), |param| evaluator.scalar(param))
 }

@@ -12,8 +12,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The info metric that is meant unless another is named.
 pub(crate) const DEFAULT_METRIC: &str = "target_info";
+/// The info metrics that are meant if some are excluded but none is named.
+pub(crate) const ANY_METRIC: &str = ".+_info";
 /// Labels by which info series and other series find each other.
 const IDENTIFYING: [&str; 2] = ["instance", "job"];
+
+/// Whether a condition says what the name of an info metric is, not only what it is not.
+pub(crate) fn says_name(matcher: &Matcher) -> bool {
+    matcher.name == METRIC_NAME && matches!(matcher.op, MatchOp::Equal | MatchOp::Regex)
+}
 
 /// Which info series is the newest at each step, of those with one name and one set of identifying labels.
 type Newest = Vec<Option<(i64, usize)>>;
@@ -145,9 +152,7 @@ impl<'a> Selected<'a> {
     }
 
     fn is_info(&self, labels: &Labels) -> bool {
-        // Conditions that only exclude names do not say what an info metric is.
-        let is_positive = |matcher: &&Matcher| matches!(matcher.op, MatchOp::Equal | MatchOp::Regex);
-        self.names.iter().any(is_positive) && self.names.iter().all(|matcher| matcher.matches(labels.metric_name()))
+        self.names.iter().all(|matcher| matcher.matches(labels.metric_name()))
     }
 
     /// The labels that a series gets, and at which steps.

@@ -9,8 +9,8 @@ use crate::eval::info;
 use crate::eval::range::window::reach_ms;
 use crate::functions;
 use crate::source::SelectId;
-use model::Matcher;
 use model::labels::METRIC_NAME;
+use model::{MatchOp, Matcher};
 
 /// Plans `expr`.
 pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError> {
@@ -207,6 +207,8 @@ impl Builder {
         let has_name = matchers.iter().any(|matcher| matcher.name == METRIC_NAME);
         if !has_name {
             matchers.push(Matcher::equal(METRIC_NAME, info::DEFAULT_METRIC));
+        } else if !matchers.iter().any(info::says_name) {
+            matchers.extend(Matcher::new(METRIC_NAME, MatchOp::Regex, info::ANY_METRIC));
         }
         let none = TimeShift { at_ms: None, offset_ms: 0 };
         let shift = self.first_shift(&args[0], none)?.unwrap_or(none);

@@ -55,14 +55,16 @@ fn prometheus_scripts_give_no_wrong_answer() {
 }
 
 /// The scripts were recorded with delayed removal of names. Dropping them at once must differ only where a script is about that, or
-/// about the metadata labels that are dropped alike.
+/// about the metadata labels that are dropped alike, and in annotations of operators that then see no name.
 #[test]
 #[ignore = "needs FLOTILLA_CONFORMANCE"]
 fn prometheus_scripts_give_no_wrong_answer_when_names_are_dropped_at_once() {
     let mut wrong = Vec::new();
     for name in SCRIPTS.iter().filter(|name| !["name_label_dropping", "type_and_unit"].contains(name)) {
         let settings = Settings { delayed_name_removal: false, ..Settings::prometheus() };
-        wrong.extend(wrong_answers(name, &run(&script(name), settings).expect(name)));
+        let report = run(&script(name), settings).expect(name);
+        let is_about_a_name = |text: &String| text.contains("no annotation is") && text.contains("for metric name");
+        wrong.extend(wrong_answers(name, &report).into_iter().filter(|text| !is_about_a_name(text)));
     }
     assert!(wrong.is_empty(), "{} wrong answers:\n{}", wrong.len(), wrong.join("\n"));
 }

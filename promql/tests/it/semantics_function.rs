@@ -57,7 +57,7 @@ fn p22_classic_quantiles_mend_their_buckets_and_need_the_infinite_one() {
 
          eval instant at 0 histogram_quantile(0.5, label_replace(good_bucket, \"le\", \"x\", \"le\", \"1\"))
            expect warn msg: PromQL warning: bucket label \"le\" is missing or has a malformed value of \"x\" for metric name \"good_bucket\" (1:25)
-           {} 2
+           {} 1
         ",
     );
 }
@@ -88,8 +88,8 @@ fn p22_native_quantiles_interpolate_on_a_logarithmic_scale() {
            {} 0.5
 
          eval instant at 0 histogram_quantiles(c, \"q\", 0, 1)
-           {q=\"0\"} 1
-           {q=\"1\"} 2
+           {q=\"0.0\"} 1
+           {q=\"1.0\"} 2
 
          eval instant at 0 histogram_quantile(0.5, both_bucket)
            expect warn msg: PromQL warning: vector contains a mix of classic and native histograms for metric name \"both_bucket\" (1:25)

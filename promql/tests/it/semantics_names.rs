@@ -74,7 +74,7 @@ fn p13_ambiguous_matches_are_errors_with_prometheus_s_words() {
            other{x=\"9\"} 1
 
          eval instant at 0 l + on (x) r
-           expect fail msg: found duplicate series for the match group {x=\"1\"} on the right hand-side of the operation: [r{x=\"1\", y=\"1\"}, r{x=\"1\", y=\"2\"}];many-to-many matching not allowed: matching labels must be unique on one side
+           expect fail msg: found duplicate series for the match group {x=\"1\"} on the right hand-side of the operation: [{__name__=\"r\", x=\"1\", y=\"1\"}, {__name__=\"r\", x=\"1\", y=\"2\"}];many-to-many matching not allowed: matching labels must be unique on one side
 
          eval instant at 0 r + on (x) l
            expect fail msg: multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)
@@ -120,7 +120,7 @@ fn p14_fill_stands_for_missing_samples() {
            {x=\"2\"} 3
 
          eval instant at 0 l > fill(1) nothing
-           {x=\"2\"} 2
+           l{x=\"2\"} 2
         ",
     );
 }
@@ -191,7 +191,7 @@ fn p16_operators_on_native_histograms() {
            expect info msg: PromQL info: incompatible sample types encountered for binary operator \"+\": histogram + float (1:1)
 
          eval instant at 0 h </ 1
-           {} {{schema:0 count:2 sum:1.5 buckets:[2]}}
+           {} {{schema:0 count:2 sum:1.4142135623730951 buckets:[2]}}
         ",
     );
 }

@@ -37,13 +37,13 @@ fn p08_a_start_timestamp_in_the_window_stands_for_a_zero() {
     let script = "load 1m
            c@st _ _ -30s
            c    _ _ 60
-           d@st _ -1m -1m -1m
-           d    _ 60 60 60
+           d@st _ _ -1m -1m -1m
+           d    _ _ 60 60 60
 
          eval instant at 3m increase(c[5m])
            {} 60
 
-         eval instant at 3m resets(d[3m])
+         eval instant at 4m resets(d[3m])
            {} 2
 
          eval instant at 3m start_timestamp(c)
@@ -79,7 +79,7 @@ fn p08_overlapping_start_times_are_warned_of_once() {
 fn p09_histogram_rates_take_the_coarsest_schema_and_are_gauges() {
     check(
         "load 1m
-           h {{schema:1 count:4 sum:4 buckets:[2 2]}} {{schema:0 count:8 sum:8 buckets:[4 4]}} {{schema:1 count:12 sum:12 buckets:[6 6]}}
+           h {{schema:1 count:4 sum:4 buckets:[2 2]}} {{schema:0 count:8 sum:8 buckets:[4 4]}} {{schema:0 count:12 sum:12 buckets:[6 6]}}
            mixed 1 {{count:1}} 3
 
          eval instant at 2m increase(h[2m1ms])
