@@ -191,7 +191,7 @@ fn p16_operators_on_native_histograms() {
            expect info msg: PromQL info: incompatible sample types encountered for binary operator \"+\": histogram + float (1:1)
 
          eval instant at 0 h </ 1
-           {} {{schema:0 count:2 sum:1.4142135623730951 buckets:[2]}}
+           h {{schema:0 count:2 sum:1.4142135623730951 buckets:[2]}}
         ",
     );
 }
