@@ -6,6 +6,7 @@
 //! row:     0 and a bit for each step, or 1 if each has a float | floats | histograms (step, histogram)
 //! states:  export | label sets | dropped names | states of the groups
 //! samples: export | label sets | series (times, floats, start times, histograms)
+//! moved:   read | label sets | series
 //! done:    annotations | statistics
 //! failed:  node | step | kind | text
 //! ```
@@ -22,7 +23,7 @@ use crate::error::EvalError;
 use crate::eval::aggregate::{Groups, state::State};
 use crate::eval::block::Block;
 use crate::plan::fragment::{Fragment, Merge};
-use crate::source::RawSeries;
+use crate::source::{RawSeries, SelectId};
 pub use codec::FrameError;
 use codec::{Reader, put_number};
 pub(crate) use report::{Done, Failure};
@@ -38,6 +39,7 @@ const STATES: u8 = 2;
 const SAMPLES: u8 = 3;
 const DONE: u8 = 4;
 const FAILED: u8 = 5;
+const MOVED: u8 = 6;
 
 /// A piece of a shard's answer.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub(crate) enum Piece {
     States { export: usize, groups: Groups, states: Vec<State> },
     /// Raw series of an export.
     Samples { export: usize, series: Vec<Arc<RawSeries>> },
+    /// Samples of a read, of series that other shards hold samples of too.
+    Moved { select: SelectId, series: Vec<Arc<RawSeries>> },
     /// That was all.
     Done(Box<Done>),
     /// The shard cannot compute its share.
@@ -93,6 +97,7 @@ impl Frame {
             Piece::Rows { export, .. } => (ROWS, Some(*export)),
             Piece::States { export, .. } => (STATES, Some(*export)),
             Piece::Samples { export, .. } => (SAMPLES, Some(*export)),
+            Piece::Moved { select, .. } => (MOVED, Some(select.0 as usize)),
             Piece::Done(_) => (DONE, None),
             Piece::Failed(_) => (FAILED, None),
         };
@@ -106,7 +111,7 @@ impl Frame {
                 rows::encode_metas(&groups.metas, &mut out);
                 states.iter().for_each(|state| state.encode(&mut out));
             }
-            Piece::Samples { series, .. } => samples::encode(series, &mut out),
+            Piece::Samples { series, .. } | Piece::Moved { series, .. } => samples::encode(series, &mut out),
             Piece::Done(done) => done.encode(&mut out),
             Piece::Failed(failure) => failure.encode(&mut out),
         }
@@ -142,6 +147,12 @@ impl Frame {
                     (SAMPLES, Merge::Samples) => Piece::Samples { export: number, series: samples::decode(&mut reader)? },
                     _ => return Err(reader.error("not the kind of frame that this export sends").into()),
                 }
+            }
+            MOVED => {
+                let number = reader.number()?;
+                let select = fragment.selects().iter().map(|select| select.id).find(|id| u64::from(id.0) == number);
+                let select = select.ok_or_else(|| reader.error("no such read"))?;
+                Piece::Moved { select, series: samples::decode(&mut reader)? }
             }
             DONE => Piece::Done(Box::new(Done::decode(&mut reader)?)),
             FAILED => Piece::Failed(Box::new(Failure::decode(&mut reader)?)),

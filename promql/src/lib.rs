@@ -50,12 +50,13 @@ pub mod value;
 pub use budget::Budget;
 pub use error::{EvalError, PlanError};
 pub use frame::{DecodeError, Frame, FrameError};
-pub use merge::gather::Gather;
+pub use merge::gather::{Gather, Steps};
 pub use parse::{
     Options, ParseError, ParseErrors, SequenceValue, SeriesDescription, StartTimestamps, parse, parse_selector, parse_with,
     series_description, start_timestamps,
 };
 pub use plan::fragment::{Distributed, Fragment};
+pub use plan::residence::Residence;
 pub use plan::wire::FragmentError;
 pub use plan::{Plan, QueryParams};
 pub use print::format;

@@ -7,6 +7,7 @@
 pub(crate) mod fragment;
 mod logical;
 pub(crate) mod pushdown;
+pub(crate) mod residence;
 mod select_set;
 pub(crate) mod wire;
 
@@ -14,10 +15,12 @@ use crate::ast::{AggregateOp, BinaryOp, Expr, Extended, Span, ValueType, VectorM
 use crate::budget::Budget;
 use crate::error::{EvalError, PlanError};
 use crate::eval::function::Function;
+use crate::eval::labels::is_unique_without_name;
 use crate::source::{Select, SelectId, SeriesSource};
 use crate::value::QueryOutput;
 use fragment::Distributed;
 use model::Timestamp;
+use std::ops::Range;
 
 /// Lookback delta unless configured otherwise.
 pub const LOOKBACK_MS_DEFAULT: i64 = 300_000;
@@ -273,7 +276,36 @@ impl Plan {
     /// # Errors
     /// The times make no sense, the type cannot be queried over a range, or a function is not supported.
     pub fn new(expr: &Expr, params: QueryParams) -> Result<Self, PlanError> {
-        logical::build(expr, params)
+        logical::build(expr, params, None)
+    }
+
+    /// Plans only the steps `steps` of a range query; what the whole query says of itself (`start()`, `@ end()`) stays.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_steps(expr: &Expr, params: QueryParams, steps: Range<usize>) -> Result<Self, PlanError> {
+        logical::build(expr, params, Some(steps))
+    }
+
+    /// Number of steps of the query.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.node(self.root).grid.steps
+    }
+
+    /// Whether the steps can be evaluated apart and the results be put together. Not where an operator that drops names fails
+    /// because of two series that have values at different steps.
+    #[must_use]
+    pub fn can_be_sliced(&self) -> bool {
+        let looks_at_all_steps = |node: &Node| match &node.kind {
+            NodeKind::Call { function: Function::Range(_), args } => {
+                let mut ranges = args.iter().filter(|arg| self.node(**arg).value_type == ValueType::Matrix);
+                ranges.any(|arg| !is_unique_without_name(self, *arg))
+            }
+            _ => false,
+        };
+        let is_vector = self.value_type() == ValueType::Vector && self.params.step_ms > 0;
+        is_vector && (self.params.delayed_name_removal || !self.nodes.iter().any(looks_at_all_steps))
     }
 
     /// The reads that the plan needs, each once.

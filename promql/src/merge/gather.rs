@@ -8,10 +8,11 @@ use crate::eval::aggregate::Partial;
 use crate::eval::block::Block;
 use crate::eval::import::Import;
 use crate::frame::{Done, Failure, Frame, Piece};
-use crate::plan::fragment::{Distributed, Entry, Merge};
+use crate::plan::fragment::{Distributed, Entry, Fragment, Merge};
 use crate::source::{GatheredSource, RawSeries, SelectId, SeriesSource};
 use crate::stats::Stats;
-use crate::value::QueryOutput;
+use crate::value::{QueryOutput, Value};
+use model::Labels;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub struct Gather {
     stats: Stats,
     budget: Budget,
     held: Vec<Reservation>,
+    /// Samples of series that are spread over shards, by read of the fragment.
+    moved: Vec<(SelectId, Vec<Arc<RawSeries>>)>,
 }
 
 /// What has come of one export.
@@ -50,6 +53,7 @@ impl Gather {
             stats: Stats::default(),
             budget: budget.clone(),
             held: Vec::new(),
+            moved: Vec::new(),
         }
     }
 
@@ -86,6 +90,11 @@ impl Gather {
                 }
                 _ => return Err(misplaced()),
             },
+            Piece::Moved { select, series } => {
+                let bytes: usize = series.iter().map(|one| one.heap_bytes()).sum();
+                self.held.push(self.budget.reserve(0, bytes as u64)?);
+                self.moved.push((select, series));
+            }
             Piece::Done(done) => {
                 let Done { annotations, stats } = *done;
                 self.annotations.merge(annotations);
@@ -103,11 +112,41 @@ impl Gather {
         Ok(())
     }
 
+    /// Computes the share of the series that are spread over shards, whose samples have all come.
+    fn compute_moved(&mut self, fragment: &Fragment) -> Result<(), EvalError> {
+        if self.moved.is_empty() {
+            return Ok(());
+        }
+        let mut parts = std::mem::take(&mut self.moved);
+        parts.extend(fragment.selects().iter().map(|select| (select.id, Vec::new())));
+        let source = GatheredSource::of_shared(parts);
+        let budget = self.budget.clone();
+        let mut answer = Vec::new();
+        fragment.execute(&source, &budget, &mut |frame| {
+            answer.push(frame);
+            Ok(())
+        })?;
+        // The shards have counted what they read.
+        let read = (self.stats.series_read, self.stats.samples_read);
+        self.add(answer)?;
+        (self.stats.series_read, self.stats.samples_read) = read;
+        Ok(())
+    }
+
     /// Computes the root of the plan. CPU-bound. `query` is the text that was parsed, for the positions of annotations.
     ///
     /// # Errors
     /// A shard failed, the budget ended, or the data does not fit the query (duplicate series and the like).
     pub fn finish(self, distributed: &Distributed, query: &str) -> Result<QueryOutput, EvalError> {
+        self.finish_steps(distributed).map(|part| part.output(query))
+    }
+
+    /// As [`Self::finish`], where `distributed` is of some steps of a query.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_steps(mut self, distributed: &Distributed) -> Result<Steps, EvalError> {
+        self.compute_moved(&distributed.fragment)?;
         if let Some(failure) = self.failure {
             return Err(failure.error);
         }
@@ -135,8 +174,49 @@ impl Gather {
         // What the root read, shards read before.
         stats.samples_queryable += of_root.samples_queryable;
         (stats.samples_peak, stats.bytes_peak) = self.budget.peak();
-        let (warnings, infos) = annotations.render(query);
-        Ok(QueryOutput { value, warnings, infos, stats })
+        Ok(Steps { value, annotations, stats })
+    }
+}
+
+/// The value of a query at some of its steps, and what was told beside it.
+#[derive(Debug)]
+pub struct Steps {
+    value: Value,
+    annotations: Annotations,
+    stats: Stats,
+}
+
+impl Steps {
+    /// Adds the value at later steps of the same query.
+    pub fn append(&mut self, later: Self) {
+        self.annotations.merge(later.annotations);
+        self.stats.series_read = self.stats.series_read.max(later.stats.series_read);
+        self.stats.samples_read += later.stats.samples_read;
+        self.stats.samples_queryable += later.stats.samples_queryable;
+        self.stats.samples_peak = self.stats.samples_peak.max(later.stats.samples_peak);
+        self.stats.bytes_peak = self.stats.bytes_peak.max(later.stats.bytes_peak);
+        let (Value::Matrix(series), Value::Matrix(more)) = (&mut self.value, later.value) else { return };
+        let mut places: HashMap<Labels, usize> = series.iter().enumerate().map(|(i, one)| (one.labels.clone(), i)).collect();
+        for one in more {
+            match places.get(&one.labels) {
+                Some(at) => {
+                    series[*at].points.extend(one.points);
+                    series[*at].histograms.extend(one.histograms);
+                }
+                None => {
+                    places.insert(one.labels.clone(), series.len());
+                    series.push(one);
+                }
+            }
+        }
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    }
+
+    /// The whole answer. `query` is the text that was parsed, for the positions of annotations.
+    #[must_use]
+    pub fn output(self, query: &str) -> QueryOutput {
+        let (warnings, infos) = self.annotations.render(query);
+        QueryOutput { value: self.value, warnings, infos, stats: self.stats }
     }
 }
 

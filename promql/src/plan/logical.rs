@@ -11,9 +11,10 @@ use crate::functions;
 use crate::source::SelectId;
 use model::labels::METRIC_NAME;
 use model::{MatchOp, Matcher};
+use std::ops::Range;
 
-/// Plans `expr`.
-pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError> {
+/// Plans `expr` at the steps `only`, or at all.
+pub(super) fn build(expr: &Expr, params: QueryParams, only: Option<Range<usize>>) -> Result<Plan, PlanError> {
     if params.step_ms < 0 || params.end_ms < params.start_ms {
         return Err(PlanError::InvalidRange { start_ms: params.start_ms, end_ms: params.end_ms, step_ms: params.step_ms });
     }
@@ -27,9 +28,13 @@ pub(super) fn build(expr: &Expr, params: QueryParams) -> Result<Plan, PlanError>
         if !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
             return Err(PlanError::NotInstant { found: value_type.documented() });
         }
-        Grid::between(params.start_ms, params.end_ms, params.step_ms)
+        let all = Grid::between(params.start_ms, params.end_ms, params.step_ms);
+        only.map_or(all, |only| {
+            let first = only.start.min(all.steps);
+            Grid { start_ms: all.time(first), steps: only.end.min(all.steps) - first, ..all }
+        })
     };
-    let mut builder = Builder { nodes: Vec::new(), selects: SelectSet::default(), params };
+    let mut builder = Builder { nodes: Vec::new(), selects: SelectSet::default(), params, histograms: Needs::Unstated };
     let root = builder.folded(expr, grid)?;
     Ok(Plan { nodes: builder.nodes, root, selects: builder.selects.finish(), params })
 }
@@ -80,10 +85,30 @@ fn depends_on_time(function: &functions::Function) -> bool {
     DATES.contains(&function.name) || OTHERS.contains(&function.name)
 }
 
+/// What the operators above need of native histograms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    /// None of them has said.
+    Unstated,
+    /// Counts and sums.
+    Counts,
+    /// Buckets too, whatever else is said further down: one computes with them, or looks for counter resets between samples that
+    /// are not neighbours.
+    Buckets,
+}
+
+impl Needs {
+    /// With what an operator needs that is below those that said this.
+    fn and(self, below: Self) -> Self {
+        if self == Self::Buckets || below == Self::Unstated { self } else { below }
+    }
+}
+
 struct Builder {
     nodes: Vec<Node>,
     selects: SelectSet,
     params: QueryParams,
+    histograms: Needs,
 }
 
 impl Builder {
@@ -145,7 +170,8 @@ impl Builder {
     /// Notes a read of samples from `back_ms` before to `ahead_ms` after the shifted times of a grid.
     fn read(&mut self, matchers: &[Matcher], grid: Grid, shift: TimeShift, (back_ms, ahead_ms): (i64, i64)) -> SelectId {
         let start_ms = shift.apply(grid.start_ms).saturating_sub(back_ms);
-        self.selects.add(matchers, start_ms, shift.apply(grid.last_ms()).saturating_add(ahead_ms))
+        let end_ms = shift.apply(grid.last_ms()).saturating_add(ahead_ms);
+        self.selects.add(matchers, (start_ms, end_ms), self.histograms == Needs::Counts)
     }
 
     fn matrix(&mut self, selector: &VectorSelector, range: &Duration, grid: Grid) -> Result<NodeKind, PlanError> {
@@ -170,7 +196,7 @@ impl Builder {
             start_ms = start_ms.saturating_add(step_ms);
         }
         let inner = Grid::between(start_ms, shift.apply(grid.last_ms()), step_ms);
-        let input = RangeInput::Subquery(self.folded(&subquery.expr, inner)?);
+        let input = RangeInput::Subquery(self.needing(Needs::Buckets, |builder| builder.folded(&subquery.expr, inner))?);
         Ok(NodeKind::Matrix { input, range_ms, shift, extended: None })
     }
 
@@ -188,12 +214,19 @@ impl Builder {
             return self.info(args, grid);
         }
         let function = function::resolve(signature.name)?;
-        let nodes = args.iter().map(|arg| match function {
-            // It reads the time of the sample itself, which folding would hide.
-            Function::Timestamp | Function::StartTimestamp => self.plain(arg, grid),
-            _ => self.folded(arg, grid),
-        });
-        let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+        let needs = match signature.name {
+            "histogram_count" | "histogram_sum" | "histogram_avg" => Needs::Counts,
+            name if name.starts_with("histogram_") => Needs::Buckets,
+            _ => Needs::Unstated,
+        };
+        let nodes = self.needing(needs, |builder| {
+            let nodes = args.iter().map(|arg| match function {
+                // It reads the time of the sample itself, which folding would hide.
+                Function::Timestamp | Function::StartTimestamp => builder.plain(arg, grid),
+                _ => builder.folded(arg, grid),
+            });
+            nodes.collect::<Result<Vec<_>, _>>()
+        })?;
         Ok(NodeKind::Call { function, args: nodes })
     }
 
@@ -240,13 +273,22 @@ impl Builder {
         }
     }
 
+    /// Plans what is below an operator that needs this of histograms.
+    fn needing<T>(&mut self, needs: Needs, plan: impl FnOnce(&mut Self) -> T) -> T {
+        let above = self.histograms;
+        self.histograms = above.and(needs);
+        let planned = plan(self);
+        self.histograms = above;
+        planned
+    }
+
     fn binary(&mut self, binary: &Binary, grid: Grid) -> Result<NodeKind, PlanError> {
-        Ok(NodeKind::Binary {
-            op: binary.op,
-            left: self.folded(&binary.left, grid)?,
-            right: self.folded(&binary.right, grid)?,
-            matching: binary.matching.clone(),
-            return_bool: binary.return_bool,
-        })
+        use crate::ast::BinaryOp as B;
+        let looks_at_buckets = matches!(binary.op, B::TrimUpper | B::TrimLower | B::Equal | B::NotEqual);
+        let needs = if looks_at_buckets { Needs::Buckets } else { Needs::Unstated };
+        let (left, right) = self.needing(needs, |builder| -> Result<_, PlanError> {
+            Ok((builder.folded(&binary.left, grid)?, builder.folded(&binary.right, grid)?))
+        })?;
+        Ok(NodeKind::Binary { op: binary.op, left, right, matching: binary.matching.clone(), return_bool: binary.return_bool })
     }
 }

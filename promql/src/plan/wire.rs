@@ -89,6 +89,8 @@ struct WireSelect {
     start_ms: i64,
     #[prost(sint64, tag = "3")]
     end_ms: i64,
+    #[prost(bool, tag = "4")]
+    counts_only: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -259,7 +261,12 @@ impl Fragment {
 
 fn select_to_wire(select: &Select) -> WireSelect {
     let matcher = |m: &Matcher| WireMatcher { op: numbers::MATCH_OPS.of(m.op), name: m.name.clone(), value: m.value.clone() };
-    WireSelect { matchers: select.matchers.iter().map(matcher).collect(), start_ms: select.start_ms, end_ms: select.end_ms }
+    WireSelect {
+        matchers: select.matchers.iter().map(matcher).collect(),
+        start_ms: select.start_ms,
+        end_ms: select.end_ms,
+        counts_only: select.counts_only,
+    }
 }
 
 fn select_of(id: SelectId, wire: &WireSelect) -> Result<Select, FragmentError> {
@@ -268,7 +275,7 @@ fn select_of(id: SelectId, wire: &WireSelect) -> Result<Select, FragmentError> {
         Matcher::new(m.name.as_str(), op, m.value.as_str()).map_err(|e| malformed(e.to_string()))
     };
     let matchers = wire.matchers.iter().map(matcher).collect::<Result<_, _>>()?;
-    Ok(Select { id, matchers, start_ms: wire.start_ms, end_ms: wire.end_ms })
+    Ok(Select { id, matchers, start_ms: wire.start_ms, end_ms: wire.end_ms, counts_only: wire.counts_only })
 }
 
 fn node_to_wire(node: &Node) -> WireNode {

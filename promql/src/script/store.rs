@@ -3,6 +3,7 @@
 use super::{Load, buckets};
 use crate::parse::{SequenceValue, SeriesDescription};
 use crate::source::{HistogramSample, MemorySource, RawSeries};
+use model::histogram::{CounterResetHint, FloatHistogram};
 use std::sync::Arc;
 
 /// All series so far.
@@ -31,10 +32,36 @@ impl Store {
         if load.with_native {
             loaded.extend(buckets::native(&loaded)?);
         }
+        loaded.iter_mut().for_each(set_hints);
         self.series.append(&mut loaded);
         self.source = MemorySource::new(self.series.clone());
         Ok(())
     }
+}
+
+/// Gives histograms the hints with which Prometheus's storage hands them out: counters that continue the one before them in their
+/// chunk are no reset, the first one of each chunk is not known to be one or not.
+fn set_hints(series: &mut RawSeries) {
+    let mut before: Option<HistogramSample> = None;
+    for sample in &mut series.histograms {
+        let stored = sample.clone();
+        let float = series.timestamps.partition_point(|t| *t < sample.timestamp_ms).checked_sub(1).map(|i| series.timestamps[i]);
+        let neighbour = before.filter(|before| float.is_none_or(|time| time < before.timestamp_ms));
+        let hint = match stored.histogram.counter_reset_hint {
+            CounterResetHint::Gauge => CounterResetHint::Gauge,
+            _ if neighbour.is_some_and(|neighbour| continues(&stored.histogram, &neighbour.histogram)) => CounterResetHint::NotReset,
+            _ => CounterResetHint::Unknown,
+        };
+        Arc::make_mut(&mut sample.histogram).counter_reset_hint = hint;
+        before = Some(stored);
+    }
+}
+
+/// Whether a histogram can be in a chunk after another one.
+fn continues(histogram: &FloatHistogram, previous: &FloatHistogram) -> bool {
+    let is_gauge = previous.counter_reset_hint == CounterResetHint::Gauge;
+    let layout = |h: &FloatHistogram| (h.schema, h.zero_threshold, Arc::clone(&h.custom_values));
+    !is_gauge && layout(histogram) == layout(previous) && !previous.is_stale() && !histogram.detect_reset(previous)
 }
 
 fn series(description: &SeriesDescription, starts: Option<&[Option<i64>]>, step_ms: i64) -> RawSeries {

@@ -2,9 +2,10 @@
 
 use model::Labels;
 use model::hash::{jump_hash, placement_hash};
+use model::{Generation, ShardId};
 use promql::{
     Budget, Distributed, Fragment, Frame, Gather, GatheredSource, MemorySource, Options, Plan, QueryOutput, QueryParams, RawSeries,
-    SeriesSource, Value, parse_with,
+    Residence, SeriesSource, Value, parse_with,
 };
 use proptest::prelude::*;
 
@@ -199,6 +200,93 @@ proptest! {
             prop_assert_eq!(&one, &fingerprint(over_the_wire(&distributed, &text, &sources, &budget)), "{} over {} shards", text, shards);
         }
         prop_assert!(budget.reserve(promql::budget::SAMPLES_MAX_DEFAULT, 0).is_ok(), "all room is given back");
+    }
+}
+
+/// Shards of two generations, the second from `from_ms` on, and what each holds.
+fn in_two_generations(series: &[RawSeries], sizes: [u64; 2], from_ms: i64, key: u64) -> (Residence, Vec<MemorySource>) {
+    let shards = |size: u64| (0..size).map(ShardId).collect::<Vec<_>>();
+    let generation = |generation, from_ms, size| Generation { generation, rev: generation, from_ms, shards: shards(size) };
+    let list = [generation(1, i64::MIN, sizes[0]), generation(2, from_ms, sizes[1])];
+    let residence = Residence::between(&list, key, i64::MIN, i64::MAX).expect("two generations");
+    let mut held = vec![Vec::new(); sizes.into_iter().max().unwrap_or(1) as usize];
+    for one in series {
+        let cut = one.timestamps.partition_point(|t| *t < from_ms);
+        for (size, range) in sizes.into_iter().zip([0..cut, cut..one.timestamps.len()]) {
+            let (timestamps, values) = (one.timestamps[range.clone()].to_vec(), one.values[range].to_vec());
+            held[jump_hash(placement_hash(&one.labels, key), size as u32) as usize].push(RawSeries::floats(
+                one.labels.clone(),
+                timestamps,
+                values,
+            ));
+        }
+    }
+    (residence, held.into_iter().map(MemorySource::new).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn c8_windows_that_straddle_generations_answer_as_if_the_shards_had_never_changed(
+        text in query(),
+        series in data(),
+        key in any::<u64>(),
+        sizes in prop_oneof![Just([1, 2]), Just([2, 3]), Just([3, 7]), Just([5, 2])],
+        from_minute in 0..16_i64,
+        delayed_name_removal in any::<bool>(),
+        is_range in any::<bool>(),
+    ) {
+        let expr = parse_with(&text, Options { experimental_functions: true, ..Options::default() }).expect(&text);
+        let times = if is_range { QueryParams::range(2 * MINUTE_MS, 15 * MINUTE_MS, 70_000) } else { QueryParams::instant(9 * MINUTE_MS) };
+        let distributed = Distributed::new(Plan::new(&expr, QueryParams { delayed_name_removal, ..times }).expect(&text));
+        let budget = Budget::default();
+        let one = fingerprint(distributed.evaluate(&text, &[&MemorySource::new(series.clone())], &budget));
+        let (residence, shards) = in_two_generations(&series, sizes, from_minute * MINUTE_MS, key);
+        let mut gather = Gather::new(&distributed, &budget);
+        for shard in &shards {
+            let mut answer = Vec::new();
+            distributed.fragment().execute_resident(shard, &residence, &budget, &mut |frame| {
+                answer.push(Frame::decode(&frame.encode(), distributed.fragment(), &budget).expect("a frame reads what it wrote"));
+                Ok(())
+            }).expect("frames are taken");
+            gather.add(answer).expect("an answer has an end");
+        }
+        prop_assert_eq!(&one, &fingerprint(gather.finish(&distributed, &text)), "{} over {:?} shards", text, sizes);
+    }
+
+    #[test]
+    fn slices_of_time_put_together_are_the_whole(
+        text in query(),
+        series in data(),
+        delayed_name_removal in any::<bool>(),
+        size in 1..9_usize,
+    ) {
+        let expr = parse_with(&text, Options { experimental_functions: true, ..Options::default() }).expect(&text);
+        let params = QueryParams { delayed_name_removal, ..QueryParams::range(2 * MINUTE_MS, 15 * MINUTE_MS, 70_000) };
+        let whole = Plan::new(&expr, params).expect(&text);
+        prop_assume!(whole.can_be_sliced());
+        let (budget, source) = (Budget::default(), MemorySource::new(series));
+        let steps = whole.steps();
+        let slice = |from: usize| {
+            let distributed = Distributed::new(Plan::of_steps(&expr, params, from..from + size).expect(&text));
+            let mut gather = Gather::new(&distributed, &budget);
+            let mut answer = Vec::new();
+            distributed.fragment().execute(&source, &budget, &mut |frame| {
+                answer.push(frame);
+                Ok(())
+            })?;
+            gather.add(answer)?;
+            gather.finish_steps(&distributed)
+        };
+        let joined = (0..steps).step_by(size).map(slice).reduce(|all, next| {
+            let mut all = all?;
+            all.append(next?);
+            Ok(all)
+        });
+        let joined = joined.expect("there are steps").map(|steps| steps.output(&text));
+        let expected = fingerprint(whole.evaluate(&text, &source, &budget));
+        prop_assert!(agree(&expected, &fingerprint(joined.clone())), "{}\n{}\n{}", text, expected, fingerprint(joined));
     }
 }
 
