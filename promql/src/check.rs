@@ -89,12 +89,15 @@ impl<'a> Checker<'a> {
 
     fn check_call(&mut self, function: &Function, args: &mut [Expr], span: Span) {
         self.check_count(function, args.len(), span);
+        let is_info = function.name == "info";
+        if let (true, Some(labels)) = (is_info, args.get(1)) {
+            self.check_info_labels(labels, span);
+        }
         for (i, arg) in args.iter_mut().enumerate() {
             let Some(want) = function.args.get(i).or(function.args.last().filter(|_| function.variadic != 0)) else { break };
-            if function.name == "info" && i == 1 {
-                self.check_info_labels(arg);
-            } else {
-                self.expect_type(arg, *want, || format!("call to function {}", quote(function.name)));
+            match &arg.kind {
+                ExprKind::Vector(selector) if is_info && i == 1 => self.check_selector(selector, arg.span, true),
+                _ => self.expect_type(arg, *want, || call_to(function)),
             }
         }
     }
@@ -105,7 +108,7 @@ impl<'a> Checker<'a> {
         let expected = if function.variadic == 0 {
             (wanted != got).then(|| wanted.to_string())
         } else {
-            let least = wanted - 1;
+            let least = wanted.saturating_sub(1);
             let most = usize::try_from(function.variadic).map_or(usize::MAX, |n| least + n);
             let least = (got < least).then(|| format!("at least {least}"));
             least.or_else(|| (got > most).then(|| format!("at most {most}")))
@@ -116,12 +119,15 @@ impl<'a> Checker<'a> {
     }
 
     /// The second argument of `info` is a selector without a name; its matchers may all match the empty value.
-    fn check_info_labels(&mut self, arg: &mut Expr) {
-        let span = arg.span;
-        match &mut arg.kind {
-            ExprKind::Vector(selector) if selector.name.is_empty() => self.check_selector(selector, span, true),
-            ExprKind::Vector(_) => self.error(span, "expected label selectors only, got vector selector instead"),
-            _ => self.error(span, "expected label selectors only"),
+    fn check_info_labels(&mut self, arg: &Expr, call: Span) {
+        let got = arg.value_type();
+        if got != ValueType::Vector {
+            self.error(call, format!("expected type instant vector in call to function \"info\", got {}", got.documented()));
+        }
+        match &arg.kind {
+            ExprKind::Vector(selector) if selector.name.is_empty() => {}
+            ExprKind::Vector(_) => self.error(arg.span, "expected label selectors only, got vector selector instead"),
+            _ => self.error(arg.span, "expected label selectors only"),
         }
     }
 
@@ -201,4 +207,9 @@ impl<'a> Checker<'a> {
         let length = between.trim_ascii_end().len();
         Span { start: (begin + blanks) as u32, end: (begin + length) as u32 }
     }
+}
+
+/// How errors name the arguments of a function.
+fn call_to(function: &Function) -> String {
+    format!("call to function {}", quote(function.name))
 }

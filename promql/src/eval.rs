@@ -13,6 +13,7 @@ pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod labels;
 pub(crate) mod range;
+pub(crate) mod resets;
 pub(crate) mod selector;
 pub(crate) mod share;
 
@@ -21,7 +22,7 @@ use crate::ast::{AggregateOp, ValueType};
 use crate::budget::{Budget, Reservation};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind, Plan};
-use crate::source::{RawSeries, SelectId, SeriesSource, histogram_bytes, histogram_samples, without_buckets};
+use crate::source::{RawSeries, SelectId, SeriesSource, histogram_bytes, histogram_samples};
 use crate::stats::Stats;
 use crate::value::{SampleValue, Series, Value, VectorSample};
 use block::Block;
@@ -158,13 +159,9 @@ impl<'p> Evaluator<'p> {
             return Ok(Arc::clone(series));
         }
         self.budget.check()?;
-        let select = self.plan.select(id);
-        let mut set = self.source.select(select)?;
+        let set = self.source.select(self.plan.select(id))?;
         self.stats.series_read += set.series.len() as u64;
         self.stats.samples_read += set.series.iter().map(|s| s.len() as u64).sum::<u64>();
-        if select.counts_only {
-            set.series.iter_mut().for_each(|series| *series = without_buckets(series));
-        }
         let bytes = set.series.iter().map(|series| series.heap_bytes()).sum::<usize>();
         self.held.push(self.budget.reserve(0, bytes as u64)?);
         let series: Arc<[Arc<RawSeries>]> = Arc::from(set.series);

@@ -52,7 +52,7 @@ pub use error::{EvalError, PlanError};
 pub use frame::{DecodeError, Frame, FrameError};
 pub use merge::gather::{Gather, Steps};
 pub use parse::{
-    Options, ParseError, ParseErrors, SequenceValue, SeriesDescription, StartTimestamps, parse, parse_selector, parse_with,
+    Options, ParseError, ParseErrors, SequenceValue, SeriesDescription, StartTimestamps, parse, parse_cached, parse_selector, parse_with,
     series_description, start_timestamps,
 };
 pub use plan::fragment::{Distributed, Fragment};

@@ -155,6 +155,8 @@ pub(crate) enum NodeKind {
         shift: TimeShift,
         /// Whether values between samples are interpolated (`smoothed`).
         extended: Option<Extended>,
+        /// Whether resets of native histograms are looked for on reading: below `histogram_count` and its kin.
+        detects_resets: bool,
     },
     /// All samples of each series in a window that ends at each step.
     Matrix {
@@ -166,6 +168,8 @@ pub(crate) enum NodeKind {
         shift: TimeShift,
         /// What stands for the ends of the window, if not the samples in it.
         extended: Option<Extended>,
+        /// As of a vector.
+        detects_resets: bool,
     },
     /// A function.
     Call {

@@ -1,9 +1,5 @@
 //! Where series come from.
 
-mod counts;
-
-pub(crate) use counts::without_buckets;
-
 use model::histogram::FloatHistogram;
 use model::{Labels, Matcher, Timestamp};
 use std::collections::HashMap;
@@ -24,8 +20,6 @@ pub struct Select {
     pub start_ms: Timestamp,
     /// Samples are needed up to and including this time.
     pub end_ms: Timestamp,
-    /// Of native histograms only counts and sums are needed.
-    pub counts_only: bool,
 }
 
 /// A native histogram at one time.
@@ -150,6 +144,11 @@ impl MemorySource {
     pub fn new(series: Vec<RawSeries>) -> Self {
         Self { set: join(series.into_iter().map(Arc::new).collect()) }
     }
+
+    /// All series, sorted by labels.
+    pub fn series(&self) -> impl Iterator<Item = &RawSeries> {
+        self.set.series.iter().map(|series| &**series)
+    }
 }
 
 impl SeriesSource for MemorySource {
@@ -244,7 +243,7 @@ mod tests {
         let parts =
             [(id, vec![series("b", &[(1, 1.0)]), series("a", &[(30, 3.0), (40, 4.0)])]), (id, vec![series("a", &[(10, 1.0), (30, 3.0)])])];
         let source = GatheredSource::new(parts);
-        let select = Select { id, matchers: Vec::new(), start_ms: 0, end_ms: 100, counts_only: false };
+        let select = Select { id, matchers: Vec::new(), start_ms: 0, end_ms: 100 };
         let set = source.select(&select).unwrap();
         assert_eq!(set.series.len(), 2);
         assert_eq!((set.series[0].labels.metric_name(), &set.series[0].timestamps[..]), ("a", &[10, 30, 40][..]));
@@ -270,7 +269,7 @@ mod tests {
     #[test]
     fn memory_leaves_out_series_without_samples_in_the_range() {
         let source = MemorySource::new(vec![series("a", &[(10, 1.0)]), series("b", &[(11, 1.0)])]);
-        let select = Select { id: SelectId(0), matchers: Vec::new(), start_ms: 10, end_ms: 20, counts_only: false };
+        let select = Select { id: SelectId(0), matchers: Vec::new(), start_ms: 10, end_ms: 20 };
         let found = source.select(&select).unwrap();
         assert_eq!(found.series.iter().map(|s| s.labels.metric_name()).collect::<Vec<_>>(), ["b"]);
     }

@@ -52,12 +52,7 @@ struct Operation {
 impl Operation {
     /// Whether the result is no longer the metric that it was.
     fn drops_name(self) -> bool {
-        self.return_bool || self.is_arithmetic()
-    }
-
-    /// Whether it computes new values; the others keep some of the left side, or parts of it.
-    fn is_arithmetic(self) -> bool {
-        !self.op.is_comparison() && !self.is_trim()
+        self.return_bool || !(self.op.is_comparison() || self.is_trim())
     }
 
     /// Whether it takes histograms on the left only.

@@ -109,7 +109,8 @@ impl RangeFunction {
 
 /// A range vector argument, resolved.
 #[derive(Clone, Copy, Debug)]
-struct RangeArgument {
+struct RangeArgument<'p> {
+    node: &'p Node,
     input: RangeInput,
     range_ms: i64,
     shift: TimeShift,
@@ -117,10 +118,10 @@ struct RangeArgument {
     span: Span,
 }
 
-fn range_argument(node: &Node) -> RangeArgument {
+fn range_argument(node: &Node) -> RangeArgument<'_> {
     match &node.kind {
-        NodeKind::Matrix { input, range_ms, shift, extended } => {
-            RangeArgument { input: *input, range_ms: *range_ms, shift: *shift, extended: *extended, span: node.span }
+        NodeKind::Matrix { input, range_ms, shift, extended, .. } => {
+            RangeArgument { node, input: *input, range_ms: *range_ms, shift: *shift, extended: *extended, span: node.span }
         }
         _ => unreachable!("the type check lets only range vectors be used as such"),
     }
@@ -299,11 +300,11 @@ fn annotate(evaluator: &mut Evaluator<'_>, function: RangeFunction, labels: &Lab
 /// Takes one series' meta data and samples, without stale markers.
 type SeriesSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesMeta, Samples<'_>) -> Result<(), EvalError>;
 
-fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument, each: SeriesSink<'_, 'p>) -> Result<(), EvalError> {
+fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_>, each: SeriesSink<'_, 'p>) -> Result<(), EvalError> {
     match argument.input {
-        RangeInput::Select(select) => {
+        RangeInput::Select(_) => {
             let with_starts = evaluator.plan.params.use_start_timestamps;
-            for raw in evaluator.read(select)?.iter() {
+            for raw in evaluator.read_for(argument.node)?.iter() {
                 evaluator.budget.check()?;
                 let meta = SeriesMeta { labels: raw.labels.clone(), drop_name: false };
                 let (times, values, starts) = floats_without_stale_markers(raw);

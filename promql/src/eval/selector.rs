@@ -7,7 +7,7 @@ use super::{Evaluator, Sink};
 use crate::ast::Extended;
 use crate::error::EvalError;
 use crate::plan::{Grid, Node, NodeKind, TimeShift};
-use crate::source::{RawSeries, SelectId};
+use crate::source::RawSeries;
 use model::sample::{STALE_NAN_BITS, is_stale};
 use std::sync::Arc;
 
@@ -40,18 +40,18 @@ pub(crate) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
     stream_newest(evaluator, node, &mut |evaluator, block| sink(evaluator, block), Of::Value)
 }
 
-/// The reads and the times of a selector.
-fn selector(node: &Node) -> (SelectId, TimeShift) {
+/// Where a selector looks.
+fn shift_of(node: &Node) -> TimeShift {
     match &node.kind {
-        NodeKind::Vector { select, shift, .. } => (*select, *shift),
+        NodeKind::Vector { shift, .. } => *shift,
         _ => unreachable!("called for selectors only"),
     }
 }
 
 /// Streams something of the newest sample of each series at each step.
 pub(crate) fn stream_newest<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Sink<'_, 'p>, of: Of) -> Result<(), EvalError> {
-    let (select, shift) = selector(node);
-    let series = evaluator.read(select)?;
+    let shift = shift_of(node);
+    let series = evaluator.read_for(node)?;
     let newest = Newest { grid: node.grid, shift, lookback_ms: evaluator.plan.params.lookback_ms };
     let rows = tile_series(node.grid.steps);
     for chunk in series.chunks(rows) {

@@ -34,7 +34,7 @@ pub(super) fn build(expr: &Expr, params: QueryParams, only: Option<Range<usize>>
             Grid { start_ms: all.time(first), steps: only.end.min(all.steps) - first, ..all }
         })
     };
-    let mut builder = Builder { nodes: Vec::new(), selects: SelectSet::default(), params, histograms: Needs::Unstated };
+    let mut builder = Builder { nodes: Vec::new(), selects: SelectSet::default(), params, detects_resets: false };
     let root = builder.folded(expr, grid)?;
     Ok(Plan { nodes: builder.nodes, root, selects: builder.selects.finish(), params })
 }
@@ -85,36 +85,26 @@ fn depends_on_time(function: &functions::Function) -> bool {
     DATES.contains(&function.name) || OTHERS.contains(&function.name)
 }
 
-/// What the operators above need of native histograms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Needs {
-    /// None of them has said.
-    Unstated,
-    /// Counts and sums.
-    Counts,
-    /// Buckets too, whatever else is said further down: one computes with them, or looks for counter resets between samples that
-    /// are not neighbours.
-    Buckets,
-}
-
-impl Needs {
-    /// With what an operator needs that is below those that said this.
-    fn and(self, below: Self) -> Self {
-        if self == Self::Buckets || below == Self::Unstated { self } else { below }
-    }
-}
-
 struct Builder {
     nodes: Vec<Node>,
     selects: SelectSet,
     params: QueryParams,
-    histograms: Needs,
+    /// Whether the expression around is one that sees no buckets, so that resets are looked for where histograms are read.
+    detects_resets: bool,
 }
 
 impl Builder {
     fn push(&mut self, expr: &Expr, grid: Grid, kind: NodeKind) -> NodeId {
         self.nodes.push(Node { span: expr.span, kind, grid, value_type: expr.value_type() });
         NodeId((self.nodes.len() - 1) as u32)
+    }
+
+    /// Plans a part of the expression whose selectors look for resets or do not.
+    fn detecting<T>(&mut self, detects_resets: bool, plan: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.detects_resets, detects_resets);
+        let planned = plan(self);
+        self.detects_resets = outer;
+        planned
     }
 
     /// Plans `expr`, evaluated once if it never changes.
@@ -164,14 +154,13 @@ impl Builder {
         let extended = selector.extended;
         let ahead_ms = if extended == Some(Extended::Smoothed) { self.params.lookback_ms } else { 0 };
         let select = self.read(&selector.matchers, grid, shift, (self.params.lookback_ms, ahead_ms));
-        Ok(NodeKind::Vector { select, shift, extended })
+        Ok(NodeKind::Vector { select, shift, extended, detects_resets: self.detects_resets })
     }
 
     /// Notes a read of samples from `back_ms` before to `ahead_ms` after the shifted times of a grid.
     fn read(&mut self, matchers: &[Matcher], grid: Grid, shift: TimeShift, (back_ms, ahead_ms): (i64, i64)) -> SelectId {
         let start_ms = shift.apply(grid.start_ms).saturating_sub(back_ms);
-        let end_ms = shift.apply(grid.last_ms()).saturating_add(ahead_ms);
-        self.selects.add(matchers, (start_ms, end_ms), self.histograms == Needs::Counts)
+        self.selects.add(matchers, start_ms, shift.apply(grid.last_ms()).saturating_add(ahead_ms))
     }
 
     fn matrix(&mut self, selector: &VectorSelector, range: &Duration, grid: Grid) -> Result<NodeKind, PlanError> {
@@ -180,7 +169,7 @@ impl Builder {
         let extended = selector.extended;
         let (back_ms, ahead_ms) = extended.map_or((0, 0), |extended| reach_ms(extended, self.params.lookback_ms));
         let select = self.read(&selector.matchers, grid, shift, (range_ms.saturating_add(back_ms), ahead_ms));
-        Ok(NodeKind::Matrix { input: RangeInput::Select(select), range_ms, shift, extended })
+        Ok(NodeKind::Matrix { input: RangeInput::Select(select), range_ms, shift, extended, detects_resets: self.detects_resets })
     }
 
     fn subquery(&mut self, subquery: &Subquery, grid: Grid) -> Result<NodeKind, PlanError> {
@@ -196,8 +185,8 @@ impl Builder {
             start_ms = start_ms.saturating_add(step_ms);
         }
         let inner = Grid::between(start_ms, shift.apply(grid.last_ms()), step_ms);
-        let input = RangeInput::Subquery(self.needing(Needs::Buckets, |builder| builder.folded(&subquery.expr, inner))?);
-        Ok(NodeKind::Matrix { input, range_ms, shift, extended: None })
+        let input = RangeInput::Subquery(self.detecting(false, |builder| builder.folded(&subquery.expr, inner))?);
+        Ok(NodeKind::Matrix { input, range_ms, shift, extended: None, detects_resets: false })
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<NodeKind, PlanError> {
@@ -214,12 +203,12 @@ impl Builder {
             return self.info(args, grid);
         }
         let function = function::resolve(signature.name)?;
-        let needs = match signature.name {
-            "histogram_count" | "histogram_sum" | "histogram_avg" => Needs::Counts,
-            name if name.starts_with("histogram_") => Needs::Buckets,
-            _ => Needs::Unstated,
+        let detects_resets = match signature.name {
+            "histogram_count" | "histogram_sum" | "histogram_avg" => true,
+            "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => false,
+            _ => self.detects_resets,
         };
-        let nodes = self.needing(needs, |builder| {
+        let nodes = self.detecting(detects_resets, |builder| {
             let nodes = args.iter().map(|arg| match function {
                 // It reads the time of the sample itself, which folding would hide.
                 Function::Timestamp | Function::StartTimestamp => builder.plain(arg, grid),
@@ -247,7 +236,7 @@ impl Builder {
         let shift = self.first_shift(&args[0], none)?.unwrap_or(none);
         let select = self.read(&matchers, grid, shift, (self.params.lookback_ms, 0));
         let base = self.folded(&args[0], grid)?;
-        let kind = NodeKind::Vector { select, shift, extended: None };
+        let kind = NodeKind::Vector { select, shift, extended: None, detects_resets: false };
         self.nodes.push(Node { span: args[args.len() - 1].span, kind, grid, value_type: ValueType::Vector });
         let selector = NodeId((self.nodes.len() - 1) as u32);
         // A selector without a name means the default metric but, unlike no selector, leaves its series to be enriched.
@@ -273,22 +262,14 @@ impl Builder {
         }
     }
 
-    /// Plans what is below an operator that needs this of histograms.
-    fn needing<T>(&mut self, needs: Needs, plan: impl FnOnce(&mut Self) -> T) -> T {
-        let above = self.histograms;
-        self.histograms = above.and(needs);
-        let planned = plan(self);
-        self.histograms = above;
-        planned
-    }
-
     fn binary(&mut self, binary: &Binary, grid: Grid) -> Result<NodeKind, PlanError> {
-        use crate::ast::BinaryOp as B;
-        let looks_at_buckets = matches!(binary.op, B::TrimUpper | B::TrimLower | B::Equal | B::NotEqual);
-        let needs = if looks_at_buckets { Needs::Buckets } else { Needs::Unstated };
-        let (left, right) = self.needing(needs, |builder| -> Result<_, PlanError> {
-            Ok((builder.folded(&binary.left, grid)?, builder.folded(&binary.right, grid)?))
-        })?;
-        Ok(NodeKind::Binary { op: binary.op, left, right, matching: binary.matching.clone(), return_bool: binary.return_bool })
+        let [left, right] = [&binary.left, &binary.right].map(|side| self.detecting(false, |builder| builder.folded(side, grid)));
+        Ok(NodeKind::Binary {
+            op: binary.op,
+            left: left?,
+            right: right?,
+            matching: binary.matching.clone(),
+            return_bool: binary.return_bool,
+        })
     }
 }

@@ -10,17 +10,16 @@ pub(crate) struct SelectSet {
 }
 
 impl SelectSet {
-    /// Notes that samples in `(start_ms, end_ms]` are needed, of native histograms perhaps `counts_only`.
-    pub(crate) fn add(&mut self, matchers: &[Matcher], (start_ms, end_ms): (Timestamp, Timestamp), counts_only: bool) -> SelectId {
-        let is_alike = |s: &Select| s.counts_only == counts_only && s.matchers == matchers;
-        let touches = |s: &&mut Select| is_alike(s) && start_ms <= s.end_ms && s.start_ms <= end_ms;
+    /// Notes that samples in `(start_ms, end_ms]` are needed.
+    pub(crate) fn add(&mut self, matchers: &[Matcher], start_ms: Timestamp, end_ms: Timestamp) -> SelectId {
+        let touches = |s: &&mut Select| s.matchers == matchers && start_ms <= s.end_ms && s.start_ms <= end_ms;
         if let Some(known) = self.selects.iter_mut().find(touches) {
             known.start_ms = known.start_ms.min(start_ms);
             known.end_ms = known.end_ms.max(end_ms);
             return known.id;
         }
         let id = SelectId(self.selects.len() as u32);
-        self.selects.push(Select { id, matchers: matchers.to_vec(), start_ms, end_ms, counts_only });
+        self.selects.push(Select { id, matchers: matchers.to_vec(), start_ms, end_ms });
         id
     }
 
@@ -38,13 +37,12 @@ mod tests {
     fn reads_that_touch_are_merged_and_distant_ones_are_not() {
         let m = [Matcher::equal("a", "1")];
         let mut set = SelectSet::default();
-        assert_eq!(set.add(&m, (100, 200), false), SelectId(0));
-        assert_eq!(set.add(&m, (150, 300), false), SelectId(0));
-        assert_eq!(set.add(&m, (-9_000, -8_000), false), SelectId(1));
-        assert_eq!(set.add(&[Matcher::equal("a", "2")], (100, 200), false), SelectId(2));
-        assert_eq!(set.add(&m, (100, 200), true), SelectId(3));
+        assert_eq!(set.add(&m, 100, 200), SelectId(0));
+        assert_eq!(set.add(&m, 150, 300), SelectId(0));
+        assert_eq!(set.add(&m, -9_000, -8_000), SelectId(1));
+        assert_eq!(set.add(&[Matcher::equal("a", "2")], 100, 200), SelectId(2));
         let selects = set.finish();
         assert_eq!((selects[0].start_ms, selects[0].end_ms), (100, 300));
-        assert_eq!(selects.len(), 4);
+        assert_eq!(selects.len(), 3);
     }
 }

@@ -89,8 +89,6 @@ struct WireSelect {
     start_ms: i64,
     #[prost(sint64, tag = "3")]
     end_ms: i64,
-    #[prost(bool, tag = "4")]
-    counts_only: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -163,6 +161,8 @@ struct WireNode {
     fill_left: Option<f64>,
     #[prost(double, optional, tag = "23")]
     fill_right: Option<f64>,
+    #[prost(bool, tag = "24")]
+    detects_resets: bool,
 }
 
 const NUMBER: u32 = 1;
@@ -261,12 +261,7 @@ impl Fragment {
 
 fn select_to_wire(select: &Select) -> WireSelect {
     let matcher = |m: &Matcher| WireMatcher { op: numbers::MATCH_OPS.of(m.op), name: m.name.clone(), value: m.value.clone() };
-    WireSelect {
-        matchers: select.matchers.iter().map(matcher).collect(),
-        start_ms: select.start_ms,
-        end_ms: select.end_ms,
-        counts_only: select.counts_only,
-    }
+    WireSelect { matchers: select.matchers.iter().map(matcher).collect(), start_ms: select.start_ms, end_ms: select.end_ms }
 }
 
 fn select_of(id: SelectId, wire: &WireSelect) -> Result<Select, FragmentError> {
@@ -275,7 +270,7 @@ fn select_of(id: SelectId, wire: &WireSelect) -> Result<Select, FragmentError> {
         Matcher::new(m.name.as_str(), op, m.value.as_str()).map_err(|e| malformed(e.to_string()))
     };
     let matchers = wire.matchers.iter().map(matcher).collect::<Result<_, _>>()?;
-    Ok(Select { id, matchers, start_ms: wire.start_ms, end_ms: wire.end_ms, counts_only: wire.counts_only })
+    Ok(Select { id, matchers, start_ms: wire.start_ms, end_ms: wire.end_ms })
 }
 
 fn node_to_wire(node: &Node) -> WireNode {
@@ -297,11 +292,11 @@ fn node_to_wire(node: &Node) -> WireNode {
     match &node.kind {
         NodeKind::Number(number) => (wire.kind, wire.number) = (NUMBER, *number),
         NodeKind::String(text) => (wire.kind, wire.text) = (STRING, text.clone()),
-        NodeKind::Vector { select, shift, extended } => {
+        NodeKind::Vector { select, shift, extended, detects_resets } => {
             shifted(VECTOR, shift, extended);
-            wire.select = select.0;
+            (wire.select, wire.detects_resets) = (select.0, *detects_resets);
         }
-        NodeKind::Matrix { input, range_ms, shift, extended } => {
+        NodeKind::Matrix { input, range_ms, shift, extended, detects_resets } => {
             match input {
                 RangeInput::Select(select) => {
                     shifted(MATRIX, shift, extended);
@@ -309,7 +304,7 @@ fn node_to_wire(node: &Node) -> WireNode {
                 }
                 RangeInput::Subquery(_) => shifted(SUBQUERY, shift, extended),
             }
-            wire.range_ms = *range_ms;
+            (wire.range_ms, wire.detects_resets) = (*range_ms, *detects_resets);
         }
         NodeKind::Call { function, .. } => (wire.kind, wire.operator) = (CALL, numbers::number_of_function(pushdown::name(*function))),
         NodeKind::Aggregate { op, grouping, without, .. } => {
@@ -342,14 +337,18 @@ fn kind_of(wire: WireNode) -> Result<NodeKind, FragmentError> {
     let children: Vec<NodeId> = wire.children.iter().copied().map(NodeId).collect();
     let shift = TimeShift { at_ms: wire.at_ms, offset_ms: wire.offset_ms };
     let extended = || if wire.extended == 0 { Ok(None) } else { numbers::EXTENDED.find(wire.extended).map(Some) };
-    let select = SelectId(wire.select);
+    let (select, detects_resets) = (SelectId(wire.select), wire.detects_resets);
     Ok(match (wire.kind, &children[..]) {
         (NUMBER, []) => NodeKind::Number(wire.number),
         (STRING, []) => NodeKind::String(wire.text),
-        (VECTOR, []) => NodeKind::Vector { select, shift, extended: extended()? },
-        (MATRIX, []) => NodeKind::Matrix { input: RangeInput::Select(select), range_ms: wire.range_ms, shift, extended: extended()? },
+        (VECTOR, []) => NodeKind::Vector { select, shift, extended: extended()?, detects_resets },
+        (MATRIX, []) => {
+            let input = RangeInput::Select(select);
+            NodeKind::Matrix { input, range_ms: wire.range_ms, shift, extended: extended()?, detects_resets }
+        }
         (SUBQUERY, [inner]) => {
-            NodeKind::Matrix { input: RangeInput::Subquery(*inner), range_ms: wire.range_ms, shift, extended: extended()? }
+            let input = RangeInput::Subquery(*inner);
+            NodeKind::Matrix { input, range_ms: wire.range_ms, shift, extended: extended()?, detects_resets }
         }
         (CALL, _) => {
             let name = numbers::function_of_number(wire.operator)?;

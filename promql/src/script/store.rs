@@ -4,6 +4,7 @@ use super::{Load, buckets};
 use crate::parse::{SequenceValue, SeriesDescription};
 use crate::source::{HistogramSample, MemorySource, RawSeries};
 use model::histogram::{CounterResetHint, FloatHistogram};
+use model::sample::is_stale;
 use std::sync::Arc;
 
 /// All series so far.
@@ -32,36 +33,36 @@ impl Store {
         if load.with_native {
             loaded.extend(buckets::native(&loaded)?);
         }
-        loaded.iter_mut().for_each(set_hints);
         self.series.append(&mut loaded);
-        self.source = MemorySource::new(self.series.clone());
+        let joined = MemorySource::new(self.series.clone());
+        self.source = MemorySource::new(joined.series().map(|one| with_hints(one)).collect());
         Ok(())
     }
 }
 
-/// Gives histograms the hints with which Prometheus's storage hands them out: counters that continue the one before them in their
-/// chunk are no reset, the first one of each chunk is not known to be one or not.
-fn set_hints(series: &mut RawSeries) {
-    let mut before: Option<HistogramSample> = None;
+/// A series with the hints that Prometheus's storage would give back: it knows of a histogram that it continues the one before it, and of
+/// one that it does not that much, as it begins another chunk; that there was a reset it does not tell.
+fn with_hints(series: &RawSeries) -> RawSeries {
+    let mut series = series.clone();
+    let mut previous: Option<Arc<FloatHistogram>> = None;
     for sample in &mut series.histograms {
-        let stored = sample.clone();
-        let float = series.timestamps.partition_point(|t| *t < sample.timestamp_ms).checked_sub(1).map(|i| series.timestamps[i]);
-        let neighbour = before.filter(|before| float.is_none_or(|time| time < before.timestamp_ms));
-        let hint = match stored.histogram.counter_reset_hint {
-            CounterResetHint::Gauge => CounterResetHint::Gauge,
-            _ if neighbour.is_some_and(|neighbour| continues(&stored.histogram, &neighbour.histogram)) => CounterResetHint::NotReset,
-            _ => CounterResetHint::Unknown,
-        };
-        Arc::make_mut(&mut sample.histogram).counter_reset_hint = hint;
-        before = Some(stored);
+        let as_given = Arc::clone(&sample.histogram);
+        if !is_stale(as_given.sum) && as_given.counter_reset_hint != CounterResetHint::Gauge {
+            let continues = previous.as_ref().is_some_and(|previous| is_continued(previous, &as_given));
+            let hint = if continues { CounterResetHint::NotReset } else { CounterResetHint::Unknown };
+            Arc::make_mut(&mut sample.histogram).counter_reset_hint = hint;
+        }
+        previous = Some(as_given);
     }
+    series
 }
 
-/// Whether a histogram can be in a chunk after another one.
-fn continues(histogram: &FloatHistogram, previous: &FloatHistogram) -> bool {
-    let is_gauge = previous.counter_reset_hint == CounterResetHint::Gauge;
-    let layout = |h: &FloatHistogram| (h.schema, h.zero_threshold, Arc::clone(&h.custom_values));
-    !is_gauge && layout(histogram) == layout(previous) && !previous.is_stale() && !histogram.detect_reset(previous)
+/// Whether a histogram goes into the chunk of the one before it.
+fn is_continued(previous: &FloatHistogram, next: &FloatHistogram) -> bool {
+    let is_kind = |h: &FloatHistogram| !is_stale(h.sum) && h.counter_reset_hint != CounterResetHint::Gauge;
+    let is_layout_same =
+        previous.schema == next.schema && previous.zero_threshold == next.zero_threshold && previous.custom_values == next.custom_values;
+    is_kind(previous) && is_layout_same && next.counter_reset_hint != CounterResetHint::Reset && !next.detect_reset(previous)
 }
 
 fn series(description: &SeriesDescription, starts: Option<&[Option<i64>]>, step_ms: i64) -> RawSeries {

@@ -7,7 +7,7 @@ use promql::{Budget, Distributed, EvalError, MemorySource, Plan, QueryOutput, Ra
 use std::cell::{Cell, RefCell};
 
 fn all_series(source: &MemorySource) -> Vec<RawSeries> {
-    let everything = Select { id: SelectId(0), matchers: Vec::new(), start_ms: i64::MIN, end_ms: i64::MAX, counts_only: false };
+    let everything = Select { id: SelectId(0), matchers: Vec::new(), start_ms: i64::MIN, end_ms: i64::MAX };
     source.select(&everything).expect("memory can be read").series.iter().map(|series| RawSeries::clone(series)).collect()
 }
 

@@ -211,7 +211,7 @@ impl Join<'_> {
     }
 
     fn result_meta(&self, many: &Labels, one: &Labels) -> SeriesMeta {
-        let drops_now = self.operation.is_arithmetic() || (self.operation.return_bool && !self.delayed);
+        let drops_now = self.operation.drops_name() && (!self.operation.return_bool || !self.delayed);
         let mut labels = if drops_now { many.filtered(|name| !is_metadata(name)) } else { many.clone() };
         if self.by.cardinality == Cardinality::OneToOne {
             let named = |name: &str| self.by.labels.iter().any(|l| l == name);

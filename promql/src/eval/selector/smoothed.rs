@@ -1,6 +1,6 @@
 //! `smoothed` instant vectors: the value at each step lies on the line between the samples around it.
 
-use super::{selector, tile_series};
+use super::{shift_of, tile_series};
 use crate::error::EvalError;
 use crate::eval::block::{Block, RowMut, SeriesMeta};
 use crate::eval::range::histogram::{interpolated, mixed_schemas_text, reconciled_text};
@@ -25,8 +25,8 @@ struct Notes {
 
 /// Streams the series of a selector, interpolated.
 pub(super) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
-    let (select, shift) = selector(node);
-    let series = evaluator.read(select)?;
+    let shift = shift_of(node);
+    let series = evaluator.read_for(node)?;
     let lookback_ms = evaluator.plan.params.lookback_ms;
     for chunk in series.chunks(tile_series(node.grid.steps)) {
         let mut block = Block::with_rows(node.grid.steps, chunk.len());
@@ -120,6 +120,10 @@ impl<'a> Window<'a> {
             return Some(Arc::clone(&to.histogram));
         }
         let from = self.histograms[next.checked_sub(1)?];
+        if from.histogram.uses_custom_buckets() != to.histogram.uses_custom_buckets() {
+            notes.mixed_buckets = true;
+            return None;
+        }
         let is_gauge = |h: &HistogramSample| h.histogram.counter_reset_hint == CounterResetHint::Gauge;
         let Ok((result, reconciled)) = interpolated(from, to, self.at_ms, !(is_gauge(from) && is_gauge(to))) else {
             notes.mixed_buckets = true;
