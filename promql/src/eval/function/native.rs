@@ -171,7 +171,11 @@ pub(crate) fn variance(h: &FloatHistogram) -> f64 {
         let delta = middle - mean;
         let value = bucket.count * delta * delta;
         let total: f64 = sum + value;
-        lost += if f64::abs(sum) >= value.abs() { (sum - total) + value } else { (value - total) + sum };
+        if total.is_infinite() {
+            lost = 0.0;
+        } else {
+            lost += if f64::abs(sum) >= value.abs() { (sum - total) + value } else { (value - total) + sum };
+        }
         sum = total;
     }
     (sum + lost) / h.count
