@@ -1,11 +1,11 @@
 //! Series whose samples lie on more than one shard, because the shard map changed within the time that a query looks at.
 
+use crate::Budget;
 use crate::error::EvalError;
 use crate::eval::share::Send;
 use crate::frame::{FRAME_BYTES, Frame, Piece};
 use crate::plan::fragment::Fragment;
 use crate::source::{RawSeries, Select, SelectId, SeriesSet, SeriesSource, SourceError};
-use crate::Budget;
 use model::hash::{jump_hash, placement_hash};
 use model::{Generation, Labels, ShardId, Timestamp};
 use std::cell::RefCell;
@@ -30,7 +30,8 @@ impl Residence {
     pub fn between(list: &[Generation], key: u64, start_ms: Timestamp, end_ms: Timestamp) -> Option<Self> {
         let next_from = |i: usize| list.get(i + 1).map_or(i64::MAX, |next| next.from_ms);
         let meets = |(i, generation): &(usize, &Generation)| generation.from_ms <= end_ms && next_from(*i) > start_ms.saturating_add(1);
-        let generations: Vec<Vec<ShardId>> = list.iter().enumerate().filter(meets).map(|(_, generation)| generation.shards.clone()).collect();
+        let generations: Vec<Vec<ShardId>> =
+            list.iter().enumerate().filter(meets).map(|(_, generation)| generation.shards.clone()).collect();
         (generations.len() > 1).then_some(Self { key, generations })
     }
 

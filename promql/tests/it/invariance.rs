@@ -214,7 +214,11 @@ fn in_two_generations(series: &[RawSeries], sizes: [u64; 2], from_ms: i64, key: 
         let cut = one.timestamps.partition_point(|t| *t < from_ms);
         for (size, range) in sizes.into_iter().zip([0..cut, cut..one.timestamps.len()]) {
             let (timestamps, values) = (one.timestamps[range.clone()].to_vec(), one.values[range].to_vec());
-            held[jump_hash(placement_hash(&one.labels, key), size as u32) as usize].push(RawSeries::floats(one.labels.clone(), timestamps, values));
+            held[jump_hash(placement_hash(&one.labels, key), size as u32) as usize].push(RawSeries::floats(
+                one.labels.clone(),
+                timestamps,
+                values,
+            ));
         }
     }
     (residence, held.into_iter().map(MemorySource::new).collect())
