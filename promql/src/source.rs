@@ -110,7 +110,7 @@ pub struct SeriesSet {
 }
 
 /// Why series could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SourceError {
     /// The source was never given an answer to this select.
     #[error("no series were gathered for select {0}")]
@@ -121,6 +121,9 @@ pub enum SourceError {
         /// What it said.
         message: String,
     },
+    /// The query may not go on, or not hold so much.
+    #[error(transparent)]
+    Refused(Box<crate::error::EvalError>),
 }
 
 /// Answers selects. It may return samples outside the asked time range, never fewer.

@@ -11,7 +11,7 @@ use crate::error::EvalError;
 use crate::frame::{Done, FRAME_BYTES, Failure, Frame, Piece};
 use crate::plan::fragment::{Export, Fragment};
 use crate::plan::{Node, NodeId, NodeKind};
-use crate::source::{RawSeries, SelectId, SeriesSource, histogram_bytes};
+use crate::source::{RawSeries, SelectId, SeriesSource, SourceError, histogram_bytes};
 use model::Labels;
 use std::sync::Arc;
 
@@ -52,6 +52,10 @@ impl<'p> Evaluator<'p> {
     /// The error with its place.
     fn failure(&self, error: EvalError) -> Failure {
         let (node, step) = (self.failed_at.map_or(0, |id| id.0), self.failed_step.get() as u64);
+        let error = match error {
+            EvalError::Source(SourceError::Refused(error)) => *error,
+            error => error,
+        };
         Failure { node, step, error }
     }
 

@@ -9,9 +9,9 @@ use crate::eval::block::Block;
 use crate::eval::import::Import;
 use crate::frame::{Done, Failure, Frame, Piece};
 use crate::plan::fragment::{Distributed, Entry, Fragment, Merge};
-use crate::source::{GatheredSource, RawSeries, SelectId, SeriesSource};
+use crate::source::{GatheredSource, RawSeries, SelectId, SeriesSource, histogram_bytes};
 use crate::stats::Stats;
-use crate::value::{QueryOutput, Value};
+use crate::value::{QueryOutput, Series, Value};
 use model::Labels;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -210,6 +210,15 @@ impl Steps {
             }
         }
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    }
+
+    /// Bytes that the value takes.
+    #[must_use]
+    pub fn heap_bytes(&self) -> u64 {
+        let Value::Matrix(series) = &self.value else { return 0 };
+        let histograms = |one: &Series| one.histograms.iter().map(|(_, h)| histogram_bytes(h)).sum::<usize>();
+        let bytes = |one: &Series| size_of::<Series>() + one.labels.heap_bytes() + one.points.len() * 16 + histograms(one);
+        series.iter().map(bytes).sum::<usize>() as u64
     }
 
     /// The whole answer. `query` is the text that was parsed, for the positions of annotations.
