@@ -2,7 +2,7 @@
 
 use crate::harness::{check, evaluate};
 use model::Labels;
-use model::clock::ManualClock;
+use model::clock::{Clock, ManualClock};
 use model::histogram::FloatHistogram;
 use promql::{Budget, HistogramSample, MemorySource, QueryParams, RawSeries, SampleValue, Value};
 use std::sync::Arc;
@@ -25,7 +25,8 @@ fn p26_too_many_samples_a_late_answer_and_a_client_that_left_are_errors() {
     assert!(evaluate(all, QueryParams::instant(0), &series(19), &Budget::new(19, 1 << 20)).is_ok());
     let cancelled = Arc::new(AtomicBool::new(false));
     let clock = Arc::new(ManualClock::new(0));
-    let budget = Budget::with_deadline(1_000, 1 << 20, clock.clone(), Duration::from_secs(1), Arc::clone(&cancelled));
+    let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+    let budget = Budget::with_deadline(1_000, 1 << 20, shared, Duration::from_secs(1), Arc::clone(&cancelled));
     clock.advance(Duration::from_secs(1));
     assert_eq!(error(&budget), "query timed out in expression evaluation");
     cancelled.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -173,9 +173,8 @@ impl RangeCall<'_> {
         };
         row.clear(window.step);
         let interval_ms = current.timestamp_ms.saturating_sub(previous.timestamp_ms);
-        let (any_gauge, all_gauges) = match (is_gauge(&previous.histogram), is_gauge(&current.histogram)) {
-            (previous, current) => (previous || current, previous && current),
-        };
+        let gauges = [previous, current].map(|sample| is_gauge(&sample.histogram));
+        let (any_gauge, all_gauges) = (gauges.contains(&true), !gauges.contains(&false));
         if is_rate && any_gauge {
             self.warn_not_counter();
         }
