@@ -285,9 +285,10 @@ fn of_subquery(timestamp_ms: i64, histogram: &Arc<FloatHistogram>) -> HistogramS
 }
 
 /// Times, values and start times.
-type Floats<'a> = (Cow<'a, [i64]>, Cow<'a, [f64]>, Cow<'a, [i64]>);
+pub(crate) type Floats<'a> = (Cow<'a, [i64]>, Cow<'a, [f64]>, Cow<'a, [i64]>);
 
-fn floats_without_stale_markers(raw: &RawSeries) -> Floats<'_> {
+/// The floats of a series that are no stale markers.
+pub(crate) fn floats_without_stale_markers(raw: &RawSeries) -> Floats<'_> {
     // Without an early end the search takes several values at a time.
     if !raw.values.iter().fold(false, |found, v| found | (v.to_bits() == STALE_NAN_BITS)) {
         return (Cow::Borrowed(&raw.timestamps), Cow::Borrowed(&raw.values), Cow::Borrowed(&raw.start_timestamps));
@@ -299,7 +300,8 @@ fn floats_without_stale_markers(raw: &RawSeries) -> Floats<'_> {
     (Cow::Owned(times), Cow::Owned(values), Cow::Owned(starts))
 }
 
-fn histograms_without_stale_markers(raw: &RawSeries, with_starts: bool) -> Cow<'_, [HistogramSample]> {
+/// The histograms of a series that are no stale markers, with their start times or without.
+pub(crate) fn histograms_without_stale_markers(raw: &RawSeries, with_starts: bool) -> Cow<'_, [HistogramSample]> {
     let is_kept = |h: &&HistogramSample| !is_stale(h.histogram.sum);
     if raw.histograms.iter().all(|h| is_kept(&h) && (with_starts || h.start_ms == 0)) {
         return Cow::Borrowed(&raw.histograms);
