@@ -1,5 +1,6 @@
 //! Functions: which exist, and those that work series by series.
 
+mod classic;
 pub(crate) mod compensated;
 pub(crate) mod date;
 pub(crate) mod histogram;
