@@ -203,7 +203,10 @@ pub(crate) fn partial<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Resu
             if group == partial.states.len() {
                 partial.hold(State::new(*op, node.grid.steps), meta.labels.heap_bytes(), evaluator.budget)?;
             }
-            partial.states[group].add(block.row(i), meta.labels.metric_name());
+            let grown = partial.states[group].add(block.row(i), meta.labels.metric_name());
+            if grown > 0 {
+                partial.held.push(evaluator.budget.reserve(0, grown as u64)?);
+            }
             if !block.row(i).histograms.is_empty() {
                 info_ignored(evaluator, *op, *input);
             }
