@@ -1,9 +1,12 @@
 //! Queries: a place to run, reading fragments from replicas, evaluation, and the answer.
 //!
-//! Leaf selects run on the shards; everything above them runs on the node that was asked.
+//! Shards compute their shares of a query ([`execute`]); the node that was asked brings them together ([`engine`], [`ask`]). Reads of
+//! label names and the like, and of samples where a node does not know a query's operators, go through [`scatter`].
 
 pub mod admit;
+pub mod ask;
 pub mod engine;
+pub mod execute;
 pub mod fragment_service;
 pub mod frames;
 pub mod scatter;

@@ -5,8 +5,9 @@ use super::json::{Annotations, ResultType, Success, TRUNCATED};
 use super::params::Params;
 use crate::meta::state::WorkspaceRecord;
 use crate::node::Node;
-use crate::query::engine::{self, QueryError};
+use crate::query::engine::{self, Query, QueryError};
 use crate::query::fragment_service::ReadError;
+use axum::http::HeaderValue;
 use axum::response::Response;
 use model::limits::QUERY_BYTES_MAX;
 use promql::error::EvalError;
@@ -41,8 +42,14 @@ async fn answer(node: &Node, workspace: &WorkspaceRecord, params: &Params, mut q
         let cause = format!("query of {} bytes is longer than {QUERY_BYTES_MAX}", text.len());
         return Err(ApiError::invalid_parameter("query", cause));
     }
-    let output = engine::run(node, workspace, text, query, timeout).await.map_err(api_error)?;
-    Ok(super::respond::json(write(output, query.end_ms, limit)))
+    let partial_response = params.get("partial_response") == "true";
+    let question = Query { text, params: query, timeout, partial_response };
+    let answer = engine::run(node, workspace, question).await.map_err(api_error)?;
+    let mut response = super::respond::json(write(answer.output, query.end_ms, limit));
+    if answer.is_partial {
+        response.headers_mut().insert("x-partial-response", HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 fn write(mut output: QueryOutput, end_ms: i64, limit: Option<usize>) -> Vec<u8> {
@@ -92,8 +99,14 @@ fn api_error(error: QueryError) -> ApiError {
         QueryError::Plan(_) => ErrorType::BadData,
         QueryError::Eval(EvalError::TimedOut) | QueryError::QueueTimeout => ErrorType::Timeout,
         QueryError::Eval(EvalError::Cancelled) | QueryError::Read(ReadError::Cancelled) => ErrorType::Canceled,
-        QueryError::Eval(_) | QueryError::Read(ReadError::TooManySamples) => ErrorType::Execution,
-        QueryError::Read(ReadError::Unavailable { .. } | ReadError::StaleMap { .. } | ReadError::Storage { .. })
+        QueryError::Eval(_) | QueryError::Read(ReadError::TooManySamples | ReadError::OverBudget(_)) => ErrorType::Execution,
+        QueryError::Read(
+            ReadError::Unavailable { .. }
+            | ReadError::StaleMap { .. }
+            | ReadError::Unsupported { .. }
+            | ReadError::BadAnswer { .. }
+            | ReadError::Storage { .. },
+        )
         | QueryError::TooMany(_) => ErrorType::Unavailable,
         QueryError::Aborted => ErrorType::Internal,
     };

@@ -63,7 +63,7 @@ pub enum Found {
 }
 
 /// Why a replica did not answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ReadError {
     /// The replica is not here, lags, or its leader is not known: another attempt may succeed.
     #[error("shard {shard} is unavailable: {reason}")]
@@ -85,6 +85,23 @@ pub enum ReadError {
     /// The asker went away or its deadline passed.
     #[error("query timed out in expression evaluation")]
     Cancelled,
+    /// The node that was asked does not know the operators of the fragment: the samples must be read instead.
+    #[error("shard {shard} does not know the operators of the query")]
+    Unsupported {
+        /// Which shard.
+        shard: ShardId,
+    },
+    /// The answer takes more than the query may hold.
+    #[error(transparent)]
+    OverBudget(promql::EvalError),
+    /// The answer cannot be read.
+    #[error("shard {shard}: {reason}")]
+    BadAnswer {
+        /// Which shard.
+        shard: ShardId,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Stored data could not be read.
     #[error("shard {shard}: {reason}")]
     Storage {
@@ -107,15 +124,26 @@ pub async fn read_local(
     cancelled: Arc<AtomicBool>,
 ) -> Result<Found, ReadError> {
     let shard = local.id;
+    ready(node, &local, spec.known_revision, deadline).await?;
+    let aborted = |e: tokio::task::JoinError| ReadError::Unavailable { shard, reason: e.to_string() };
+    node.compute(move || read(&local, &spec, &cancelled)).await.map_err(aborted)?
+}
+
+/// Waits until the replica holds what every write acknowledged before the call left.
+///
+/// # Errors
+/// It lags or its leader is not known, or the shard has a newer map than the asker.
+pub(super) async fn ready(node: &Node, local: &LocalShard, known_revision: u64, deadline: Instant) -> Result<(), ReadError> {
+    let shard = local.id;
     let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
     let leader = local.group.status().leader.map(|(_, store)| store);
     let leader: StoreId = leader.ok_or_else(|| unavailable("its leader is not known".to_owned()))?;
     let index = node.barrier.confirm(shard, leader, deadline).await.map_err(|e| unavailable(e.to_string()))?;
     local.group.wait_applied(index, deadline).await.map_err(|e| unavailable(e.to_string()))?;
-    if local.shard.generations().iter().any(|g| g.rev > spec.known_revision) {
+    if local.shard.generations().iter().any(|g| g.rev > known_revision) {
         return Err(ReadError::StaleMap { shard });
     }
-    node.compute(move || read(&local, &spec, &cancelled)).await.map_err(|e| unavailable(e.to_string()))?
+    Ok(())
 }
 
 fn read(local: &LocalShard, spec: &ReadSpec, cancelled: &AtomicBool) -> Result<Found, ReadError> {
@@ -194,7 +222,7 @@ fn samples(
     Ok(Found::Samples(series))
 }
 
-fn storage_error(shard: ShardId, error: &StorageError) -> ReadError {
+pub(super) fn storage_error(shard: ShardId, error: &StorageError) -> ReadError {
     if error.is_retriable() {
         ReadError::Unavailable { shard, reason: error.to_string() }
     } else {
