@@ -71,6 +71,8 @@ pub(crate) struct Lexer<'a> {
     /// Whether the open bracket has a word that stands for a duration.
     duration_seen: bool,
     /// Set with the first [`Token::Error`]; nothing follows it.
+    refused: bool,
+    /// What was wrong, until the parser takes it.
     pub(crate) error: Option<String>,
 }
 
@@ -85,6 +87,7 @@ impl<'a> Lexer<'a> {
             bracket_open: false,
             colon_seen: false,
             duration_seen: false,
+            refused: false,
             error: None,
         }
     }
@@ -94,7 +97,7 @@ impl<'a> Lexer<'a> {
         self.skip_blanks();
         self.start = self.position;
         let token = match self.state {
-            _ if self.error.is_some() => Token::Error,
+            _ if self.refused => Token::Error,
             State::Statements => self.statement(),
             State::Braces => self.inside_braces(),
             State::BracketBegin => self.bracket_begin(),
@@ -141,6 +144,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn refuse(&mut self, message: impl Into<String>) -> Token {
+        self.refused = true;
         self.error = Some(message.into());
         Token::Error
     }

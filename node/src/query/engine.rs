@@ -32,6 +32,9 @@ const SLICES_MAX: usize = 64;
 /// How long a shard may stay silent before a query that takes partial results goes on without it.
 const PARTIAL_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often is looked for a newer shard map.
+const MAP_POLL: Duration = Duration::from_millis(20);
+
 /// Why a query has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -101,7 +104,7 @@ pub async fn run(node: &Node, workspace: &WorkspaceRecord, query: Query<'_>) -> 
         Budget::with_deadline(samples_max, BYTES_MAX_DEFAULT, Arc::clone(&node.clock), monotonic_deadline, Arc::clone(&cancel.cancelled));
     let mut run = Run {
         node,
-        workspace,
+        workspace: workspace.clone(),
         query,
         deadline,
         budget,
@@ -115,7 +118,10 @@ pub async fn run(node: &Node, workspace: &WorkspaceRecord, query: Query<'_>) -> 
     let value = loop {
         let outcome = if slices == 1 { run.steps(plan.clone()).await } else { run.slices(&expr, steps, slices).await };
         match outcome {
-            Err(QueryError::Eval(EvalError::TooManyBytes { .. })) if slices < SLICES_MAX.min(steps) && plan.can_be_sliced() => slices *= 4,
+            Err(QueryError::Eval(EvalError::TooManyBytes { .. })) if slices < SLICES_MAX.min(steps) && plan.can_be_sliced() => {
+                slices *= 4;
+            }
+            Err(QueryError::Read(ReadError::StaleMap { shard })) if Instant::now() < deadline => run.refresh(shard).await?,
             // A node of another version does not know the operators: the samples are brought here.
             Err(QueryError::Read(ReadError::Unsupported { .. })) => break run.from_samples(plan).await?,
             other => break other?,
@@ -132,7 +138,7 @@ pub async fn run(node: &Node, workspace: &WorkspaceRecord, query: Query<'_>) -> 
 /// One query on its way.
 struct Run<'a> {
     node: &'a Node,
-    workspace: &'a WorkspaceRecord,
+    workspace: WorkspaceRecord,
     query: Query<'a>,
     deadline: Instant,
     budget: Budget,
@@ -144,6 +150,20 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Waits until this node knows a newer shard map, after a shard told that there is one.
+    async fn refresh(&mut self, shard: ShardId) -> Result<(), QueryError> {
+        self.shards.clear();
+        while Instant::now() < self.deadline {
+            let newest = self.node.meta.get().workspaces.get(&self.workspace.id).cloned();
+            if let Some(newest) = newest.filter(|newest| newest.map_revision() > self.workspace.map_revision()) {
+                self.workspace = newest;
+                return Ok(());
+            }
+            tokio::time::sleep(MAP_POLL).await;
+        }
+        Err(ReadError::StaleMap { shard }.into())
+    }
+
     /// Evaluates the steps in slices, one after the other.
     async fn slices(&mut self, expr: &Expr, steps: usize, slices: usize) -> Result<Steps, QueryError> {
         self.shards.clear();
@@ -168,7 +188,7 @@ impl Run<'_> {
         let distributed = Arc::new(Distributed::new(plan));
         let mut gather = Gather::new(&distributed, &self.budget);
         if let Some((after_ms, until_ms)) = distributed.fragment().time_range() {
-            let shards = shards_in_range(self.workspace, after_ms.saturating_add(1), until_ms);
+            let shards = shards_in_range(&self.workspace, after_ms.saturating_add(1), until_ms);
             let question = self.question(&distributed, (after_ms, until_ms))?;
             let node = self.node;
             let mut answers: FuturesUnordered<_> =
@@ -180,7 +200,7 @@ impl Run<'_> {
                         // Merging is work too: it is done off the reactor's threads, and while other shards still compute.
                         gather = compute(node, move || gather.add(answer.frames).map(|()| gather)).await??;
                     }
-                    Err(ReadError::Unavailable { .. } | ReadError::StaleMap { .. }) if self.query.partial_response => {
+                    Err(ReadError::Unavailable { .. }) if self.query.partial_response => {
                         self.missing.insert(shard);
                     }
                     Err(ReadError::OverBudget(error)) => return Err(error.into()),
@@ -198,7 +218,9 @@ impl Run<'_> {
         let list = self.workspace.generation_list().map_err(|_| QueryError::Aborted)?;
         let residence = Residence::between(list.as_slice(), self.workspace.placement_key, after_ms, until_ms);
         let fragment = distributed.fragment();
-        let patience = if self.query.partial_response { Instant::now() + PARTIAL_PATIENCE } else { self.deadline };
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        // What is there must still be evaluated.
+        let patience = if self.query.partial_response { PARTIAL_PATIENCE.min(left / 2) } else { left };
         Ok(Question {
             workspace: self.workspace.id.clone(),
             encoded: fragment.encode().into(),
@@ -209,7 +231,7 @@ impl Run<'_> {
                 samples_max: self.node.config.query.max_samples as u64,
                 bytes_max: FRAGMENT_BYTES_MAX,
             },
-            deadline: self.deadline.min(patience),
+            deadline: Instant::now() + patience,
             budget: self.budget.clone(),
             cancelled: Arc::clone(&self.cancel.cancelled),
         })
@@ -248,7 +270,7 @@ impl Run<'_> {
     }
 
     async fn fetch(&self, id: SelectId, spec: ReadSpec) -> Result<Vec<(SelectId, Vec<RawSeries>)>, ReadError> {
-        let found = scatter(self.node, self.workspace, spec, self.deadline, &self.cancel.cancelled).await?;
+        let found = scatter(self.node, &self.workspace, spec, self.deadline, &self.cancel.cancelled).await?;
         let mut gathered = vec![(id, Vec::new())];
         for part in found {
             if let Found::Samples(series) = part {

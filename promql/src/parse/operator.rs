@@ -1,6 +1,6 @@
 //! Aggregations, the modifiers of binary operators, and the label lists of both.
 
-use super::{Parsed, Parser, is_metric_name, selector};
+use super::{Parsed, Parser, begins_expression, is_metric_name, selector};
 use crate::ast::{Aggregate, AggregateOp, Binary, BinaryOp, Cardinality, Expr, ExprKind, Span, VectorMatching};
 use crate::lex::{Keyword, Token};
 
@@ -11,6 +11,8 @@ impl Parser<'_> {
         let args = self.arguments()?;
         if modifier.is_none() {
             modifier = self.aggregate_modifier()?;
+        }
+        if modifier.is_none() {
             self.look();
         }
         self.aggregations -= 1;
@@ -65,7 +67,9 @@ impl Parser<'_> {
                 self.advance();
                 let left = word == Keyword::GroupLeft;
                 matching.cardinality = if left { Cardinality::ManyToOne } else { Cardinality::OneToMany };
-                if self.item.token == Token::LeftParen {
+                let fills = matches!(self.item.token, Token::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight));
+                // The list may be left out before an operand or a fill; whatever else stands here is an error of the list.
+                if self.item.token == Token::LeftParen || !(fills || begins_expression(self.item.token)) {
                     matching.include = self.grouping_labels()?;
                 }
             }
@@ -124,6 +128,7 @@ impl Parser<'_> {
             let item = self.item;
             let name = match item.token {
                 Token::String => String::from_utf8(selector::unquote(self.text_of(item.span))).unwrap_or_default(),
+                Token::Keyword(Keyword::Without) => return Err(self.unexpected(CONTEXT, "label")),
                 token if is_metric_name(token) => self.text_of(item.span).to_owned(),
                 Token::Keyword(_) | Token::Operator(BinaryOp::Atan2) => self.text_of(item.span).to_owned(),
                 _ => return Err(self.unexpected(CONTEXT, "label")),

@@ -91,6 +91,9 @@ fn the_recorded_verdicts_trees_prints_formats_and_errors_are_met() {
             Ok(expr) => {
                 let text = expr.to_string();
                 let again = parse_with(&text, ALL).map_or_else(|e| e.to_string(), |again| again.to_string());
+                let mut json = Vec::new();
+                crate::translate(&mut json, &expr, |out, text| out.extend(serde_json::to_vec(text).unwrap()));
+                assert!(serde_json::from_slice::<serde_json::Value>(&json).unwrap()["type"].is_string(), "{}", row.q);
                 differ("verdict", row, "accepted", if row.ok { "accepted" } else { &row.err })
                     && [
                         differ("print", row, &text, &row.str),
@@ -117,6 +120,7 @@ fn queries_print_canonically() {
         ("a[90s:1e1] @ end() offset 2", "a[1m30s:10s] @ end() offset 2s"),
         ("a - ignoring() group_left c", "a - ignoring () group_left () c"),
         ("sum without(:job, \"x y\") (a)", "sum without (:job, \"x y\") (a)"),
+        ("sum by(bool, \"Without\", 'inf', offset) (a)", "sum by (bool, \"Without\", \"inf\", offset) (a)"),
         ("fill + 0x1F + 017 + 1_000 + inf + 5m", "fill + 31 + 15 + 1000 + +Inf + 5m"),
         ("a ^ b ^ c % d atan2 e", "a ^ b ^ c % d atan2 e"),
         ("a # nothing\n+ b", "a + b"),
@@ -192,6 +196,34 @@ fn errors_carry_line_and_column_and_all_are_listed() {
     assert!(parse_with("info(a, {})", ALL).is_ok() && parse_with("info(a, {b=~\".*\"})", ALL).is_ok());
     assert_eq!(list("a{b=~\"*\"}"), ["1:3: parse error: error parsing regexp: missing argument to repetition operator: `*`"]);
     assert_eq!(list("{a=\"\\xff\"}"), ["1:4: parse error: label matcher is not valid UTF-8"]);
+}
+
+#[test]
+fn the_first_error_is_the_one_that_prometheus_meets_first() {
+    for (query, error) in [
+        ("sum(a b)", "1:7: parse error: unexpected identifier \"b\" in aggregation"),
+        ("sum by (x) a", "1:12: parse error: unexpected identifier \"a\" in aggregation"),
+        ("sum(rate(a[5m] b))", "1:16: parse error: unexpected identifier \"b\" in aggregation"),
+        ("sum(a{b c})", "1:9: parse error: unexpected identifier \"c\" in label matching, expected label matching operator"),
+        ("sum(a) b", "1:8: parse error: unexpected identifier \"b\""),
+        ("abs(a, , b)", "1:6: parse error: trailing commas not allowed in function call args"),
+        ("abs(a, !)", "1:8: parse error: unexpected character after '!': ')'"),
+        ("foo(a))", "1:1: parse error: unknown function with name \"foo\""),
+        (
+            "1 offset 1m )",
+            "1:1: parse error: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery",
+        ),
+        ("sum() }", "1:7: parse error: unexpected character: '}'"),
+        ("sum by (a) () }", "1:1: parse error: no arguments for aggregate expression provided"),
+        ("a + on() group_left ) b", "1:22: parse error: unexpected right parenthesis ')'"),
+        ("a + on() group_left, b", "1:20: parse error: unexpected \",\" in grouping opts, expected \"(\""),
+        ("a + on() group_right", "1:21: parse error: unexpected end of input in grouping opts, expected \"(\""),
+        ("sum() by (a))", "1:1: parse error: no arguments for aggregate expression provided"),
+        ("sum by (without) (a)", "1:9: parse error: unexpected <without> in grouping opts, expected label"),
+        ("a @ start(5)", "1:11: parse error: unexpected number \"5\" in @, expected timestamp"),
+    ] {
+        assert_eq!(parse(query).unwrap_err().to_string(), error, "{query}");
+    }
 }
 
 #[test]
