@@ -325,7 +325,9 @@ impl Block {
 
     /// Removes the histograms; true if there were any.
     pub(crate) fn clear_histograms(&mut self) -> bool {
-        self.tile.histograms.iter_mut().fold(false, |found, list| !std::mem::take(list).is_empty() || found)
+        let found = self.histograms().next().is_some();
+        self.tile.histograms.iter_mut().for_each(Vec::clear);
+        found
     }
 
     /// Values of series `index`.
