@@ -6,6 +6,7 @@ use super::scatter::{attempt_deadline, backoff_before, error_of};
 use crate::node::Node;
 use crate::rpc::client::{header, request};
 use model::{ShardId, StoreId};
+use promql::budget::Reservation;
 use promql::{Budget, DecodeError, Frame, Residence};
 use proto::node::{ExecuteFrame, ExecuteReport, ExecuteRequest, GenerationShards};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use tokio::time::Instant;
 pub struct ShardAnswer {
     /// All frames.
     pub frames: Vec<Frame>,
+    /// The room that they take.
+    pub held: Vec<Reservation>,
     /// What the work took.
     pub stats: ShardStats,
 }
@@ -102,7 +105,7 @@ impl Question {
         let mut answer = Unfinished::new(shard, store);
         while let Ok(Some(sent)) = tokio::time::timeout_at(deadline, sent.recv()).await {
             let Sent { frame, report } = sent?;
-            answer.frames.push(frame);
+            answer.push(frame, &self.budget)?;
             if let Some(report) = report {
                 return Ok(answer.finish(report));
             }
@@ -126,10 +129,11 @@ impl Question {
                 let (fragment, budget) = (Arc::clone(&self.spec.fragment), self.budget.clone());
                 let frame = node.compute(move || Frame::decode(&payload, &fragment, &budget)).await;
                 let frame = frame.map_err(|e| unavailable(e.to_string()))?;
-                answer.frames.push(frame.map_err(|error| match error {
+                let frame = frame.map_err(|error| match error {
                     DecodeError::Budget(error) => ReadError::OverBudget(error),
                     DecodeError::Frame(_) => ReadError::BadAnswer { shard, reason: error.to_string() },
-                })?);
+                })?;
+                answer.push(frame, &self.budget)?;
                 if let Some(report) = report {
                     return Ok(Some(report_of(&report)));
                 }
@@ -168,19 +172,26 @@ struct Unfinished {
     shard: ShardId,
     store: StoreId,
     frames: Vec<Frame>,
+    held: Vec<Reservation>,
     bytes: u64,
 }
 
 impl Unfinished {
     fn new(shard: ShardId, store: StoreId) -> Self {
-        Self { shard, store, frames: Vec::new(), bytes: 0 }
+        Self { shard, store, frames: Vec::new(), held: Vec::new(), bytes: 0 }
+    }
+
+    fn push(&mut self, frame: Frame, budget: &Budget) -> Result<(), ReadError> {
+        self.held.push(budget.reserve(0, frame.heap_bytes()).map_err(ReadError::OverBudget)?);
+        self.frames.push(frame);
+        Ok(())
     }
 
     fn finish(self, report: Report) -> ShardAnswer {
-        let Self { shard, store, frames, bytes } = self;
+        let Self { shard, store, frames, held, bytes } = self;
         let read = frames.last().and_then(Frame::stats).unwrap_or_default();
         let stats = ShardStats { shard, store, report, series: read.series_read, samples: read.samples_read, bytes, attempts: 1 };
-        ShardAnswer { frames, stats }
+        ShardAnswer { frames, held, stats }
     }
 }
 

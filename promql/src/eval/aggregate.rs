@@ -167,9 +167,13 @@ impl Partial {
         self.hold_growth(budget)
     }
 
-    /// Removes some groups, at most `count`; none are added any more.
-    pub(crate) fn take(&mut self, count: usize) -> (Vec<SeriesMeta>, Vec<State>) {
-        let at = self.states.len().saturating_sub(count);
+    /// Removes some groups, whose states take about `bytes`; none are added any more.
+    pub(crate) fn take(&mut self, bytes: usize) -> (Vec<SeriesMeta>, Vec<State>) {
+        let (mut at, mut taken) = (self.states.len(), 0);
+        while at > 0 && taken < bytes {
+            at -= 1;
+            taken += self.states[at].heap_bytes();
+        }
         (self.groups.metas.split_off(at), self.states.split_off(at))
     }
 
