@@ -13,6 +13,7 @@
 //! | [`ids`] | workspace, shard, store, replica and series identities |
 //! | [`generation`] | a workspace's shard map |
 //! | [`hash`] | placement and identity hashes of label sets, jump hash |
+//! | [`histogram`] | native histograms and their arithmetic |
 //! | [`limits`] | every named maximum |
 //! | [`seal`] | the one pair through which every stored value goes |
 //! | [`clock`] | the only reader of the system's clocks |
@@ -22,6 +23,7 @@
 pub mod clock;
 pub mod generation;
 pub mod hash;
+pub mod histogram;
 pub mod ids;
 pub mod labels;
 pub mod limits;
@@ -34,6 +36,7 @@ pub mod time;
 
 pub use clock::Clock;
 pub use generation::{Generation, GenerationList};
+pub use histogram::FloatHistogram;
 pub use ids::{LogPoint, ReplicaId, SeriesId, ShardId, StoreId, WorkspaceId};
 pub use labels::{Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher};

@@ -5,6 +5,16 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// Runs one piece of work that waits for a disk, off the reactor's threads.
+///
+/// Nothing bounds how many run at once: only for callers that wait for one before they begin the next.
+///
+/// # Errors
+/// The work panicked, or the runtime is closing.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, tokio::task::JoinError> {
+    tokio::task::spawn_blocking(work).await
+}
+
 /// The tasks of one node; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {

@@ -23,7 +23,7 @@ fn data() -> MemorySource {
             let labels = Labels::from_pairs(labels.into_iter().chain([("__name__", name)]));
             let timestamps: Vec<i64> = (0..STEPS + 40).map(|k| k * STEP_MS + i).collect();
             let values = (0..STEPS + 40).map(|k| (k * (i % 10 + 1)) as f64 * 1.37).collect();
-            series.push(RawSeries { labels, timestamps, values });
+            series.push(RawSeries::floats(labels, timestamps, values));
         }
     }
     MemorySource::new(series)

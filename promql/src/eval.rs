@@ -18,9 +18,9 @@ use crate::ast::ValueType;
 use crate::budget::{Budget, Reservation};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind, Plan};
-use crate::source::{RawSeries, SelectId, SeriesSource};
+use crate::source::{RawSeries, SelectId, SeriesSource, histogram_bytes, histogram_samples};
 use crate::stats::Stats;
-use crate::value::{Series, Value, VectorSample};
+use crate::value::{SampleValue, Series, Value, VectorSample};
 use block::Block;
 use function::Function;
 use std::collections::HashMap;
@@ -64,7 +64,7 @@ impl<'p> Evaluator<'p> {
                     (true, Some(value)) => Value::Scalar { timestamp_ms: at, value: *value },
                     _ => {
                         let points = values.iter().enumerate().map(|(i, v)| (node.grid.time(i), *v)).collect();
-                        Value::Matrix(vec![Series { labels: model::Labels::empty(), points }])
+                        Value::Matrix(vec![Series::floats(model::Labels::empty(), points)])
                     }
                 })
             }
@@ -120,9 +120,8 @@ impl<'p> Evaluator<'p> {
         self.budget.check()?;
         let set = self.source.select(self.plan.select(id))?;
         self.stats.series_read += set.series.len() as u64;
-        self.stats.samples_read += set.series.iter().map(|s| s.timestamps.len() as u64).sum::<u64>();
-        let bytes_of = |series: &Arc<RawSeries>| series.timestamps.len() * 16 + series.labels.heap_bytes();
-        let bytes = set.series.iter().map(bytes_of).sum::<usize>();
+        self.stats.samples_read += set.series.iter().map(|s| s.len() as u64).sum::<u64>();
+        let bytes = set.series.iter().map(|series| series.heap_bytes()).sum::<usize>();
         self.held.push(self.budget.reserve(0, bytes as u64)?);
         let series: Arc<[Arc<RawSeries>]> = Arc::from(set.series);
         self.read.insert(id, Arc::clone(&series));
@@ -197,28 +196,35 @@ fn repeat(once: &Block, steps: usize) -> Block {
     for (i, meta) in once.series.iter().enumerate() {
         if let Some(value) = once.row(i).get(0) {
             block.push_with(meta.clone(), |row| row.fill(value));
+        } else if let Some(histogram) = once.row(i).histogram(0) {
+            block.push_with(meta.clone(), |row| (0..steps).for_each(|step| row.set_histogram(step, Arc::clone(histogram))));
         }
     }
     block
 }
 
 fn vector_samples(block: &Block) -> impl Iterator<Item = VectorSample> + '_ {
-    let sample =
-        |(i, meta): (usize, &block::SeriesMeta)| block.row(i).get(0).map(|value| VectorSample { labels: meta.labels.clone(), value });
+    let sample = |(i, meta): (usize, &block::SeriesMeta)| {
+        let row = block.row(i);
+        let value = row.get(0).map(SampleValue::Float).or_else(|| row.histogram(0).cloned().map(SampleValue::Histogram))?;
+        Some(VectorSample { labels: meta.labels.clone(), value })
+    };
     block.series.iter().enumerate().filter_map(sample)
 }
 
 /// Adds the series of a tile to a matrix and reserves the room they take.
 fn append_series(evaluator: &Evaluator<'_>, node: &Node, block: &Block, matrix: &mut Vec<Series>) -> Result<Reservation, EvalError> {
-    let mut samples = 0;
+    let (mut samples, mut bytes) = (0, 0);
     for (i, meta) in block.series.iter().enumerate() {
         let row = block.row(i);
         let mut points = Vec::with_capacity(row.count());
         row.for_each(|step, value| points.push((node.grid.time(step), value)));
-        samples += points.len() as u64;
-        if !points.is_empty() {
-            matrix.push(Series { labels: meta.labels.clone(), points });
+        let histograms: Vec<_> = row.histograms.iter().map(|(step, h)| (node.grid.time(*step), Arc::clone(h))).collect();
+        samples += points.len() as u64 + histograms.iter().map(|(_, h)| histogram_samples(h)).sum::<u64>();
+        bytes += points.len() * 16 + histograms.iter().map(|(_, h)| histogram_bytes(h)).sum::<usize>();
+        if !points.is_empty() || !histograms.is_empty() {
+            matrix.push(Series { labels: meta.labels.clone(), points, histograms });
         }
     }
-    evaluator.budget.reserve(samples, samples * 16)
+    evaluator.budget.reserve(samples, bytes as u64)
 }

@@ -48,6 +48,6 @@ pub use budget::Budget;
 pub use error::{EvalError, PlanError};
 pub use parse::{Options, ParseError, ParseErrors, SeriesDescription, parse, parse_selector, parse_with, series_description};
 pub use plan::{Plan, QueryParams};
-pub use source::{GatheredSource, MemorySource, RawSeries, Select, SelectId, SeriesSet, SeriesSource, SourceError};
+pub use source::{GatheredSource, HistogramSample, MemorySource, RawSeries, Select, SelectId, SeriesSet, SeriesSource, SourceError};
 pub use stats::Stats;
-pub use value::{QueryOutput, Series, Value, VectorSample};
+pub use value::{QueryOutput, SampleValue, Series, Value, VectorSample};

@@ -1,5 +1,6 @@
 //! Where series come from.
 
+use model::histogram::FloatHistogram;
 use model::{Labels, Matcher, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,15 +22,90 @@ pub struct Select {
     pub end_ms: Timestamp,
 }
 
-/// One series as stored: stale markers included, times ascending and unique.
+/// A native histogram at one time.
 #[derive(Clone, Debug)]
+pub struct HistogramSample {
+    /// Time in milliseconds.
+    pub timestamp_ms: Timestamp,
+    /// When counting started, in milliseconds; 0 if that is not known.
+    pub start_ms: Timestamp,
+    /// The histogram.
+    pub histogram: Arc<FloatHistogram>,
+}
+
+/// One series as stored: stale markers included. Floats and native histograms are apart, so that a series of floats alone is two
+/// plain columns; the times of both together are unique, each column's are ascending.
+#[derive(Clone, Debug, Default)]
 pub struct RawSeries {
     /// Its labels.
     pub labels: Labels,
-    /// Times in milliseconds.
+    /// Times of the floats in milliseconds.
     pub timestamps: Vec<Timestamp>,
     /// `values[i]` belongs to `timestamps[i]`.
     pub values: Vec<f64>,
+    /// `start_timestamps[i]` is when the counter of `values[i]` started, in milliseconds, 0 if that is not known. Empty if it is not
+    /// known of any.
+    pub start_timestamps: Vec<Timestamp>,
+    /// The native histograms.
+    pub histograms: Vec<HistogramSample>,
+}
+
+impl RawSeries {
+    /// A series of floats alone.
+    #[must_use]
+    pub fn floats(labels: Labels, timestamps: Vec<Timestamp>, values: Vec<f64>) -> Self {
+        Self { labels, timestamps, values, start_timestamps: Vec::new(), histograms: Vec::new() }
+    }
+
+    /// When the counter of `values[index]` started, 0 if that is not known.
+    #[must_use]
+    pub fn start_ms(&self, index: usize) -> Timestamp {
+        self.start_timestamps.get(index).copied().unwrap_or(0)
+    }
+
+    /// Number of floats and histograms.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.timestamps.len() + self.histograms.len()
+    }
+
+    /// Whether it has no sample.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether any sample lies in `(start_ms, end_ms]`.
+    #[must_use]
+    pub fn has_samples_between(&self, start_ms: Timestamp, end_ms: Timestamp) -> bool {
+        let floats = self.timestamps.partition_point(|t| *t <= start_ms) < self.timestamps.partition_point(|t| *t <= end_ms);
+        floats || self.histograms.iter().any(|h| h.timestamp_ms > start_ms && h.timestamp_ms <= end_ms)
+    }
+
+    /// Bytes that labels and samples take.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let histograms = self.histograms.iter().map(|h| size_of::<HistogramSample>() + histogram_bytes(&h.histogram)).sum::<usize>();
+        self.timestamps.len() * 16 + self.start_timestamps.len() * 8 + histograms + self.labels.heap_bytes()
+    }
+}
+
+/// Bytes that a histogram takes.
+pub(crate) fn histogram_bytes(histogram: &FloatHistogram) -> usize {
+    let spans = (histogram.positive_spans.len() + histogram.negative_spans.len()) * 8;
+    let buckets = (histogram.positive_buckets.len() + histogram.negative_buckets.len()) * 8;
+    size_of::<FloatHistogram>() + spans + buckets + histogram.custom_values.len() * 8
+}
+
+/// As how many samples a histogram counts: as Prometheus does, one for 16 bytes.
+pub(crate) fn histogram_samples(histogram: &FloatHistogram) -> u64 {
+    // Its measure of a histogram: 168 bytes of fields, then 8 a span, bucket and bound.
+    let variable = histogram.positive_spans.len()
+        + histogram.negative_spans.len()
+        + histogram.positive_buckets.len()
+        + histogram.negative_buckets.len()
+        + histogram.custom_values.len();
+    ((168 + variable * 8 + 8) / 16) as u64
 }
 
 /// What a select returned: series sorted by labels, each label set once.
@@ -79,11 +155,7 @@ impl MemorySource {
 impl SeriesSource for MemorySource {
     fn select(&self, select: &Select) -> Result<SeriesSet, SourceError> {
         let matches = |series: &&Arc<RawSeries>| select.matchers.iter().all(|m| m.matches_labels(&series.labels));
-        let in_range = |series: &Arc<RawSeries>| {
-            let first = series.timestamps.partition_point(|t| *t <= select.start_ms);
-            let last = series.timestamps.partition_point(|t| *t <= select.end_ms);
-            (first < last).then(|| Arc::clone(series))
-        };
+        let in_range = |series: &Arc<RawSeries>| series.has_samples_between(select.start_ms, select.end_ms).then(|| Arc::clone(series));
         Ok(SeriesSet { series: self.set.series.iter().filter(matches).filter_map(in_range).collect() })
     }
 }
@@ -128,15 +200,27 @@ fn join(mut series: Vec<Arc<RawSeries>>) -> SeriesSet {
 }
 
 fn merge_samples(a: &RawSeries, b: &RawSeries) -> RawSeries {
-    let mut samples: Vec<(Timestamp, f64)> = a.timestamps.iter().copied().zip(a.values.iter().copied()).collect();
-    samples.extend(b.timestamps.iter().copied().zip(b.values.iter().copied()));
+    let floats_of = |series: &RawSeries| -> Vec<(Timestamp, f64, Timestamp)> {
+        let times = series.timestamps.iter().zip(&series.values).enumerate();
+        times.map(|(i, (t, v))| (*t, *v, series.start_ms(i))).collect()
+    };
+    let mut floats = floats_of(a);
+    floats.extend(floats_of(b));
     // By bits too, so that the outcome does not depend on which part came first.
-    samples.sort_by_key(|(t, v)| (*t, v.to_bits()));
-    samples.dedup_by_key(|(t, _)| *t);
+    floats.sort_by_key(|(t, v, start)| (*t, v.to_bits(), *start));
+    floats.dedup_by_key(|(t, ..)| *t);
+    let timestamps: Vec<Timestamp> = floats.iter().map(|(t, ..)| *t).collect();
+    let has_starts = floats.iter().any(|(.., start)| *start != 0);
+    let mut histograms: Vec<HistogramSample> = a.histograms.iter().chain(&b.histograms).cloned().collect();
+    histograms.sort_by_key(|h| (h.timestamp_ms, h.histogram.count.to_bits(), h.histogram.sum.to_bits(), h.start_ms));
+    histograms.dedup_by_key(|h| h.timestamp_ms);
+    histograms.retain(|h| timestamps.binary_search(&h.timestamp_ms).is_err());
     RawSeries {
         labels: a.labels.clone(),
-        timestamps: samples.iter().map(|(t, _)| *t).collect(),
-        values: samples.iter().map(|(_, v)| *v).collect(),
+        timestamps,
+        values: floats.iter().map(|(_, v, _)| *v).collect(),
+        start_timestamps: if has_starts { floats.iter().map(|(.., start)| *start).collect() } else { Vec::new() },
+        histograms,
     }
 }
 
@@ -145,11 +229,8 @@ mod tests {
     use super::*;
 
     fn series(name: &str, samples: &[(i64, f64)]) -> RawSeries {
-        RawSeries {
-            labels: Labels::from_pairs([("__name__", name)]),
-            timestamps: samples.iter().map(|s| s.0).collect(),
-            values: samples.iter().map(|s| s.1).collect(),
-        }
+        let (timestamps, values) = samples.iter().copied().unzip();
+        RawSeries::floats(Labels::from_pairs([("__name__", name)]), timestamps, values)
     }
 
     #[test]
@@ -164,6 +245,21 @@ mod tests {
         assert_eq!((set.series[0].labels.metric_name(), &set.series[0].timestamps[..]), ("a", &[10, 30, 40][..]));
         let unknown = Select { id: SelectId(7), ..select };
         assert_eq!(source.select(&unknown).unwrap_err(), SourceError::NotGathered(7));
+    }
+
+    #[test]
+    fn start_times_and_histograms_of_parts_are_joined_by_time() {
+        let histogram = |t: i64| HistogramSample { timestamp_ms: t, start_ms: 1, histogram: Arc::new(FloatHistogram::default()) };
+        let mut first = series("a", &[(10, 1.0), (20, 2.0)]);
+        first.start_timestamps = vec![5, 5];
+        first.histograms = vec![histogram(40)];
+        let mut second = series("a", &[(50, 3.0)]);
+        second.histograms = vec![histogram(30), histogram(40), histogram(50)];
+        let set = MemorySource::new(vec![second, first]).set;
+        let joined = &set.series[0];
+        assert_eq!((&joined.timestamps[..], &joined.start_timestamps[..]), (&[10, 20, 50][..], &[5, 5, 0][..]));
+        assert_eq!(joined.histograms.iter().map(|h| h.timestamp_ms).collect::<Vec<_>>(), [30, 40], "a float takes precedence");
+        assert!(joined.has_samples_between(20, 30) && !joined.has_samples_between(20, 29));
     }
 
     #[test]

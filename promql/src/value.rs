@@ -1,15 +1,47 @@
 //! The value of a query, in the order and shape in which the API writes it.
 
 use crate::stats::Stats;
+use model::histogram::FloatHistogram;
 use model::{Labels, Timestamp};
+use std::sync::Arc;
 
 /// One series of a matrix.
 #[derive(Clone, Debug)]
 pub struct Series {
     /// Its labels.
     pub labels: Labels,
-    /// Samples by time, each time once.
+    /// Floats by time.
     pub points: Vec<(Timestamp, f64)>,
+    /// Native histograms by time; at no time is there a float too.
+    pub histograms: Vec<(Timestamp, Arc<FloatHistogram>)>,
+}
+
+impl Series {
+    /// A series of floats alone.
+    #[must_use]
+    pub fn floats(labels: Labels, points: Vec<(Timestamp, f64)>) -> Self {
+        Self { labels, points, histograms: Vec::new() }
+    }
+}
+
+/// What a sample holds.
+#[derive(Clone, Debug)]
+pub enum SampleValue {
+    /// A float.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Arc<FloatHistogram>),
+}
+
+impl SampleValue {
+    /// The float, if it is one.
+    #[must_use]
+    pub fn as_float(&self) -> Option<f64> {
+        match self {
+            Self::Float(value) => Some(*value),
+            Self::Histogram(_) => None,
+        }
+    }
 }
 
 /// One element of an instant vector.
@@ -18,7 +50,7 @@ pub struct VectorSample {
     /// Its labels.
     pub labels: Labels,
     /// Its value.
-    pub value: f64,
+    pub value: SampleValue,
 }
 
 /// What a query evaluates to.

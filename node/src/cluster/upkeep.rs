@@ -1,6 +1,7 @@
 //! What a node watches about itself: free disk space, its clock, and whether leadership is where the meta group prefers it.
 
 use crate::node::Node;
+use crate::task;
 use model::{ReplicaId, ShardId, StoreId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub async fn run(node: Arc<Node>) {
     let mut transferred: HashMap<ShardId, Instant> = HashMap::new();
     loop {
         rounds.tick().await;
-        check_disk(&node);
+        check_disk(&node).await;
         let unfit = node.disk_full.load(Ordering::Relaxed) || node.time.now().is_err();
         for group in node.groups.list() {
             let status = group.status();
@@ -71,12 +72,12 @@ pub async fn give_away(node: &Node) {
     }
 }
 
-fn check_disk(node: &Node) {
+async fn check_disk(node: &Node) {
     let min = node.config.storage.min_free_bytes;
-    let full = match rustix::fs::statvfs(&node.config.node.data) {
-        Ok(stat) => min > 0 && stat.f_bavail.saturating_mul(stat.f_frsize) < min,
-        Err(_) => false,
-    };
+    let data = node.config.node.data.clone();
+    // A file system may take its time to answer, a slow or remote one most of all.
+    let free = task::blocking(move || rustix::fs::statvfs(&data)).await;
+    let full = free.is_ok_and(|free| free.is_ok_and(|f| min > 0 && f.f_bavail.saturating_mul(f.f_frsize) < min));
     if full != node.disk_full.swap(full, Ordering::Relaxed) {
         if full {
             tracing::error!(min_free_bytes = min, "too little free disk space: writes are refused");

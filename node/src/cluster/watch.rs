@@ -4,6 +4,7 @@ use crate::meta::MetaState;
 use crate::meta::command::decode;
 use crate::node::Node;
 use crate::rpc::client::{header, request};
+use crate::task;
 use futures::future::join_all;
 use model::{ShardId, StoreId};
 use proto::node::{FetchMetaRequest, PingRequest};
@@ -92,7 +93,7 @@ pub async fn cluster_id(node: Arc<Node>) {
     loop {
         let meta = Arc::clone(&changes.borrow_and_update());
         if let Some(id) = &meta.cluster_id {
-            adopt(&node, id);
+            adopt(&node, id).await;
             return;
         }
         if changes.changed().await.is_err() {
@@ -101,8 +102,8 @@ pub async fn cluster_id(node: Arc<Node>) {
     }
 }
 
-fn adopt(node: &Node, id: &str) {
-    let mut identity = node.identity.write();
+async fn adopt(node: &Node, id: &str) {
+    let mut identity = node.identity.read().clone();
     let Some(membership) = identity.membership.as_mut() else { return };
     match &membership.cluster_id {
         Some(known) if known != id => {
@@ -112,9 +113,14 @@ fn adopt(node: &Node, id: &str) {
         Some(_) => {}
         None => {
             membership.cluster_id = Some(id.to_owned());
-            if let Err(e) = identity.store(&node.config.node.data) {
-                tracing::error!(error = %e, "cluster id not stored");
+            // Nobody else changes the identity of a node that has its place.
+            let (stored, data) = (identity.clone(), node.config.node.data.clone());
+            match task::blocking(move || stored.store(&data)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => tracing::error!(error = %e, "cluster id not stored"),
+                Err(e) => tracing::error!(error = %e, "cluster id not stored"),
             }
+            *node.identity.write() = identity;
         }
     }
     if let Err(e) = node.raft_identity.set_cluster(id.as_bytes()) {

@@ -11,7 +11,7 @@ use axum::response::Response;
 use model::limits::QUERY_BYTES_MAX;
 use promql::error::EvalError;
 use promql::plan::QueryParams;
-use promql::value::{QueryOutput, Value};
+use promql::value::{QueryOutput, SampleValue, Value};
 
 const TRUNCATED: &str = "results truncated due to limit";
 
@@ -62,7 +62,9 @@ fn write(mut output: QueryOutput, end_ms: i64, limit: Option<usize>) -> Vec<u8> 
         Value::Vector { timestamp_ms, samples } => {
             let mut success = Success::begin_query(ResultType::Vector);
             for sample in samples.iter().take(shown) {
-                success.vector_item(&sample.labels, *timestamp_ms, sample.value);
+                if let SampleValue::Float(value) = &sample.value {
+                    success.vector_item(&sample.labels, *timestamp_ms, *value);
+                }
             }
             success.finish_query(ResultType::Vector, None, annotations)
         }

@@ -181,7 +181,7 @@ fn samples(
             } else if cancelled.load(Ordering::Relaxed) {
                 stopped = Some(ReadError::Cancelled);
             } else {
-                series.push(RawSeries { labels: one.labels.clone(), timestamps: one.timestamps.to_vec(), values: one.values.to_vec() });
+                series.push(RawSeries::floats(one.labels.clone(), one.timestamps.to_vec(), one.values.to_vec()));
                 return ControlFlow::Continue(());
             }
             ControlFlow::Break(())

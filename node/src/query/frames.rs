@@ -87,7 +87,7 @@ impl<'a> FrameReader<'a> {
         let bytes = count.saturating_mul(8);
         let timestamps = words(self.take(bytes)?).map(u64::cast_signed).collect();
         let values = words(self.take(bytes)?).map(f64::from_bits).collect();
-        Ok(RawSeries { labels, timestamps, values })
+        Ok(RawSeries::floats(labels, timestamps, values))
     }
 
     /// The next label set.

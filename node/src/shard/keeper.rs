@@ -83,23 +83,37 @@ fn show_active_series(node: &Node) {
 /// This process's share of one core since the last look.
 #[derive(Debug, Default)]
 struct CpuShare {
-    last: Option<(f64, Duration)>,
+    /// CPU time used and the monotonic clock, both at the last look.
+    last: Option<(Duration, Duration)>,
 }
 
 impl CpuShare {
     fn sample(&mut self, node: &Node) -> f64 {
-        let now = node.clock.monotonic();
-        let Some(used) = cpu_seconds() else { return 1.0 };
-        let share = self.last.map_or(1.0, |(before, at)| (used - before) / now.saturating_sub(at).as_secs_f64().max(0.001));
+        let (used, now) = (cpu_time(), node.clock.monotonic());
+        let share = self.last.map_or(1.0, |(used_before, at)| {
+            used.saturating_sub(used_before).as_secs_f64() / now.saturating_sub(at).as_secs_f64().max(0.001)
+        });
         self.last = Some((used, now));
         share
     }
 }
 
-/// User and system time of this process so far.
-fn cpu_seconds() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    Some(ticks as f64 / 100.0)
+/// User and system time of this process so far; a system call, no file.
+fn cpu_time() -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_of_this_process_grows_with_its_work() {
+        let before = cpu_time();
+        let mut word = 1u64;
+        while cpu_time() < before + Duration::from_millis(5) {
+            word = std::hint::black_box(word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+        assert!(cpu_time() > before);
+    }
 }

@@ -1,6 +1,6 @@
 //! `absent` and `absent_over_time`.
 
-use super::block::{Block, SeriesMeta};
+use super::block::{Block, SeriesMeta, set_bits};
 use super::{Evaluator, Sink, range};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind, RangeInput};
@@ -18,7 +18,7 @@ pub(crate) fn of_vector<'p>(evaluator: &mut Evaluator<'p>, node: &Node, input: N
     let mut present = vec![false; node.grid.steps];
     evaluator.stream(input, &mut |_, block| {
         for i in 0..block.len() {
-            block.row(i).iter().for_each(|(step, _)| present[step] = true);
+            set_bits(&block.row(i).present()).for_each(|step| present[step] = true);
         }
         Ok(())
     })?;

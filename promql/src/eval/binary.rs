@@ -57,6 +57,7 @@ impl Operation {
     /// keeps the values of `row` where it holds. `other` has one value a step.
     fn apply(self, row: &mut RowMut<'_>, other: &[f64], swapped: bool) {
         let op = self.op;
+        row.clear_histograms();
         match (op, swapped) {
             (BinaryOp::Add, _) => each(row, other, |a, b| a + b),
             (BinaryOp::Mul, _) => each(row, other, |a, b| a * b),

@@ -2,25 +2,34 @@
 
 use crate::budget::{Budget, Reservation};
 use crate::error::EvalError;
+use crate::source::{histogram_bytes, histogram_samples};
 use model::Labels;
+use model::histogram::FloatHistogram;
+use std::sync::Arc;
 
 /// Series of one tile when values are streamed from operator to operator.
 pub(crate) const TILE_SERIES: usize = 256;
 
-/// Values of `rows` series at `steps` steps; a bit says whether there is one.
+/// A native histogram at a step.
+pub(crate) type StepHistogram = (usize, Arc<FloatHistogram>);
+
+/// Values of `rows` series at `steps` steps. A bit says whether there is a float. Native histograms are rare: each row has a list of
+/// them beside its floats, sorted by step; at no step has a row both.
 #[derive(Debug)]
 pub(crate) struct Tile {
     steps: usize,
     words: usize,
     values: Vec<f64>,
     valid: Vec<u64>,
+    histograms: Vec<Vec<StepHistogram>>,
 }
 
 impl Tile {
     /// An empty tile with room for `rows`.
     pub(crate) fn with_rows(steps: usize, rows: usize) -> Self {
         let words = steps.div_ceil(64);
-        Self { steps, words, values: Vec::with_capacity(steps * rows), valid: Vec::with_capacity(words * rows) }
+        let (values, valid) = (Vec::with_capacity(steps * rows), Vec::with_capacity(words * rows));
+        Self { steps, words, values, valid, histograms: Vec::with_capacity(rows) }
     }
 
     /// Adds a row without values.
@@ -28,19 +37,22 @@ impl Tile {
         let (at, word_at) = (self.values.len(), self.valid.len());
         self.values.resize(at + self.steps, 0.0);
         self.valid.resize(word_at + self.words, 0);
-        RowMut { values: &mut self.values[at..], valid: &mut self.valid[word_at..] }
+        let histograms = self.histograms.push_mut(Vec::new());
+        RowMut { values: &mut self.values[at..], valid: &mut self.valid[word_at..], histograms }
     }
 
     /// Adds a copy of a row.
     pub(crate) fn push_copy(&mut self, row: Row<'_>) {
         self.values.extend_from_slice(row.values);
         self.valid.extend_from_slice(row.valid);
+        self.histograms.push(row.histograms.to_vec());
     }
 
     /// Removes the last row.
     pub(crate) fn pop_row(&mut self) {
         self.values.truncate(self.values.len().saturating_sub(self.steps));
         self.valid.truncate(self.valid.len().saturating_sub(self.words));
+        self.histograms.pop();
     }
 
     /// Row `index`.
@@ -48,6 +60,7 @@ impl Tile {
         Row {
             values: &self.values[index * self.steps..(index + 1) * self.steps],
             valid: &self.valid[index * self.words..(index + 1) * self.words],
+            histograms: &self.histograms[index],
         }
     }
 
@@ -56,41 +69,65 @@ impl Tile {
         RowMut {
             values: &mut self.values[index * self.steps..(index + 1) * self.steps],
             valid: &mut self.valid[index * self.words..(index + 1) * self.words],
+            histograms: &mut self.histograms[index],
         }
     }
 
     fn append(&mut self, other: &mut Self) {
         self.values.append(&mut other.values);
         self.valid.append(&mut other.valid);
+        self.histograms.append(&mut other.histograms);
     }
 }
 
 /// One series' values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row<'a> {
-    /// One value a step; meaningless where there is none.
+    /// One float a step; meaningless where there is none.
     pub(crate) values: &'a [f64],
-    /// Bit `step % 64` of word `step / 64` is set where there is a value.
+    /// Bit `step % 64` of word `step / 64` is set where there is a float.
     pub(crate) valid: &'a [u64],
+    /// The histograms, sorted by step.
+    pub(crate) histograms: &'a [StepHistogram],
 }
 
 impl<'a> Row<'a> {
-    /// The value at `step`, if there is one.
+    /// The float at `step`, if there is one.
     pub(crate) fn get(&self, step: usize) -> Option<f64> {
         is_set(self.valid, step).then(|| self.values[step])
     }
 
-    /// Whether there is no value at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.valid.iter().all(|w| *w == 0)
+    /// The histogram at `step`, if there is one.
+    pub(crate) fn histogram(&self, step: usize) -> Option<&'a Arc<FloatHistogram>> {
+        self.histograms.binary_search_by_key(&step, |(at, _)| *at).ok().map(|i| &self.histograms[i].1)
     }
 
-    /// Whether all of the `steps` have a value.
+    /// Whether there is a float or a histogram at `step`.
+    pub(crate) fn has(&self, step: usize) -> bool {
+        is_set(self.valid, step) || self.histogram(step).is_some()
+    }
+
+    /// Whether there is neither a float nor a histogram at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.histograms.is_empty() && self.valid.iter().all(|w| *w == 0)
+    }
+
+    /// Bits as in `valid`, of floats and histograms.
+    pub(crate) fn present(&self) -> std::borrow::Cow<'a, [u64]> {
+        if self.histograms.is_empty() {
+            return std::borrow::Cow::Borrowed(self.valid);
+        }
+        let mut words = self.valid.to_vec();
+        self.histograms.iter().for_each(|(step, _)| words[step / 64] |= 1 << (step % 64));
+        std::borrow::Cow::Owned(words)
+    }
+
+    /// Whether all of the `steps` have a float.
     pub(crate) fn is_full(&self) -> bool {
         self.count() == self.values.len()
     }
 
-    /// Calls `each` with every step that has a value, and with it. Runs of 64 steps without a gap take no look at their bits.
+    /// Calls `each` with every step that has a float, and with it. Runs of 64 steps without a gap take no look at their bits.
     #[inline]
     pub(crate) fn for_each(self, mut each: impl FnMut(usize, f64)) {
         for (i, (word, values)) in self.valid.iter().zip(self.values.chunks(64)).enumerate() {
@@ -108,12 +145,12 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Number of values.
+    /// Number of floats.
     pub(crate) fn count(self) -> usize {
         self.valid.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// The steps that have a value, with it.
+    /// The steps that have a float, with it.
     pub(crate) fn iter(self) -> impl Iterator<Item = (usize, f64)> + 'a {
         let values = self.values;
         set_bits(self.valid).map(move |step| (step, values[step]))
@@ -127,16 +164,49 @@ pub(crate) struct RowMut<'a> {
     pub(crate) values: &'a mut [f64],
     /// See [`Row`].
     pub(crate) valid: &'a mut [u64],
+    /// See [`Row`].
+    pub(crate) histograms: &'a mut Vec<StepHistogram>,
 }
 
 impl RowMut<'_> {
-    /// Sets the value at `step`.
+    /// Sets the float at `step`.
     pub(crate) fn set(&mut self, step: usize, value: f64) {
         self.values[step] = value;
         self.valid[step / 64] |= 1 << (step % 64);
     }
 
-    /// Sets, step by step, the value that `value` returns, if any, in a row without values.
+    /// Sets the histogram at `step`, where there is no float.
+    pub(crate) fn set_histogram(&mut self, step: usize, histogram: Arc<FloatHistogram>) {
+        match self.histograms.last() {
+            // Steps mostly come in order.
+            Some((last, _)) if *last >= step => match self.histograms.binary_search_by_key(&step, |(at, _)| *at) {
+                Ok(at) => self.histograms[at].1 = histogram,
+                Err(at) => self.histograms.insert(at, (step, histogram)),
+            },
+            _ => self.histograms.push((step, histogram)),
+        }
+    }
+
+    /// Removes the histograms.
+    pub(crate) fn clear_histograms(&mut self) {
+        self.histograms.clear();
+    }
+
+    /// Copies floats and histograms of another row of the same grid.
+    pub(crate) fn copy_from(&mut self, row: Row<'_>) {
+        self.values.copy_from_slice(row.values);
+        self.valid.copy_from_slice(row.valid);
+        self.histograms.clear();
+        self.histograms.extend_from_slice(row.histograms);
+    }
+
+    /// Keeps floats and histograms only at the steps whose bits are set.
+    pub(crate) fn mask(&mut self, words: &[u64]) {
+        self.valid.iter_mut().zip(words).for_each(|(valid, word)| *valid &= word);
+        self.histograms.retain(|(step, _)| is_set(words, *step));
+    }
+
+    /// Sets, step by step, the float that `value` returns, if any, in a row without floats.
     #[inline]
     pub(crate) fn fill_with(&mut self, mut value: impl FnMut(usize) -> Option<f64>) {
         for (i, (word, values)) in self.valid.iter_mut().zip(self.values.chunks_mut(64)).enumerate() {
@@ -151,12 +221,12 @@ impl RowMut<'_> {
         }
     }
 
-    /// Removes the value at `step`.
+    /// Removes the float at `step`.
     pub(crate) fn clear(&mut self, step: usize) {
         self.valid[step / 64] &= !(1 << (step % 64));
     }
 
-    /// Sets one value at every step.
+    /// Sets one float at every step.
     pub(crate) fn fill(&mut self, value: f64) {
         for step in 0..self.values.len() {
             self.set(step, value);
@@ -165,7 +235,7 @@ impl RowMut<'_> {
 
     /// The row as it is now.
     pub(crate) fn as_row(&self) -> Row<'_> {
-        Row { values: self.values, valid: self.valid }
+        Row { values: self.values, valid: self.valid, histograms: self.histograms }
     }
 }
 
@@ -229,9 +299,14 @@ impl Block {
         self.series.is_empty()
     }
 
-    /// Number of values.
-    pub(crate) fn values(&self) -> usize {
-        self.tile.valid.iter().map(|word| word.count_ones() as usize).sum()
+    /// As how many samples its floats and histograms count.
+    pub(crate) fn samples(&self) -> u64 {
+        let floats = self.tile.valid.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
+        floats + self.histograms().map(|(_, histogram)| histogram_samples(histogram)).sum::<u64>()
+    }
+
+    fn histograms(&self) -> impl Iterator<Item = &StepHistogram> {
+        self.tile.histograms.iter().flatten()
     }
 
     /// Steps of its grid.
@@ -272,9 +347,10 @@ impl Block {
     /// Accounts for what it holds now, until it is dropped.
     pub(crate) fn account(mut self, budget: &Budget) -> Result<Self, EvalError> {
         self.held.clear();
-        let samples = self.values() as u64;
-        let labels = self.series.len() * size_of::<SeriesMeta>();
-        let bytes = (self.tile.values.capacity() + self.tile.valid.capacity()) * 8 + labels;
+        let samples = self.samples();
+        let rows = self.series.len() * (size_of::<SeriesMeta>() + size_of::<Vec<StepHistogram>>());
+        let histograms: usize = self.histograms().map(|(_, h)| size_of::<StepHistogram>() + histogram_bytes(h)).sum();
+        let bytes = (self.tile.values.capacity() + self.tile.valid.capacity()) * 8 + rows + histograms;
         self.held.push(budget.reserve(samples, bytes as u64)?);
         Ok(self)
     }

@@ -11,7 +11,7 @@ use super::absent;
 use super::block::{Block, RowMut, SeriesMeta};
 use super::labels::{drop_name, is_unique_without_name, join_equal};
 use super::range::RangeFunction;
-use super::selector::stream_newest;
+use super::selector::{Of, stream_newest};
 use super::{Evaluator, Sink};
 use crate::ast::Expr;
 use crate::error::{EvalError, PlanError};
@@ -265,7 +265,9 @@ pub(crate) fn map_values<'p>(
     let mut apply = |evaluator: &mut Evaluator<'p>, mut block: Block| {
         for i in 0..block.len() {
             drop_name(&mut block.series[i], delayed);
-            change(evaluator, &mut block.tile.row_mut(i));
+            let mut row = block.tile.row_mut(i);
+            row.clear_histograms();
+            change(evaluator, &mut row);
         }
         sink(evaluator, if is_unique { block } else { join_equal(block)? })
     };
@@ -332,7 +334,7 @@ fn timestamp<'p>(evaluator: &mut Evaluator<'p>, input: NodeId, sink: Sink<'_, 'p
                 all.append(block.account(evaluator.budget)?);
                 Ok(())
             },
-            |time, _| time as f64 / 1000.0,
+            Of::Timestamp,
         )?;
         return if is_unique { Ok(()) } else { sink(evaluator, join_equal(all)?) };
     }

@@ -6,6 +6,7 @@ use crate::plan::{NodeId, NodeKind, Plan};
 use model::labels::METRIC_NAME;
 use model::{Labels, MatchOp};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Labels that describe a metric rather than a series.
 pub(crate) fn is_metadata(name: &str) -> bool {
@@ -82,10 +83,11 @@ pub(crate) fn join_equal(block: Block) -> Result<Block, EvalError> {
 }
 
 fn merge_row(into: &mut RowMut<'_>, from: super::block::Row<'_>) -> Result<(), EvalError> {
-    if into.valid.iter().zip(from.valid).any(|(a, b)| a & b != 0) {
+    if into.as_row().present().iter().zip(from.present().iter()).any(|(a, b)| a & b != 0) {
         return Err(EvalError::DuplicateLabelSet);
     }
     from.iter().for_each(|(step, value)| into.set(step, value));
+    from.histograms.iter().for_each(|(step, histogram)| into.set_histogram(*step, Arc::clone(histogram)));
     Ok(())
 }
 

@@ -12,11 +12,13 @@ use super::{Evaluator, Sink};
 use crate::ast::Span;
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind, RangeInput, TimeShift};
-use crate::source::RawSeries;
+use crate::source::{HistogramSample, RawSeries, histogram_bytes, histogram_samples};
 use crate::value::Series;
 use model::Labels;
-use model::sample::STALE_NAN_BITS;
+use model::histogram::{CounterResetHint, FloatHistogram};
+use model::sample::{STALE_NAN_BITS, is_stale};
 use std::borrow::Cow;
+use std::sync::Arc;
 use window::{Samples, Windows};
 
 /// Functions whose argument is a range vector and whose result has a value for each series.
@@ -202,8 +204,9 @@ fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument, e
             for raw in evaluator.read(select)?.iter() {
                 evaluator.budget.check()?;
                 let meta = SeriesMeta { labels: raw.labels.clone(), drop_name: false };
-                let (times, values) = without_stale_markers(raw);
-                each(evaluator, meta, Samples { times: &times, values: &values })?;
+                let (times, values, starts) = floats_without_stale_markers(raw);
+                let histograms = histograms_without_stale_markers(raw);
+                each(evaluator, meta, Samples { times: &times, values: &values, starts: &starts, histograms: &histograms })?;
             }
             Ok(())
         }
@@ -214,10 +217,11 @@ fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument, e
             subquery_rows(evaluator, inner, &mut |evaluator, meta, row| {
                 evaluator.budget.check()?;
                 if row.is_full() {
-                    return each(evaluator, meta, Samples { times: &all_times, values: row.values });
+                    return each(evaluator, meta, Samples { times: &all_times, values: row.values, starts: &[], histograms: &[] });
                 }
                 let (times, values): (Vec<i64>, Vec<f64>) = row.iter().map(|(step, value)| (all_times[step], value)).unzip();
-                each(evaluator, meta, Samples { times: &times, values: &values })
+                let histograms: Vec<HistogramSample> = row.histograms.iter().map(|(step, h)| of_subquery(all_times[*step], h)).collect();
+                each(evaluator, meta, Samples { times: &times, values: &values, starts: &[], histograms: &histograms })
             })
         }
     }
@@ -247,14 +251,36 @@ fn subquery_rows<'p>(evaluator: &mut Evaluator<'p>, inner: NodeId, each: RowSink
     })
 }
 
-fn without_stale_markers(raw: &RawSeries) -> (Cow<'_, [i64]>, Cow<'_, [f64]>) {
+/// A histogram that a subquery computed: what was known of counter resets does not hold between the steps of its grid.
+fn of_subquery(timestamp_ms: i64, histogram: &Arc<FloatHistogram>) -> HistogramSample {
+    let mut histogram = Arc::clone(histogram);
+    if matches!(histogram.counter_reset_hint, CounterResetHint::Reset | CounterResetHint::NotReset) {
+        Arc::make_mut(&mut histogram).counter_reset_hint = CounterResetHint::Unknown;
+    }
+    HistogramSample { timestamp_ms, start_ms: 0, histogram }
+}
+
+/// Times, values and start times.
+type Floats<'a> = (Cow<'a, [i64]>, Cow<'a, [f64]>, Cow<'a, [i64]>);
+
+fn floats_without_stale_markers(raw: &RawSeries) -> Floats<'_> {
     // Without an early end the search takes several values at a time.
     if !raw.values.iter().fold(false, |found, v| found | (v.to_bits() == STALE_NAN_BITS)) {
-        return (Cow::Borrowed(&raw.timestamps), Cow::Borrowed(&raw.values));
+        return (Cow::Borrowed(&raw.timestamps), Cow::Borrowed(&raw.values), Cow::Borrowed(&raw.start_timestamps));
     }
-    let kept = raw.timestamps.iter().zip(&raw.values).filter(|(_, v)| v.to_bits() != STALE_NAN_BITS);
-    let (times, values): (Vec<i64>, Vec<f64>) = kept.map(|(t, v)| (*t, *v)).unzip();
-    (Cow::Owned(times), Cow::Owned(values))
+    let kept: Vec<usize> = (0..raw.values.len()).filter(|i| !is_stale(raw.values[*i])).collect();
+    let times = kept.iter().map(|i| raw.timestamps[*i]).collect();
+    let values = kept.iter().map(|i| raw.values[*i]).collect();
+    let starts = if raw.start_timestamps.is_empty() { Vec::new() } else { kept.iter().map(|i| raw.start_ms(*i)).collect() };
+    (Cow::Owned(times), Cow::Owned(values), Cow::Owned(starts))
+}
+
+fn histograms_without_stale_markers(raw: &RawSeries) -> Cow<'_, [HistogramSample]> {
+    if raw.histograms.iter().any(|h| is_stale(h.histogram.sum)) {
+        Cow::Owned(raw.histograms.iter().filter(|h| !is_stale(h.histogram.sum)).cloned().collect())
+    } else {
+        Cow::Borrowed(&raw.histograms)
+    }
 }
 
 /// The value of a range vector that is the whole of an instant query.
@@ -269,12 +295,18 @@ pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result
     let mut held = Vec::new();
     for_each_series(evaluator, argument, &mut |evaluator, meta, samples| {
         let within = samples.between(start_ms, end_ms);
-        if within.times.is_empty() {
+        if within.times.is_empty() && within.histograms.is_empty() {
             return Ok(());
         }
-        held.push(evaluator.budget.reserve(within.times.len() as u64, within.times.len() as u64 * 16)?);
+        let samples = within.times.len() as u64 + within.histograms.iter().map(|h| histogram_samples(&h.histogram)).sum::<u64>();
+        let bytes = within.times.len() * 16 + within.histograms.iter().map(|h| histogram_bytes(&h.histogram)).sum::<usize>();
+        held.push(evaluator.budget.reserve(samples, bytes as u64)?);
         let labels = if meta.drop_name { super::labels::without_name(&meta.labels) } else { meta.labels };
-        series.push(Series { labels, points: within.times.iter().copied().zip(within.values.iter().copied()).collect() });
+        series.push(Series {
+            labels,
+            points: within.times.iter().copied().zip(within.values.iter().copied()).collect(),
+            histograms: within.histograms.iter().map(|h| (h.timestamp_ms, Arc::clone(&h.histogram))).collect(),
+        });
         Ok(())
     })?;
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -287,7 +319,7 @@ pub(crate) fn presence(evaluator: &mut Evaluator<'_>, node: &Node, range_id: Nod
     let windows = Windows::new(node.grid, argument.range_ms, argument.shift);
     let mut present = vec![false; node.grid.steps];
     for_each_series(evaluator, argument, &mut |_, _, samples| {
-        windows.slide(samples, |step, _| present[step] = true);
+        windows.slide_both(samples, |step, _, _| present[step] = true);
         Ok(())
     })?;
     Ok(present)

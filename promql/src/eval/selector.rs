@@ -5,7 +5,8 @@ use super::{Evaluator, Sink};
 use crate::error::EvalError;
 use crate::plan::{Grid, Node, TimeShift};
 use crate::source::{RawSeries, SelectId};
-use model::sample::STALE_NAN_BITS;
+use model::sample::{STALE_NAN_BITS, is_stale};
+use std::sync::Arc;
 
 /// Bytes of values in a tile, at most (if one series fits).
 const TILE_BYTES: usize = 2 << 20;
@@ -13,6 +14,17 @@ const TILE_BYTES: usize = 2 << 20;
 /// Series of a tile on a grid of so many steps.
 pub(crate) fn tile_series(steps: usize) -> usize {
     (TILE_BYTES / 8 / steps.max(1)).clamp(1, TILE_SERIES)
+}
+
+/// What is taken of the newest sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// Its value.
+    Value,
+    /// Its time in seconds.
+    Timestamp,
+    /// When its counter started, in seconds.
+    StartTimestamp,
 }
 
 /// Streams the series of a selector.
@@ -23,29 +35,35 @@ pub(crate) fn stream<'p>(
     shift: TimeShift,
     sink: Sink<'_, 'p>,
 ) -> Result<(), EvalError> {
-    stream_newest(evaluator, node, select, shift, &mut |evaluator, block| sink(evaluator, block), |_, value| value)
+    stream_newest(evaluator, node, select, shift, &mut |evaluator, block| sink(evaluator, block), Of::Value)
 }
 
-/// Streams what `of` makes of the newest sample, (its time, its value), of each series at each step.
+/// Streams something of the newest sample of each series at each step.
 pub(crate) fn stream_newest<'p>(
     evaluator: &mut Evaluator<'p>,
     node: &'p Node,
     select: SelectId,
     shift: TimeShift,
     sink: Sink<'_, 'p>,
-    of: impl Fn(i64, f64) -> f64,
+    of: Of,
 ) -> Result<(), EvalError> {
     let series = evaluator.read(select)?;
-    let lookback_ms = evaluator.plan.params.lookback_ms;
+    let newest = Newest { grid: node.grid, shift, lookback_ms: evaluator.plan.params.lookback_ms };
     let rows = tile_series(node.grid.steps);
     for chunk in series.chunks(rows) {
         let mut block = Block::with_rows(node.grid.steps, chunk.len());
         for raw in chunk {
             evaluator.budget.check()?;
             let meta = SeriesMeta { labels: raw.labels.clone(), drop_name: false };
-            block.push_with(meta, |row| newest(raw, &node.grid, shift, lookback_ms, row, &of));
+            block.push_with(meta, |row| {
+                if raw.histograms.is_empty() {
+                    newest.of_floats(raw, row, of);
+                } else {
+                    newest.of_both(raw, row, of);
+                }
+            });
         }
-        evaluator.stats.samples_queryable += block.values() as u64;
+        evaluator.stats.samples_queryable += block.samples();
         if !block.is_empty() {
             sink(evaluator, block)?;
         }
@@ -53,18 +71,74 @@ pub(crate) fn stream_newest<'p>(
     Ok(())
 }
 
-fn newest(raw: &RawSeries, grid: &Grid, shift: TimeShift, lookback_ms: i64, row: &mut RowMut<'_>, of: &impl Fn(i64, f64) -> f64) {
-    let (times, values) = (&raw.timestamps[..], &raw.values[..raw.timestamps.len()]);
-    let mut next = times.partition_point(|t| *t <= shift.apply(grid.start_ms));
-    let mut reference = shift.apply(grid.start_ms);
-    let step_ms = if shift.at_ms.is_some() { 0 } else { grid.step_ms };
-    row.fill_with(|_| {
-        while next < times.len() && times[next] <= reference {
-            next += 1;
+/// Finds the newest sample at each step.
+struct Newest {
+    grid: Grid,
+    shift: TimeShift,
+    lookback_ms: i64,
+}
+
+impl Newest {
+    fn of_floats(&self, raw: &RawSeries, row: &mut RowMut<'_>, of: Of) {
+        match of {
+            Of::Value => self.fill(raw, row, |_, _, value| value),
+            Of::Timestamp => self.fill(raw, row, |_, time, _| seconds(time)),
+            Of::StartTimestamp => self.fill(raw, row, |index, _, _| seconds(raw.start_ms(index))),
         }
-        let oldest = reference.saturating_sub(lookback_ms);
-        reference = reference.saturating_add(step_ms);
-        let (time, value) = next.checked_sub(1).map(|last| (times[last], values[last]))?;
-        (time > oldest && value.to_bits() != STALE_NAN_BITS).then(|| of(time, value))
-    });
+    }
+
+    fn fill(&self, raw: &RawSeries, row: &mut RowMut<'_>, of: impl Fn(usize, i64, f64) -> f64) {
+        let (times, values) = (&raw.timestamps[..], &raw.values[..raw.timestamps.len()]);
+        let mut reference = self.shift.apply(self.grid.start_ms);
+        let mut next = times.partition_point(|t| *t <= reference);
+        let step_ms = if self.shift.at_ms.is_some() { 0 } else { self.grid.step_ms };
+        row.fill_with(|_| {
+            while next < times.len() && times[next] <= reference {
+                next += 1;
+            }
+            let oldest = reference.saturating_sub(self.lookback_ms);
+            reference = reference.saturating_add(step_ms);
+            let last = next.checked_sub(1)?;
+            let (time, value) = (times[last], values[last]);
+            (time > oldest && value.to_bits() != STALE_NAN_BITS).then(|| of(last, time, value))
+        });
+    }
+
+    fn of_both(&self, raw: &RawSeries, row: &mut RowMut<'_>, of: Of) {
+        for step in 0..self.grid.steps {
+            let reference = self.shift.apply(self.grid.time(step));
+            let oldest = reference.saturating_sub(self.lookback_ms);
+            let float = raw.timestamps.partition_point(|t| *t <= reference).checked_sub(1).filter(|i| raw.timestamps[*i] > oldest);
+            let histogram = raw.histograms.partition_point(|h| h.timestamp_ms <= reference).checked_sub(1);
+            let histogram = histogram.map(|i| &raw.histograms[i]).filter(|h| h.timestamp_ms > oldest);
+            match (float, histogram) {
+                (Some(i), None) => set_float(row, step, of, raw, i),
+                (Some(i), Some(h)) if raw.timestamps[i] >= h.timestamp_ms => set_float(row, step, of, raw, i),
+                (_, Some(h)) if !is_stale(h.histogram.sum) => match of {
+                    Of::Value => row.set_histogram(step, Arc::clone(&h.histogram)),
+                    Of::Timestamp => row.set(step, seconds(h.timestamp_ms)),
+                    Of::StartTimestamp => row.set(step, seconds(h.start_ms)),
+                },
+                _ => {}
+            }
+        }
+    }
+}
+
+fn set_float(row: &mut RowMut<'_>, step: usize, of: Of, raw: &RawSeries, index: usize) {
+    let value = raw.values[index];
+    if !is_stale(value) {
+        row.set(
+            step,
+            match of {
+                Of::Value => value,
+                Of::Timestamp => seconds(raw.timestamps[index]),
+                Of::StartTimestamp => seconds(raw.start_ms(index)),
+            },
+        );
+    }
+}
+
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
 }

@@ -65,7 +65,7 @@ pub(super) fn instant(expected: &Expected, value: &Value) -> Result<(), String> 
             other => Err(format!("string {value:?}, expected {other:?}")),
         },
         Value::Vector { samples, .. } => {
-            let found: Vec<(&Labels, f64)> = samples.iter().map(|s| (&s.labels, s.value)).collect();
+            let found: Vec<(&Labels, f64)> = samples.iter().filter_map(|s| s.value.as_float().map(|v| (&s.labels, v))).collect();
             let wanted = wanted(expected)?;
             vector(&wanted, &found)?;
             let is_ordered = wanted.iter().map(|w| w.0).eq(found.iter().map(|f| f.0));

@@ -69,7 +69,7 @@ impl Store {
                     if let Some(at) = self.series[first..].iter().position(|s| s.labels == labels) {
                         self.series.remove(first + at);
                     }
-                    self.series.push(RawSeries { labels, timestamps, values });
+                    self.series.push(RawSeries::floats(labels, timestamps, values));
                 }
             }
         }

@@ -83,7 +83,7 @@ fn data() -> impl Strategy<Value = Vec<RawSeries>> {
             };
             let present = samples.iter().enumerate().filter_map(|(k, v)| v.map(|v| (k as i64 * MINUTE_MS, v)));
             let (timestamps, values) = present.unzip();
-            RawSeries { labels, timestamps, values }
+            RawSeries::floats(labels, timestamps, values)
         };
         let mut all: Vec<RawSeries> = all.into_iter().enumerate().map(series).collect();
         all.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -99,7 +99,10 @@ fn fingerprint(answer: Result<QueryOutput, promql::EvalError>) -> String {
         Ok(QueryOutput { value, warnings, infos, .. }) => {
             let value = match value {
                 Value::Vector { samples, .. } => {
-                    format!("{:?}", samples.iter().map(|s| (s.labels.to_string(), s.value.to_bits())).collect::<Vec<_>>())
+                    format!(
+                        "{:?}",
+                        samples.iter().map(|s| (s.labels.to_string(), s.value.as_float().map(f64::to_bits))).collect::<Vec<_>>()
+                    )
                 }
                 Value::Matrix(series) => {
                     let points = |s: &promql::Series| s.points.iter().map(|(t, v)| (*t, v.to_bits())).collect::<Vec<_>>();
@@ -126,11 +129,7 @@ fn gathered(plan: &Plan, series: &[RawSeries], shards: usize, keys: &[u32], spli
             }
             let cut = if split_in_time { keys[*i] as usize % (one.timestamps.len() + 1) } else { one.timestamps.len() };
             for (half, range) in [0..cut, cut..one.timestamps.len()].into_iter().enumerate() {
-                let part = RawSeries {
-                    labels: one.labels.clone(),
-                    timestamps: one.timestamps[range.clone()].to_vec(),
-                    values: one.values[range].to_vec(),
-                };
+                let part = RawSeries::floats(one.labels.clone(), one.timestamps[range.clone()].to_vec(), one.values[range].to_vec());
                 of_shards[(keys[*i] as usize + half) % shards].push(part);
             }
         }
@@ -171,10 +170,9 @@ proptest! {
 fn topk_and_bottomk_choose_by_value_and_between_equals_by_labels() {
     let value = |i: usize| if i.is_multiple_of(11) { f64::NAN } else { (i * 37 % 23) as f64 };
     let name = |i: usize| format!("{i:03}");
-    let one = |i: usize| RawSeries {
-        labels: Labels::from_pairs([("__name__", "m"), ("i", name(i).as_str())]),
-        timestamps: vec![0, 60_000],
-        values: vec![value(i), value(i)],
+    let one = |i: usize| {
+        let labels = Labels::from_pairs([("__name__", "m"), ("i", name(i).as_str())]);
+        RawSeries::floats(labels, vec![0, 60_000], vec![value(i), value(i)])
     };
     let source = MemorySource::new((0..200).map(one).collect());
     for k in [1, 5, 40, 190, 500] {

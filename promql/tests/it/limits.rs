@@ -8,10 +8,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 fn source(series: usize, samples: i64) -> MemorySource {
-    let one = |i: usize| RawSeries {
-        labels: Labels::from_pairs([("__name__", "m"), ("i", i.to_string().as_str())]),
-        timestamps: (0..samples).map(|t| t * 15_000).collect(),
-        values: (0..samples).map(|t| t as f64).collect(),
+    let one = |i: usize| {
+        let labels = Labels::from_pairs([("__name__", "m"), ("i", i.to_string().as_str())]);
+        RawSeries::floats(labels, (0..samples).map(|t| t * 15_000).collect(), (0..samples).map(|t| t as f64).collect())
     };
     MemorySource::new((0..series).map(one).collect())
 }

@@ -51,7 +51,7 @@ impl State {
         match self {
             Self::Count(counts) => row.for_each(|step, _| counts[step] += 1),
             Self::Extreme { values, valid, largest } => {
-                let mut best = RowMut { values, valid };
+                let mut best = RowMut { values, valid, histograms: &mut Vec::new() };
                 row.for_each(|step, value| {
                     if best.as_row().get(step).is_none_or(|old| replaces(value, old, *largest)) {
                         best.set(step, value);

@@ -25,7 +25,7 @@ pub(super) fn combine(op: BinaryOp, left: Block, right: Block, by: &VectorMatchi
 fn presence(block: &Block, signatures: &[usize], count: usize) -> Vec<Vec<u64>> {
     let mut present = vec![vec![0; block.steps().div_ceil(64)]; count];
     for (row, signature) in signatures.iter().enumerate() {
-        present[*signature].iter_mut().zip(block.row(row).valid).for_each(|(mask, word)| *mask |= word);
+        present[*signature].iter_mut().zip(block.row(row).present().iter()).for_each(|(mask, word)| *mask |= word);
     }
     present
 }
@@ -35,11 +35,9 @@ fn masked(block: &Block, signatures: &[usize], masks: &[Vec<u64>], allows: impl 
     let mut result = Block::with_rows(block.steps(), 0);
     for (row, signature) in signatures.iter().enumerate() {
         result.push_with(block.series[row].clone(), |out| {
-            let from = block.row(row);
-            out.values.copy_from_slice(from.values);
-            for ((word, from), mask) in out.valid.iter_mut().zip(from.valid).zip(&masks[*signature]) {
-                *word = from & allows(*mask);
-            }
+            out.copy_from(block.row(row));
+            let mask: Vec<u64> = masks[*signature].iter().map(|mask| allows(*mask)).collect();
+            out.mask(&mask);
         });
     }
     result

@@ -1,6 +1,7 @@
 //! A window that slides over the samples of one series.
 
 use crate::plan::{Grid, TimeShift};
+use crate::source::{HistogramSample, histogram_samples};
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -11,6 +12,10 @@ pub(crate) struct Samples<'a> {
     pub(crate) times: &'a [i64],
     /// `values[i]` belongs to `times[i]`.
     pub(crate) values: &'a [f64],
+    /// `starts[i]` is when the counter of `values[i]` started, 0 if that is not known; empty if it is not known of any.
+    pub(crate) starts: &'a [i64],
+    /// The native histograms, times ascending.
+    pub(crate) histograms: &'a [HistogramSample],
 }
 
 impl Samples<'_> {
@@ -18,7 +23,11 @@ impl Samples<'_> {
     pub(crate) fn between(&self, start_ms: i64, end_ms: i64) -> Self {
         let first = self.times.partition_point(|t| *t <= start_ms);
         let last = self.times.partition_point(|t| *t <= end_ms).max(first);
-        Self { times: &self.times[first..last], values: &self.values[first..last] }
+        let starts = if self.starts.is_empty() { self.starts } else { &self.starts[first..last] };
+        let (times, values) = (&self.times[first..last], &self.values[first..last]);
+        let first = self.histograms.partition_point(|h| h.timestamp_ms <= start_ms);
+        let last = self.histograms.partition_point(|h| h.timestamp_ms <= end_ms).max(first);
+        Self { times, values, starts, histograms: &self.histograms[first..last] }
     }
 }
 
@@ -53,7 +62,29 @@ impl Windows {
         self.grid.time(step)
     }
 
-    /// Calls `each(step, indices)` for every step whose window `(end - range, end]` holds samples.
+    /// Calls `each(step, floats, histograms)` with indices, for every step whose window `(end - range, end]` holds samples.
+    pub(crate) fn slide_both(&self, samples: Samples<'_>, mut each: impl FnMut(usize, Range<usize>, Range<usize>)) {
+        if samples.histograms.is_empty() {
+            return self.slide(samples, |step, floats| each(step, floats, 0..0));
+        }
+        let mut seen = 0;
+        for step in 0..self.grid.steps {
+            let end_ms = self.end_ms(step);
+            let start_ms = end_ms.saturating_sub(self.range_ms);
+            let first = samples.times.partition_point(|t| *t <= start_ms);
+            let floats = first..samples.times.partition_point(|t| *t <= end_ms).max(first);
+            let first = samples.histograms.partition_point(|h| h.timestamp_ms <= start_ms);
+            let histograms = first..samples.histograms.partition_point(|h| h.timestamp_ms <= end_ms).max(first);
+            if !floats.is_empty() || !histograms.is_empty() {
+                let counted = samples.histograms[histograms.clone()].iter().map(|h| histogram_samples(&h.histogram)).sum::<u64>();
+                seen += floats.len() as u64 + counted;
+                each(step, floats, histograms);
+            }
+        }
+        self.seen.set(self.seen.get() + seen);
+    }
+
+    /// Calls `each(step, indices)` for every step whose window `(end - range, end]` holds floats.
     pub(crate) fn slide(&self, samples: Samples<'_>, mut each: impl FnMut(usize, Range<usize>)) {
         let times = samples.times;
         let mut first = times.partition_point(|t| *t <= self.end_ms(0).saturating_sub(self.range_ms));
