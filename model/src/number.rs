@@ -32,6 +32,22 @@ impl fmt::Display for DisplayFloat {
     }
 }
 
+/// Displays a float as Go's `%g` and `%v`: the shortest decimal, with an exponent below 1e-4 and from 1e6 on.
+#[derive(Clone, Copy, Debug)]
+pub struct DisplayGeneral(pub f64);
+
+impl fmt::Display for DisplayGeneral {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let magnitude = self.0.abs();
+        if !self.0.is_finite() || magnitude == 0.0 || (1e-4..1e6).contains(&magnitude) {
+            return DisplayFloat(self.0).fmt(f);
+        }
+        let mut out = Vec::with_capacity(24);
+        write_exponent(&mut out, self.0);
+        f.write_str(&String::from_utf8_lossy(&out))
+    }
+}
+
 fn special(value: f64) -> &'static str {
     match value {
         v if v.is_nan() => "NaN",
@@ -277,6 +293,10 @@ mod tests {
             (f64::NEG_INFINITY, "-Inf"),
         ] {
             assert_eq!(written(value), text);
+        }
+        for (value, text) in [(0.0, "0"), (123_456.5, "123456.5"), (1e6, "1e+06"), (1e-4, "0.0001"), (9.5e-5, "9.5e-05"), (f64::NAN, "NaN")]
+        {
+            assert_eq!(DisplayGeneral(value).to_string(), text);
         }
         assert_eq!(format_float(1e21), "1000000000000000000000");
         assert_eq!(format_float(f64::INFINITY), "+Inf");

@@ -4,7 +4,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use promql::{Options, parse_with};
 use std::hint::black_box;
 
-const ALL: Options = Options { experimental_functions: true };
+const ALL: Options = Options::ALL;
 
 /// What dashboards and alerts ask.
 const TYPICAL: &[&str] = &[

@@ -1,6 +1,9 @@
 //! The syntax tree. Every node knows which bytes of the query it came from.
 
 mod chain;
+mod duration;
+
+pub use duration::{Duration, DurationError, DurationErrorReason, DurationExpr, DurationKind, DurationOp, QueryTimes};
 
 use model::{Matcher, Timestamp};
 
@@ -40,8 +43,8 @@ pub enum ExprKind {
     Matrix {
         /// What is selected.
         selector: VectorSelector,
-        /// Length of the window in milliseconds.
-        range_ms: i64,
+        /// Length of the window.
+        range: Duration,
     },
     /// `expr[range:step]`.
     Subquery(Box<Subquery>),
@@ -85,10 +88,32 @@ pub struct VectorSelector {
     pub name: String,
     /// All conditions, `__name__` included.
     pub matchers: Vec<Matcher>,
-    /// `offset` in milliseconds, as written (negative looks ahead).
-    pub offset_ms: i64,
+    /// `offset` as written (negative looks ahead).
+    pub offset: Duration,
     /// `@`.
     pub at: Option<At>,
+    /// `anchored` or `smoothed`.
+    pub extended: Option<Extended>,
+}
+
+/// How a selector treats the ends of its window, beyond taking the samples in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extended {
+    /// `anchored`: the newest sample before each end stands for it.
+    Anchored,
+    /// `smoothed`: the ends are interpolated between the samples around them.
+    Smoothed,
+}
+
+impl Extended {
+    /// The modifier as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anchored => "anchored",
+            Self::Smoothed => "smoothed",
+        }
+    }
 }
 
 /// `expr[range:step] offset … @ …`.
@@ -96,12 +121,12 @@ pub struct VectorSelector {
 pub struct Subquery {
     /// Evaluated at every step of the window.
     pub expr: Expr,
-    /// Length of the window in milliseconds.
-    pub range_ms: i64,
-    /// Step in milliseconds; none means the default resolution.
-    pub step_ms: Option<i64>,
-    /// `offset` in milliseconds.
-    pub offset_ms: i64,
+    /// Length of the window.
+    pub range: Duration,
+    /// Step; none means the default resolution.
+    pub step: Option<Duration>,
+    /// `offset` as written.
+    pub offset: Duration,
     /// `@`.
     pub at: Option<At>,
 }
@@ -197,6 +222,10 @@ pub enum BinaryOp {
     Less,
     GreaterOrEqual,
     LessOrEqual,
+    /// `</`: histograms without what is above a bound.
+    TrimUpper,
+    /// `>/`: histograms without what is below a bound.
+    TrimLower,
     And,
     Or,
     Unless,
@@ -220,6 +249,8 @@ impl BinaryOp {
             Self::Less => "<",
             Self::GreaterOrEqual => ">=",
             Self::LessOrEqual => "<=",
+            Self::TrimUpper => "</",
+            Self::TrimLower => ">/",
             Self::And => "and",
             Self::Or => "or",
             Self::Unless => "unless",
@@ -250,7 +281,7 @@ pub enum Cardinality {
 }
 
 /// How the two sides of a vector operation find each other.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct VectorMatching {
     /// From `group_left` (many to one), `group_right` (one to many), a set operator (many to many) or none.
     pub cardinality: Cardinality,
@@ -260,6 +291,10 @@ pub struct VectorMatching {
     pub on: bool,
     /// Labels of `group_left(…)` or `group_right(…)`.
     pub include: Vec<String>,
+    /// From `fill(…)` and `fill_left(…)`: stands for a missing sample of the left side.
+    pub fill_left: Option<f64>,
+    /// From `fill(…)` and `fill_right(…)`: stands for a missing sample of the right side.
+    pub fill_right: Option<f64>,
 }
 
 /// A binary operation.

@@ -158,6 +158,7 @@ impl<'a> Checker<'a> {
             }
         }
         if let Some(matching) = &mut binary.matching {
+            let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
             if op.is_set() && matching.cardinality == Cardinality::OneToOne {
                 matching.cardinality = Cardinality::ManyToMany;
             }
@@ -165,9 +166,18 @@ impl<'a> Checker<'a> {
                 if !matching.labels.is_empty() {
                     self.error(span, "vector matching only allowed between instant vectors");
                 }
+                if fills {
+                    self.error(span, "filling in missing series only allowed between instant vectors");
+                }
                 binary.matching = None;
-            } else if op.is_set() && matching.cardinality != Cardinality::ManyToMany {
-                self.error(span, format!("no grouping allowed for {} operation", quote(op.as_str())));
+            } else if op.is_set() {
+                if matching.cardinality != Cardinality::ManyToMany {
+                    self.error(span, format!("no grouping allowed for {} operation", quote(op.as_str())));
+                    self.error(span, "set operations must always be many-to-many");
+                }
+                if fills {
+                    self.error(span, "filling in missing series not allowed for set operators");
+                }
             }
         }
         if op.is_set() && (left == ValueType::Scalar || right == ValueType::Scalar) {

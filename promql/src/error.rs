@@ -17,6 +17,9 @@ pub enum PlanError {
         /// Name of the function.
         function: &'static str,
     },
+    /// A duration expression has no value in this query.
+    #[error(transparent)]
+    Duration(#[from] crate::ast::DurationError),
     /// The step is negative, or the end is before the start.
     #[error("invalid time range: start {start_ms}, end {end_ms}, step {step_ms} milliseconds")]
     InvalidRange {

@@ -182,7 +182,9 @@ impl<'a> Lexer<'a> {
             (b'!', true) => Token::Operator(BinaryOp::NotEqual),
             (b'<', true) => Token::Operator(BinaryOp::LessOrEqual),
             (b'>', true) => Token::Operator(BinaryOp::GreaterOrEqual),
+            (b'<', false) if self.accept(|f| f == b'/') => Token::Operator(BinaryOp::TrimUpper),
             (b'<', false) => Token::Operator(BinaryOp::Less),
+            (b'>', false) if self.accept(|f| f == b'/') => Token::Operator(BinaryOp::TrimLower),
             (b'>', false) => Token::Operator(BinaryOp::Greater),
             (b'=', false) if self.peek_byte() != Some(b'~') => Token::Assign,
             _ => {
@@ -294,7 +296,9 @@ impl<'a> Lexer<'a> {
         while self.accept(|b| is_alphanumeric(b) || b == b':') {}
         let word = &self.input[self.start..self.position];
         match keyword(word) {
-            Some(Token::Keyword(Keyword::Fill)) if !self.parenthesis_follows() => Token::Identifier,
+            Some(Token::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight)) if !self.parenthesis_follows() => {
+                Token::Identifier
+            }
             Some(token) => token,
             None if word.contains(':') => Token::MetricIdentifier,
             None => Token::Identifier,

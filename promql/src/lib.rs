@@ -46,8 +46,12 @@ pub mod value;
 
 pub use budget::Budget;
 pub use error::{EvalError, PlanError};
-pub use parse::{Options, ParseError, ParseErrors, SeriesDescription, parse, parse_selector, parse_with, series_description};
+pub use parse::{
+    Options, ParseError, ParseErrors, SequenceValue, SeriesDescription, StartTimestamps, parse, parse_selector, parse_with,
+    series_description, start_timestamps,
+};
 pub use plan::{Plan, QueryParams};
+pub use print::format;
 pub use source::{GatheredSource, HistogramSample, MemorySource, RawSeries, Select, SelectId, SeriesSet, SeriesSource, SourceError};
 pub use stats::Stats;
 pub use value::{QueryOutput, SampleValue, Series, Value, VectorSample};

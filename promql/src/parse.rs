@@ -1,5 +1,6 @@
 //! The parser: binding powers over the lexer's tokens, one error list with positions and Prometheus's texts.
 
+mod duration;
 mod modifier;
 mod operator;
 mod selector;
@@ -7,7 +8,7 @@ mod series;
 #[cfg(test)]
 mod tests;
 
-pub use series::{SeriesDescription, series_description};
+pub use series::{SequenceValue, SeriesDescription, StartTimestamps, series_description, start_timestamps};
 
 use crate::ast::{BinaryOp, Expr, ExprKind, Span};
 use crate::check::Checker;
@@ -58,6 +59,18 @@ impl std::error::Error for ParseErrors {}
 pub struct Options {
     /// `promql-experimental-functions`.
     pub experimental_functions: bool,
+    /// `promql-duration-expr`: arithmetic in ranges, steps and offsets.
+    pub duration_expressions: bool,
+    /// `promql-extended-range-selectors`: `anchored` and `smoothed`.
+    pub extended_range_selectors: bool,
+    /// `promql-binop-fill-modifiers`: `fill`, `fill_left` and `fill_right`.
+    pub binop_fill_modifiers: bool,
+}
+
+impl Options {
+    /// The whole language.
+    pub const ALL: Self =
+        Self { experimental_functions: true, duration_expressions: true, extended_range_selectors: true, binop_fill_modifiers: true };
 }
 
 /// Parses and checks a query with the default [`Options`].
@@ -271,6 +284,10 @@ impl<'a> Parser<'a> {
                 let mut binary = p.binary_modifiers(op)?;
                 binary.right = p.expression(if op == BinaryOp::Pow { own } else { own + 1 })?;
                 let span = Span { start: left.span.start, end: binary.right.span.end };
+                let fills = binary.matching.as_ref().is_some_and(|m| m.fill_left.is_some() || m.fill_right.is_some());
+                if fills && !p.options.binop_fill_modifiers {
+                    p.error(span, "binop fill modifiers are experimental and not enabled");
+                }
                 binary.left = left;
                 left = Expr { span, kind: ExprKind::Binary(Box::new(binary)) };
             }

@@ -37,6 +37,10 @@ pub struct QueryParams {
     pub subquery_step_ms: i64,
     /// Whether metric names are dropped at the end of the query instead of by each operator.
     pub delayed_name_removal: bool,
+    /// Whether start timestamps tell of counter resets, and of zeros before the first sample.
+    pub use_start_timestamps: bool,
+    /// Whether `__type__` says what a metric is, instead of its name.
+    pub type_and_unit_labels: bool,
 }
 
 impl QueryParams {
@@ -56,6 +60,8 @@ impl QueryParams {
             lookback_ms: LOOKBACK_MS_DEFAULT,
             subquery_step_ms: SUBQUERY_STEP_MS_DEFAULT,
             delayed_name_removal: false,
+            use_start_timestamps: false,
+            type_and_unit_labels: false,
         }
     }
 }

@@ -1,8 +1,15 @@
 //! The canonical text of a tree, as Prometheus's `String()` writes it; it parses to the same tree.
 
-use crate::ast::{Aggregate, At, Binary, Cardinality, Expr, ExprKind, VectorSelector};
+mod pretty;
+
+pub use pretty::format;
+
+use crate::ast::{
+    Aggregate, At, Binary, Cardinality, Duration, DurationExpr, DurationKind, Expr, ExprKind, Extended, Subquery, VectorMatching,
+    VectorSelector,
+};
 use model::labels::{METRIC_NAME, is_plain_metric_name, quote};
-use model::number::DisplayFloat;
+use model::number::{DisplayFloat, DisplayGeneral};
 use model::time::DisplayDuration;
 use model::{MatchOp, Matcher};
 use std::fmt::{self, Display, Formatter, Write as _};
@@ -23,25 +30,24 @@ impl Display for Expr {
 /// Anything but a binary operation.
 fn flat(expr: &Expr, f: &mut Formatter<'_>) -> fmt::Result {
     match &expr.kind {
-        ExprKind::Number { value, is_duration: true } => duration((value * 1000.0).round() as i64, f),
-        ExprKind::Number { value, is_duration: false } => DisplayFloat(*value).fmt(f),
+        ExprKind::Number { value, is_duration } => number(*value, *is_duration, f),
         ExprKind::String(bytes) => quoted_bytes(bytes, f),
         ExprKind::Vector(selector) => {
             selector_text(selector, f)?;
-            modifiers(selector.at, selector.offset_ms, f)
+            at(selector.at, f)?;
+            extended(selector.extended, f)?;
+            offset(&selector.offset, f)
         }
-        ExprKind::Matrix { selector, range_ms } => {
+        ExprKind::Matrix { selector, range } => {
             selector_text(selector, f)?;
-            write!(f, "[{}]", DisplayDuration(*range_ms))?;
-            modifiers(selector.at, selector.offset_ms, f)
+            write!(f, "[{range}]")?;
+            extended(selector.extended, f)?;
+            at(selector.at, f)?;
+            offset(&selector.offset, f)
         }
         ExprKind::Subquery(subquery) => {
-            write!(f, "{}[{}:", subquery.expr, DisplayDuration(subquery.range_ms))?;
-            if let Some(step_ms) = subquery.step_ms {
-                DisplayDuration(step_ms).fmt(f)?;
-            }
-            f.write_char(']')?;
-            modifiers(subquery.at, subquery.offset_ms, f)
+            subquery.expr.fmt(f)?;
+            subquery_times(subquery, f)
         }
         ExprKind::Aggregate(aggregate) => aggregate_text(aggregate, f),
         ExprKind::Call { function, args } => {
@@ -58,8 +64,32 @@ fn flat(expr: &Expr, f: &mut Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn duration(ms: i64, f: &mut Formatter<'_>) -> fmt::Result {
-    DisplayDuration(ms).fmt(f)
+fn number(value: f64, is_duration: bool, f: &mut Formatter<'_>) -> fmt::Result {
+    if is_duration { DisplayDuration((value * 1000.0).round() as i64).fmt(f) } else { DisplayFloat(value).fmt(f) }
+}
+
+impl Display for Duration {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(ms) => DisplayDuration(*ms).fmt(f),
+            Self::Expr(expr) => expr.fmt(f),
+        }
+    }
+}
+
+impl Display for DurationExpr {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.wrapped { "(" } else { "" })?;
+        match &self.kind {
+            DurationKind::Number { seconds, is_duration } => number(*seconds, *is_duration, f)?,
+            DurationKind::Step => f.write_str("step()")?,
+            DurationKind::Range => f.write_str("range()")?,
+            DurationKind::Negate(operand) => write!(f, "-{operand}")?,
+            DurationKind::Operation { op, left, right } if op.is_function() => write!(f, "{}({left}, {right})", op.as_str())?,
+            DurationKind::Operation { op, left, right } => write!(f, "{left} {} {right}", op.as_str())?,
+        }
+        f.write_str(if self.wrapped { ")" } else { "" })
+    }
 }
 
 /// Name and matchers, sorted by their text, without the matcher that the name stands for.
@@ -74,26 +104,39 @@ fn selector_text(selector: &VectorSelector, f: &mut Formatter<'_>) -> fmt::Resul
     write!(f, "{{{}}}", texts.join(","))
 }
 
-fn modifiers(at: Option<At>, offset_ms: i64, f: &mut Formatter<'_>) -> fmt::Result {
+fn at(at: Option<At>, f: &mut Formatter<'_>) -> fmt::Result {
     match at {
         Some(At::Time(ms)) => {
             let sign = if ms < 0 { "-" } else { "" };
-            write!(f, " @ {sign}{}.{:03}", ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000)?;
+            write!(f, " @ {sign}{}.{:03}", ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000)
         }
-        Some(At::Start) => f.write_str(" @ start()")?,
-        Some(At::End) => f.write_str(" @ end()")?,
-        None => {}
+        Some(At::Start) => f.write_str(" @ start()"),
+        Some(At::End) => f.write_str(" @ end()"),
+        None => Ok(()),
     }
-    if offset_ms == 0 { Ok(()) } else { write!(f, " offset {}", DisplayDuration(offset_ms)) }
+}
+
+fn extended(extended: Option<Extended>, f: &mut Formatter<'_>) -> fmt::Result {
+    extended.map_or(Ok(()), |extended| write!(f, " {}", extended.as_str()))
+}
+
+fn offset(offset: &Duration, f: &mut Formatter<'_>) -> fmt::Result {
+    if offset.is_zero() { Ok(()) } else { write!(f, " offset {offset}") }
+}
+
+/// What stands behind the expression of a subquery.
+fn subquery_times(subquery: &Subquery, f: &mut Formatter<'_>) -> fmt::Result {
+    write!(f, "[{}:", subquery.range)?;
+    if let Some(step) = &subquery.step {
+        step.fmt(f)?;
+    }
+    f.write_char(']')?;
+    at(subquery.at, f)?;
+    offset(&subquery.offset, f)
 }
 
 fn aggregate_text(aggregate: &Aggregate, f: &mut Formatter<'_>) -> fmt::Result {
-    f.write_str(aggregate.op.as_str())?;
-    if aggregate.without || !aggregate.grouping.is_empty() {
-        f.write_str(if aggregate.without { " without " } else { " by " })?;
-        labels(&aggregate.grouping, f)?;
-        f.write_char(' ')?;
-    }
+    aggregate_head(aggregate, f)?;
     f.write_char('(')?;
     if let Some(param) = &aggregate.param {
         write!(f, "{param}, ")?;
@@ -101,27 +144,57 @@ fn aggregate_text(aggregate: &Aggregate, f: &mut Formatter<'_>) -> fmt::Result {
     write!(f, "{})", aggregate.expr)
 }
 
+/// The operator with its modifier, up to the parenthesis.
+fn aggregate_head(aggregate: &Aggregate, f: &mut Formatter<'_>) -> fmt::Result {
+    f.write_str(aggregate.op.as_str())?;
+    if aggregate.without || !aggregate.grouping.is_empty() {
+        f.write_str(if aggregate.without { " without " } else { " by " })?;
+        labels(&aggregate.grouping, f)?;
+        f.write_char(' ')?;
+    }
+    Ok(())
+}
+
 fn operator_and_right(binary: &Binary, f: &mut Formatter<'_>) -> fmt::Result {
-    write!(f, " {}", binary.op.as_str())?;
+    f.write_char(' ')?;
+    operator_text(binary, f)?;
+    write!(f, " {}", binary.right)
+}
+
+/// The operator with its modifiers.
+fn operator_text(binary: &Binary, f: &mut Formatter<'_>) -> fmt::Result {
+    f.write_str(binary.op.as_str())?;
     if binary.return_bool {
         f.write_str(" bool")?;
     }
-    if let Some(matching) = &binary.matching {
-        let grouped = match matching.cardinality {
-            Cardinality::ManyToOne => Some(" group_left "),
-            Cardinality::OneToMany => Some(" group_right "),
-            Cardinality::OneToOne | Cardinality::ManyToMany => None,
-        };
-        if matching.on || grouped.is_some() || !matching.labels.is_empty() {
-            f.write_str(if matching.on { " on " } else { " ignoring " })?;
-            labels(&matching.labels, f)?;
-        }
-        if let Some(word) = grouped {
-            f.write_str(word)?;
-            labels(&matching.include, f)?;
+    binary.matching.as_ref().map_or(Ok(()), |matching| matching_text(matching, f))
+}
+
+fn matching_text(matching: &VectorMatching, f: &mut Formatter<'_>) -> fmt::Result {
+    let grouped = match matching.cardinality {
+        Cardinality::ManyToOne => Some(" group_left "),
+        Cardinality::OneToMany => Some(" group_right "),
+        Cardinality::OneToOne | Cardinality::ManyToMany => None,
+    };
+    if matching.on || grouped.is_some() || !matching.labels.is_empty() {
+        f.write_str(if matching.on { " on " } else { " ignoring " })?;
+        labels(&matching.labels, f)?;
+    }
+    if let Some(word) = grouped {
+        f.write_str(word)?;
+        labels(&matching.include, f)?;
+    }
+    match (matching.fill_left, matching.fill_right) {
+        (Some(left), Some(right)) if left == right => fill("fill", Some(left), f),
+        (left, right) => {
+            fill("fill_left", left, f)?;
+            fill("fill_right", right, f)
         }
     }
-    write!(f, " {}", binary.right)
+}
+
+fn fill(word: &str, value: Option<f64>, f: &mut Formatter<'_>) -> fmt::Result {
+    value.map_or(Ok(()), |value| write!(f, " {word} ({})", DisplayGeneral(value)))
 }
 
 fn labels(names: &[String], f: &mut Formatter<'_>) -> fmt::Result {

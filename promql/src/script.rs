@@ -9,8 +9,10 @@ mod run;
 
 pub use run::run;
 
-use crate::parse::SeriesDescription;
-use model::Timestamp;
+use model::{Labels, Timestamp};
+
+/// A metric and one float for each step, none where it has no sample.
+type FloatSeries = (Labels, Vec<Option<f64>>);
 
 /// One command of a script.
 #[derive(Clone, Debug)]
@@ -30,9 +32,9 @@ struct Load {
 
 #[derive(Clone, Debug)]
 enum LoadLine {
-    Floats(SeriesDescription),
+    Floats(FloatSeries),
     /// Labels of a series that is not of floats alone; none if not even they can be read.
-    Other(Option<model::Labels>),
+    Other(Option<Labels>),
 }
 
 /// When a query is evaluated.
@@ -62,7 +64,7 @@ struct Expected {
     string: Option<String>,
     /// A range vector from an instant query, at these times.
     range_vector: Option<(Timestamp, Timestamp, i64)>,
-    series: Vec<SeriesDescription>,
+    series: Vec<FloatSeries>,
     /// A line that this engine cannot read, such as a native histogram.
     unreadable: Option<String>,
 }

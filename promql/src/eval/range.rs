@@ -9,6 +9,7 @@ use super::block::{Block, Row, RowMut, SeriesMeta};
 use super::labels::{drop_name, is_unique_without_name, require_unique};
 use super::selector::tile_series;
 use super::{Evaluator, Sink};
+use crate::annotations::Annotations;
 use crate::ast::Span;
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind, RangeInput, TimeShift};
@@ -16,6 +17,7 @@ use crate::source::{HistogramSample, RawSeries, histogram_bytes, histogram_sampl
 use crate::value::Series;
 use model::Labels;
 use model::histogram::{CounterResetHint, FloatHistogram};
+use model::labels::quote;
 use model::sample::{STALE_NAN_BITS, is_stale};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -104,8 +106,10 @@ pub(crate) fn stream<'p>(
         if !function.keeps_name() {
             drop_name(&mut meta, delayed);
         }
-        block.push_with(meta, |row| compute(function, samples, &windows, &params, row));
-        if block.len() > before {
+        let annotations = &mut evaluator.annotations;
+        let mut call = RangeCall { function, windows: &windows, params: &params, labels: &labels, span: argument.span, annotations };
+        block.push_with(meta, |row| call.compute(samples, row));
+        if block.len() > before && block.row(before).count() > 0 {
             annotate(evaluator, function, &labels, argument.span);
         }
         if block.len() == rows {
@@ -150,46 +154,74 @@ fn parameters(evaluator: &mut Evaluator<'_>, function: RangeFunction, args: &[No
     Ok(params)
 }
 
-fn compute(function: RangeFunction, samples: Samples<'_>, windows: &Windows, params: &[Vec<f64>], row: &mut RowMut<'_>) {
-    use RangeFunction as F;
-    match function {
-        F::Rate => rate::extrapolated(samples, windows, rate::Kind::Rate, row),
-        F::Increase => rate::extrapolated(samples, windows, rate::Kind::Increase, row),
-        F::Delta => rate::extrapolated(samples, windows, rate::Kind::Delta, row),
-        F::Irate => rate::instant(samples, windows, true, row),
-        F::Idelta => rate::instant(samples, windows, false, row),
-        F::Resets => rate::count_pairs(samples, windows, |previous, current| current < previous, row),
-        F::Changes => {
-            let differs = |previous: f64, current: f64| current != previous && !(current.is_nan() && previous.is_nan());
-            rate::count_pairs(samples, windows, differs, row);
+/// A function over ranges and what it is computed with, beside the samples of one series.
+pub(crate) struct RangeCall<'a> {
+    /// The function.
+    pub(crate) function: RangeFunction,
+    /// The windows of all steps.
+    pub(crate) windows: &'a Windows,
+    /// The other arguments' values at each step.
+    pub(crate) params: &'a [Vec<f64>],
+    /// Labels of the series, its name among them.
+    pub(crate) labels: &'a Labels,
+    /// Where the range vector stands in the query.
+    pub(crate) span: Span,
+    /// Where annotations go.
+    pub(crate) annotations: &'a mut Annotations,
+}
+
+impl RangeCall<'_> {
+    fn compute(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
+        self.compute_floats(samples, row);
+    }
+
+    fn compute_floats(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
+        use RangeFunction as F;
+        let (function, windows, params) = (self.function, self.windows, self.params);
+        match function {
+            F::Rate | F::Increase | F::Delta if windows.extended().is_some() => rate::extended(samples, windows, function, row),
+            F::Rate | F::Increase | F::Delta => {
+                if rate::extrapolated(samples, windows, function, row) {
+                    let name = metric_suffix(self.labels);
+                    let text = format!("sample has start time that overlaps with previous sample timestamp{name}");
+                    self.annotations.warn(self.span, text);
+                }
+            }
+            F::Irate => rate::instant(samples, windows, true, row),
+            F::Idelta => rate::instant(samples, windows, false, row),
+            F::Resets => rate::count_pairs(samples, windows, |at| rate::is_reset(samples, at), row),
+            F::Changes => rate::count_pairs(samples, windows, |at| rate::is_change(samples, at), row),
+            F::Deriv => regression::deriv(samples, windows, row),
+            F::PredictLinear => regression::predict_linear(samples, windows, &params[0], row),
+            F::DoubleExponentialSmoothing => regression::smooth(samples, windows, &params[0], &params[1], row),
+            _ => over_time::compute(function, samples, windows, params, row),
         }
-        F::Deriv => regression::deriv(samples, windows, row),
-        F::PredictLinear => regression::predict_linear(samples, windows, &params[0], row),
-        F::DoubleExponentialSmoothing => regression::smooth(samples, windows, &params[0], &params[1], row),
-        _ => over_time::compute(function, samples, windows, params, row),
     }
 }
 
+/// What annotations add to their texts: the metric name, if there is one.
+pub(crate) fn metric_suffix(labels: &Labels) -> String {
+    match labels.metric_name() {
+        "" => String::new(),
+        name => format!(" for metric name {}", quote(name)),
+    }
+}
+
+/// Adds the info that a series of which a rate was taken looks like no counter.
 fn annotate(evaluator: &mut Evaluator<'_>, function: RangeFunction, labels: &Labels, span: Span) {
-    if !matches!(function, RangeFunction::Rate | RangeFunction::Increase) {
-        return;
-    }
     let name = labels.metric_name();
-    if name.is_empty() {
+    if !matches!(function, RangeFunction::Rate | RangeFunction::Increase) || name.is_empty() {
         return;
     }
-    match labels.get("__type__") {
-        Some("counter" | "histogram" | "unknown" | "") | None => {}
-        Some(other) => {
-            let text = format!(
-                "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {other:?}: {name:?}"
-            );
+    let name = quote(name);
+    if evaluator.plan.params.type_and_unit_labels {
+        let kind = labels.get("__type__").unwrap_or("");
+        if !matches!(kind, "counter" | "histogram") {
+            let wanted = "__type__ label is not set to \"counter\" or \"histogram\"";
+            let text = format!("metric might not be a counter, {wanted}, got {}: {name}", quote(kind));
             evaluator.annotations.info(span, text);
-            return;
         }
-    }
-    if labels.get("__type__").is_none() && !["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix)) {
-        let name = model::labels::quote(name);
+    } else if !["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| labels.metric_name().ends_with(suffix)) {
         let text = format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name}");
         evaluator.annotations.info(span, text);
     }
@@ -201,11 +233,13 @@ type SeriesSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesMeta, Samp
 fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument, each: SeriesSink<'_, 'p>) -> Result<(), EvalError> {
     match argument.input {
         RangeInput::Select(select) => {
+            let with_starts = evaluator.plan.params.use_start_timestamps;
             for raw in evaluator.read(select)?.iter() {
                 evaluator.budget.check()?;
                 let meta = SeriesMeta { labels: raw.labels.clone(), drop_name: false };
                 let (times, values, starts) = floats_without_stale_markers(raw);
-                let histograms = histograms_without_stale_markers(raw);
+                let starts = if with_starts { starts } else { Cow::Borrowed(&[][..]) };
+                let histograms = histograms_without_stale_markers(raw, with_starts);
                 each(evaluator, meta, Samples { times: &times, values: &values, starts: &starts, histograms: &histograms })?;
             }
             Ok(())
@@ -275,12 +309,13 @@ fn floats_without_stale_markers(raw: &RawSeries) -> Floats<'_> {
     (Cow::Owned(times), Cow::Owned(values), Cow::Owned(starts))
 }
 
-fn histograms_without_stale_markers(raw: &RawSeries) -> Cow<'_, [HistogramSample]> {
-    if raw.histograms.iter().any(|h| is_stale(h.histogram.sum)) {
-        Cow::Owned(raw.histograms.iter().filter(|h| !is_stale(h.histogram.sum)).cloned().collect())
-    } else {
-        Cow::Borrowed(&raw.histograms)
+fn histograms_without_stale_markers(raw: &RawSeries, with_starts: bool) -> Cow<'_, [HistogramSample]> {
+    let is_kept = |h: &&HistogramSample| !is_stale(h.histogram.sum);
+    if raw.histograms.iter().all(|h| is_kept(&h) && (with_starts || h.start_ms == 0)) {
+        return Cow::Borrowed(&raw.histograms);
     }
+    let start_ms = |h: &HistogramSample| if with_starts { h.start_ms } else { 0 };
+    raw.histograms.iter().filter(is_kept).map(|h| HistogramSample { start_ms: start_ms(h), ..h.clone() }).collect()
 }
 
 /// The value of a range vector that is the whole of an instant query.

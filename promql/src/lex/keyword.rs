@@ -17,6 +17,8 @@ pub(crate) enum Keyword {
     Anchored,
     Smoothed,
     Fill,
+    FillLeft,
+    FillRight,
 }
 
 /// Words that name times of the query.
@@ -65,7 +67,9 @@ pub(super) fn keyword(word: &str) -> Option<Token> {
         b"without" => Token::Keyword(Keyword::Without),
         b"anchored" => Token::Keyword(Keyword::Anchored),
         b"smoothed" => Token::Keyword(Keyword::Smoothed),
-        b"fill" | b"fill_left" | b"fill_right" => Token::Keyword(Keyword::Fill),
+        b"fill" => Token::Keyword(Keyword::Fill),
+        b"fill_left" => Token::Keyword(Keyword::FillLeft),
+        b"fill_right" => Token::Keyword(Keyword::FillRight),
         b"start" => Token::Preprocessor(Preprocessor::Start),
         b"end" => Token::Preprocessor(Preprocessor::End),
         b"step" => Token::Preprocessor(Preprocessor::Step),

@@ -1,6 +1,6 @@
 //! Aggregations, the modifiers of binary operators, and the label lists of both.
 
-use super::{Fatal, Parsed, Parser, is_metric_name, selector};
+use super::{Parsed, Parser, is_metric_name, selector};
 use crate::ast::{Aggregate, AggregateOp, Binary, BinaryOp, Cardinality, Expr, ExprKind, VectorMatching};
 use crate::lex::{Keyword, Token};
 
@@ -40,7 +40,14 @@ impl Parser<'_> {
 
     /// A binary node whose operands are still missing, with `bool`, `on`, `ignoring`, `group_left` and `group_right`.
     pub(super) fn binary_modifiers(&mut self, op: BinaryOp) -> Parsed<Binary> {
-        let mut matching = VectorMatching { cardinality: Cardinality::OneToOne, labels: Vec::new(), on: false, include: Vec::new() };
+        let mut matching = VectorMatching {
+            cardinality: Cardinality::OneToOne,
+            labels: Vec::new(),
+            on: false,
+            include: Vec::new(),
+            fill_left: None,
+            fill_right: None,
+        };
         let return_bool = self.accept(Token::Keyword(Keyword::Bool));
         if let Token::Keyword(word @ (Keyword::On | Keyword::Ignoring)) = self.item.token {
             self.advance();
@@ -55,11 +62,44 @@ impl Parser<'_> {
                 }
             }
         }
-        if self.item.token == Token::Keyword(Keyword::Fill) {
-            self.error(self.item.span, "binop fill modifiers are experimental and not enabled");
-            return Err(Fatal);
-        }
+        self.fill_values(&mut matching)?;
         Ok(Binary { op, left: Expr::default(), right: Expr::default(), matching: Some(matching), return_bool })
+    }
+
+    /// `fill(1)`, or one or both of `fill_left(1)` and `fill_right(1)`.
+    fn fill_values(&mut self, matching: &mut VectorMatching) -> Parsed<()> {
+        if self.accept(Token::Keyword(Keyword::Fill)) {
+            let value = self.fill_value()?;
+            matching.fill_left = Some(value);
+            matching.fill_right = Some(value);
+            return Ok(());
+        }
+        if self.accept(Token::Keyword(Keyword::FillLeft)) {
+            matching.fill_left = Some(self.fill_value()?);
+        }
+        if self.accept(Token::Keyword(Keyword::FillRight)) {
+            matching.fill_right = Some(self.fill_value()?);
+            if matching.fill_left.is_none() && self.accept(Token::Keyword(Keyword::FillLeft)) {
+                matching.fill_left = Some(self.fill_value()?);
+            }
+        }
+        Ok(())
+    }
+
+    /// `(1)`: a number or a duration, with a sign or without.
+    fn fill_value(&mut self) -> Parsed<f64> {
+        self.expect(Token::LeftParen)?;
+        let negative = self.item.token == Token::Operator(BinaryOp::Sub);
+        if negative || self.item.token == Token::Operator(BinaryOp::Add) {
+            self.advance();
+        }
+        if !matches!(self.item.token, Token::Number | Token::Duration) {
+            return Err(self.unexpected("", ""));
+        }
+        let item = self.advance();
+        let value = self.seconds(item);
+        self.expect(Token::RightParen)?;
+        Ok(if negative { -value } else { value })
     }
 
     /// `(a, "b", …)`.
@@ -101,6 +141,7 @@ pub(super) fn binding_power(op: BinaryOp) -> u8 {
     match op {
         BinaryOp::Or => 1,
         BinaryOp::And | BinaryOp::Unless => 2,
+        BinaryOp::TrimUpper | BinaryOp::TrimLower => 3,
         op if op.is_comparison() => 3,
         BinaryOp::Add | BinaryOp::Sub => 4,
         BinaryOp::Pow => 6,

@@ -1,7 +1,7 @@
 //! Vector selectors, their matchers, and the strings in them.
 
 use super::{Parsed, Parser};
-use crate::ast::{BinaryOp, Expr, ExprKind, Span, VectorSelector};
+use crate::ast::{BinaryOp, Duration, Expr, ExprKind, Span, VectorSelector};
 use crate::lex::Token;
 use model::labels::METRIC_NAME;
 use model::{MatchOp, Matcher};
@@ -21,7 +21,8 @@ impl Parser<'_> {
         if !name.is_empty() {
             matchers.push(Matcher::equal(METRIC_NAME, name.as_str()));
         }
-        Ok(Expr { span: self.since(start), kind: ExprKind::Vector(VectorSelector { name, matchers, offset_ms: 0, at: None }) })
+        let selector = VectorSelector { name, matchers, offset: Duration::ZERO, at: None, extended: None };
+        Ok(Expr { span: self.since(start), kind: ExprKind::Vector(selector) })
     }
 
     /// What follows `{`, up to and with `}`.

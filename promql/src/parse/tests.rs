@@ -1,10 +1,9 @@
 use super::*;
 use crate::ast::ValueType;
-use model::Labels;
 use proptest::prelude::*;
 use serde::Deserialize;
 
-const ALL: Options = Options { experimental_functions: true };
+const ALL: Options = Options::ALL;
 
 #[derive(Deserialize)]
 struct Row {
@@ -12,6 +11,10 @@ struct Row {
     ok: bool,
     #[serde(default)]
     str: String,
+    #[serde(default)]
+    pretty: String,
+    #[serde(default)]
+    tree: String,
     #[serde(default)]
     err: String,
 }
@@ -26,47 +29,77 @@ fn corpus() -> Vec<Row> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Whether a query uses grammar that this version refuses with a message of its own.
-fn is_refused_grammar(message: &str) -> bool {
-    message.contains("not enabled") || message.contains("duration expressions are not supported") || message.contains("unexpected <op:/>")
+/// The tree as Prometheus draws it: a line for each node with its type and its text, indented by depth.
+fn draw(expr: &Expr, level: &str, out: &mut String) {
+    let kind = match &expr.kind {
+        ExprKind::Number { .. } => "NumberLiteral",
+        ExprKind::String(_) => "StringLiteral",
+        ExprKind::Vector(_) => "VectorSelector",
+        ExprKind::Matrix { .. } => "MatrixSelector",
+        ExprKind::Subquery(_) => "SubqueryExpr",
+        ExprKind::Aggregate(_) => "AggregateExpr",
+        ExprKind::Call { .. } => "Call",
+        ExprKind::Unary { .. } => "UnaryExpr",
+        ExprKind::Binary(_) => "BinaryExpr",
+        ExprKind::Paren(_) => "ParenExpr",
+    };
+    out.push_str(&format!("{level} |---- {kind} :: {expr}\n"));
+    let below = format!("{level} · · ·");
+    let mut child = |expr: &Expr| draw(expr, &below, out);
+    match &expr.kind {
+        ExprKind::Number { .. } | ExprKind::String(_) | ExprKind::Vector(_) => {}
+        ExprKind::Matrix { selector, .. } => child(&Expr { span: expr.span, kind: ExprKind::Vector(selector.clone()) }),
+        ExprKind::Subquery(subquery) => child(&subquery.expr),
+        ExprKind::Aggregate(aggregate) => {
+            child(&aggregate.expr);
+            aggregate.param.iter().for_each(child);
+        }
+        ExprKind::Call { args, .. } => args.iter().for_each(child),
+        ExprKind::Unary { expr, .. } | ExprKind::Paren(expr) => child(expr),
+        ExprKind::Binary(binary) => {
+            child(&binary.left);
+            child(&binary.right);
+        }
+    }
+}
+
+fn drawn(expr: &Expr) -> String {
+    let mut out = String::new();
+    draw(expr, "", &mut out);
+    out
 }
 
 #[test]
 #[ignore = "needs FLOTILLA_CONFORMANCE"]
 #[allow(clippy::print_stdout)]
-fn verdicts_prints_and_errors_agree_with_the_recorded_ones() {
+fn the_recorded_verdicts_trees_prints_formats_and_errors_are_met() {
     let rows = corpus();
-    let (mut accepted, mut printed, mut refused, mut worded, mut beyond) = (0, 0, 0, 0, 0);
     let mut differences = Vec::new();
-    for row in &rows {
-        match (parse_with(&row.q, ALL), row.ok) {
-            (Ok(expr), true) => {
-                accepted += 1;
-                let text = expr.to_string();
-                if text == row.str {
-                    printed += 1;
-                } else {
-                    differences.push(format!("print   {:?}: {text:?} not {:?}", row.q, row.str));
-                }
-                assert_eq!(parse_with(&text, ALL).unwrap().to_string(), text, "a print must be a fixed point");
-            }
-            (Err(errors), false) if !is_refused_grammar(&errors.to_string()) || errors.to_string() == row.err => {
-                refused += 1;
-                if errors.to_string() == row.err {
-                    worded += 1;
-                } else {
-                    differences.push(format!("error   {:?}: {errors} not {}", row.q, row.err));
-                }
-            }
-            (Err(errors), _) if is_refused_grammar(&errors.to_string()) => beyond += 1,
-            (Err(errors), _) => differences.push(format!("refused {:?}: {errors}", row.q)),
-            (Ok(expr), false) => differences.push(format!("wrongly accepted {:?}: {expr} not {}", row.q, row.err)),
+    let mut differ = |what: &str, row: &Row, found: &str, wanted: &str| {
+        if found != wanted {
+            differences.push(format!("{what} of {:?}:\n{found}\ninstead of\n{wanted}", row.q));
         }
+        found == wanted
+    };
+    let mut met = 0;
+    for row in &rows {
+        met += usize::from(match parse_with(&row.q, ALL) {
+            Ok(expr) => {
+                let text = expr.to_string();
+                let again = parse_with(&text, ALL).map_or_else(|e| e.to_string(), |again| again.to_string());
+                differ("verdict", row, "accepted", if row.ok { "accepted" } else { &row.err })
+                    && [
+                        differ("print", row, &text, &row.str),
+                        differ("second print", row, &again, &text),
+                        differ("tree", row, &drawn(&expr), &row.tree),
+                        differ("format", row, &crate::format(&expr), &row.pretty),
+                    ] == [true; 4]
+            }
+            Err(errors) => differ("verdict", row, &errors.to_string(), if row.ok { "accepted" } else { &row.err }),
+        });
     }
-    println!("accepted {accepted}, printed {printed}, refused {refused}, worded {worded}, grammar beyond {beyond}");
-    assert!(differences.is_empty(), "{}", differences.join("\n"));
-    // These may only grow, and `beyond` only shrink.
-    assert_eq!((accepted, printed, refused, worded, beyond), (2161, 2161, 190, 190, 418));
+    println!("parser corpus: {met} of {}", rows.len());
+    assert!(differences.is_empty() && met == 2769, "{}", differences.join("\n"));
 }
 
 #[test]
@@ -155,9 +188,12 @@ fn experimental_grammar_is_refused_unless_asked_for() {
         "1:1: parse error: limitk() is experimental and must be enabled with --enable-feature=promql-experimental-functions"
     );
     assert!(parse_with("limitk(1, sort_by_label(a, \"b\"))", ALL).is_ok());
-    assert_eq!(refusal("a + fill(1) b"), "1:5: parse error: binop fill modifiers are experimental and not enabled");
-    assert_eq!(refusal("a[1m] smoothed"), "1:7: parse error: smoothed modifier is experimental and not enabled");
-    assert_eq!(refusal("a[1m+1s]"), "1:5: parse error: duration expressions are not supported");
+    assert_eq!(refusal("a + fill(1) b"), "1:1: parse error: binop fill modifiers are experimental and not enabled");
+    assert_eq!(refusal("a[1m] smoothed"), "1:1: parse error: smoothed modifier is experimental and not enabled");
+    assert_eq!(refusal("a[1m] anchored"), "1:1: parse error: anchored modifier is experimental and not enabled");
+    for (query, column) in [("a[1m+1s]", 3), ("a offset (5m)", 11), ("a[5m:(1m)]", 7)] {
+        assert_eq!(refusal(query), format!("1:{column}: parse error: experimental duration expression is not enabled"), "{query}");
+    }
     assert_eq!(functions::FUNCTIONS.iter().filter(|f| f.experimental).count(), 17);
     assert!(functions::FUNCTIONS.is_sorted_by_key(|f| f.name) && functions::FUNCTIONS.len() == 90);
 }
@@ -213,43 +249,6 @@ fn selectors_need_a_matcher_that_does_not_match_the_empty_value() {
     ] {
         assert_eq!(shown(text).unwrap_err().to_string(), error, "{text}");
     }
-}
-
-#[test]
-fn series_descriptions_expand() {
-    let (labels, values) = series_description("x{a=\"b c}\"} 1+2x2 _ stale -1 3x1 _x2 2-.5x2 1e-3 NaN -Inf").unwrap();
-    assert_eq!(labels.to_string(), "{__name__=\"x\", a=\"b c}\"}");
-    let shown: Vec<String> = values
-        .iter()
-        .map(|v| v.map_or("_".to_owned(), |v| if model::sample::is_stale(v) { "stale".to_owned() } else { v.to_string() }))
-        .collect();
-    assert_eq!(shown.join(" "), "1 3 5 _ stale -1 3 3 _ _ 2 1.5 1 0.001 NaN -inf");
-    assert_eq!(series_description("{\"a.b\", c='d'} 0x1").unwrap().1, [Some(0.0), Some(0.0)]);
-    assert_eq!(series_description("up").unwrap(), (Labels::from_pairs([("__name__", "up")]), Vec::new()));
-    assert_eq!(series_description("{} 1 -2e+1+1e1x2").unwrap().1, [1.0, -20.0, -10.0, 0.0].map(Some));
-    for text in ["x 1+2", "x 1y", "x stalex5", "x{a!=\"b\"} 1", "x{a=\"b\" 1", "x {{schema:1}}", "x 1x99999999", "x 0x1f", "x --1"] {
-        assert!(series_description(text).is_err(), "{text}");
-    }
-}
-
-#[test]
-#[ignore = "needs FLOTILLA_CONFORMANCE"]
-fn every_float_series_of_the_acceptance_scripts_is_read() {
-    let mut read = 0;
-    for file in std::fs::read_dir(format!("{}/promqltest", facts())).unwrap() {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-        let mut loading = false;
-        for line in text.lines().map(str::trim) {
-            loading = line.starts_with("load") || (loading && !line.is_empty() && !line.starts_with('#'));
-            let start_timestamps = line.split_whitespace().next().is_some_and(|first| first.ends_with("@st"));
-            if loading && !line.starts_with("load") && !line.contains("{{") && !start_timestamps {
-                let (labels, values) = series_description(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-                assert!(!labels.is_empty() && !values.is_empty(), "{line}");
-                read += 1;
-            }
-        }
-    }
-    assert_eq!(read, 819);
 }
 
 /// Queries of every construct; about a third of them type-check.

@@ -2,7 +2,7 @@
 
 use super::fragment::SelectSet;
 use super::{Grid, Node, NodeId, NodeKind, Plan, QueryParams, RangeInput, TimeShift};
-use crate::ast::{Aggregate, At, Binary, Expr, ExprKind, Subquery, ValueType, VectorSelector};
+use crate::ast::{Aggregate, At, Binary, BinaryOp, Duration, Expr, ExprKind, QueryTimes, Subquery, ValueType, VectorSelector};
 use crate::error::PlanError;
 use crate::eval::function::{self, Function};
 use crate::functions;
@@ -74,6 +74,11 @@ fn depends_on_time(function: &functions::Function) -> bool {
     DATES.contains(&function.name) || OTHERS.contains(&function.name)
 }
 
+/// Refuses what this engine does not evaluate.
+fn supported(selector: &VectorSelector) -> Result<(), PlanError> {
+    selector.extended.map_or(Ok(()), |extended| Err(PlanError::UnsupportedFunction { function: extended.as_str() }))
+}
+
 struct Builder {
     nodes: Vec<Node>,
     selects: SelectSet,
@@ -103,8 +108,8 @@ impl Builder {
             ExprKind::Unary { negative: true, expr } => NodeKind::Negate(self.folded(expr, grid)?),
             ExprKind::Number { value, .. } => NodeKind::Number(*value),
             ExprKind::String(bytes) => NodeKind::String(bytes.clone()),
-            ExprKind::Vector(selector) => self.vector(selector, grid),
-            ExprKind::Matrix { selector, range_ms } => self.matrix(selector, *range_ms, grid),
+            ExprKind::Vector(selector) => self.vector(selector, grid)?,
+            ExprKind::Matrix { selector, range } => self.matrix(selector, range, grid)?,
             ExprKind::Subquery(subquery) => self.subquery(subquery, grid)?,
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, grid)?,
             ExprKind::Call { function, args } => self.call(function, args, grid)?,
@@ -113,34 +118,44 @@ impl Builder {
         Ok(self.push(expr, grid, kind))
     }
 
-    fn shift(&self, at: Option<At>, offset_ms: i64) -> TimeShift {
+    fn times(&self) -> QueryTimes {
+        QueryTimes { range_ms: self.params.end_ms - self.params.start_ms, step_ms: self.params.step_ms }
+    }
+
+    fn shift(&self, at: Option<At>, offset: &Duration) -> Result<TimeShift, PlanError> {
+        let offset_ms = offset.signed_ms(self.times())?;
         let at_ms = at.map(|at| match at {
             At::Time(ms) => ms,
             At::Start => self.params.start_ms,
             At::End if self.params.step_ms == 0 => self.params.start_ms,
             At::End => self.params.end_ms,
         });
-        TimeShift { at_ms, offset_ms }
+        Ok(TimeShift { at_ms, offset_ms })
     }
 
-    fn vector(&mut self, selector: &VectorSelector, grid: Grid) -> NodeKind {
-        let shift = self.shift(selector.at, selector.offset_ms);
+    fn vector(&mut self, selector: &VectorSelector, grid: Grid) -> Result<NodeKind, PlanError> {
+        supported(selector)?;
+        let shift = self.shift(selector.at, &selector.offset)?;
         let start_ms = shift.apply(grid.start_ms).saturating_sub(self.params.lookback_ms);
         let select = self.selects.add(&selector.matchers, start_ms, shift.apply(grid.last_ms()));
-        NodeKind::Vector { select, shift }
+        Ok(NodeKind::Vector { select, shift })
     }
 
-    fn matrix(&mut self, selector: &VectorSelector, range_ms: i64, grid: Grid) -> NodeKind {
-        let shift = self.shift(selector.at, selector.offset_ms);
+    fn matrix(&mut self, selector: &VectorSelector, range: &Duration, grid: Grid) -> Result<NodeKind, PlanError> {
+        supported(selector)?;
+        let range_ms = range.positive_ms(self.times())?;
+        let shift = self.shift(selector.at, &selector.offset)?;
         let start_ms = shift.apply(grid.start_ms).saturating_sub(range_ms);
         let select = self.selects.add(&selector.matchers, start_ms, shift.apply(grid.last_ms()));
-        NodeKind::Matrix { input: RangeInput::Select(select), range_ms, shift }
+        Ok(NodeKind::Matrix { input: RangeInput::Select(select), range_ms, shift })
     }
 
     fn subquery(&mut self, subquery: &Subquery, grid: Grid) -> Result<NodeKind, PlanError> {
-        let shift = self.shift(subquery.at, subquery.offset_ms);
-        let step_ms = subquery.step_ms.unwrap_or(self.params.subquery_step_ms).max(1);
-        let after_ms = shift.apply(grid.start_ms).saturating_sub(subquery.range_ms);
+        let shift = self.shift(subquery.at, &subquery.offset)?;
+        let times = self.times();
+        let step_ms = subquery.step.as_ref().map_or(Ok(self.params.subquery_step_ms), |step| step.positive_ms(times))?.max(1);
+        let range_ms = subquery.range.positive_ms(times)?;
+        let after_ms = shift.apply(grid.start_ms).saturating_sub(range_ms);
         // The inner times are multiples of the step, whatever the query's start: the first one after the window begins.
         // Division truncates towards zero, as Go's does.
         let mut start_ms = step_ms * (after_ms / step_ms);
@@ -149,7 +164,7 @@ impl Builder {
         }
         let inner = Grid::between(start_ms, shift.apply(grid.last_ms()), step_ms);
         let input = RangeInput::Subquery(self.folded(&subquery.expr, inner)?);
-        Ok(NodeKind::Matrix { input, range_ms: subquery.range_ms, shift })
+        Ok(NodeKind::Matrix { input, range_ms, shift })
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<NodeKind, PlanError> {
@@ -173,6 +188,12 @@ impl Builder {
     }
 
     fn binary(&mut self, binary: &Binary, grid: Grid) -> Result<NodeKind, PlanError> {
+        if matches!(binary.op, BinaryOp::TrimUpper | BinaryOp::TrimLower) {
+            return Err(PlanError::UnsupportedFunction { function: binary.op.as_str() });
+        }
+        if binary.matching.as_ref().is_some_and(|matching| matching.fill_left.is_some() || matching.fill_right.is_some()) {
+            return Err(PlanError::UnsupportedFunction { function: "fill" });
+        }
         Ok(NodeKind::Binary {
             op: binary.op,
             left: self.folded(&binary.left, grid)?,

@@ -82,7 +82,7 @@ fn wanted(expected: &Expected) -> Result<Vec<(&Labels, f64)>, String> {
     if let Some(scalar) = expected.scalar {
         return Err(format!("a vector, expected scalar {scalar}"));
     }
-    let one = |(labels, values): &'_ crate::parse::SeriesDescription| values.first().copied().flatten().map(|v| (labels.clone(), v));
+    let one = |(labels, values): &'_ super::FloatSeries| values.first().copied().flatten().map(|v| (labels.clone(), v));
     if expected.series.iter().any(|series| one(series).is_none()) {
         return Err("an expected series has no value".to_owned());
     }

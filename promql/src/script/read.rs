@@ -1,7 +1,7 @@
 //! Reads scripts.
 
-use super::{Command, Eval, Expected, Load, LoadLine, ScriptError, Text, When};
-use crate::parse::series_description;
+use super::{Command, Eval, Expected, FloatSeries, Load, LoadLine, ScriptError, Text, When};
+use crate::parse::{SequenceValue, series_description};
 use model::Labels;
 use model::time::parse_duration;
 
@@ -54,12 +54,23 @@ fn load_line(line: &str) -> LoadLine {
     if let Some(at) = line.find("{{") {
         return LoadLine::Other(labels(&line[..at]));
     }
-    series_description(line).map_or_else(|_| LoadLine::Other(None), LoadLine::Floats)
+    floats(line).map_or_else(|_| LoadLine::Other(None), LoadLine::Floats)
+}
+
+/// A series of floats alone.
+fn floats(line: &str) -> Result<FloatSeries, String> {
+    let series = series_description(line).map_err(|e| e.to_string())?;
+    let values = series.values.iter().map(|value| match value {
+        SequenceValue::Omitted => Ok(None),
+        SequenceValue::Float(value) => Ok(Some(*value)),
+        SequenceValue::Histogram { .. } => Err("native histograms are not supported".to_owned()),
+    });
+    Ok((series.labels, values.collect::<Result<_, _>>()?))
 }
 
 /// Labels of a series whose values cannot be read.
 fn labels(text: &str) -> Option<Labels> {
-    series_description(text.trim_end()).ok().map(|(labels, _)| labels)
+    series_description(text.trim_end()).ok().map(|series| series.labels)
 }
 
 fn duration(text: &str) -> Result<i64, String> {
@@ -134,9 +145,9 @@ fn expectation(line: &str, expected: &mut Expected) -> Result<bool, String> {
         expected.scalar = Some(number);
         return Ok(false);
     }
-    match series_description(line) {
+    match floats(line) {
         Ok(series) => expected.series.push(series),
-        Err(error) => expected.unreadable = Some(error.to_string()),
+        Err(error) => expected.unreadable = Some(error),
     }
     Ok(true)
 }

@@ -165,7 +165,7 @@ impl Store {
     }
 }
 
-const OPTIONS: Options = Options { experimental_functions: true };
+const OPTIONS: Options = Options::ALL;
 
 fn parse(query: &str) -> Result<Expr, Outcome> {
     parse_with(query, OPTIONS).map_err(|errors| Outcome::Skipped(format!("does not parse: {errors}")))

@@ -153,7 +153,7 @@ proptest! {
         split_in_time in any::<bool>(),
         is_range in any::<bool>(),
     ) {
-        let expr = parse_with(&text, Options { experimental_functions: true }).expect(&text);
+        let expr = parse_with(&text, Options::ALL).expect(&text);
         let times = if is_range { QueryParams::range(2 * MINUTE_MS, 15 * MINUTE_MS, 70_000) } else { QueryParams::instant(9 * MINUTE_MS) };
         let plan = Plan::new(&expr, QueryParams { delayed_name_removal, ..times }).expect(&text);
         let budget = Budget::default();
