@@ -4,6 +4,7 @@ mod rpc_serve;
 
 use crate::cluster::identity::{Identity, IdentityError};
 use crate::cluster::{bootstrap, operator, reconcile, time::ClusterTime, upkeep, watch};
+use crate::compute::Lane;
 use crate::config::Config;
 use crate::http::router::{self, Shared};
 use crate::http::serve::{ServeLimits, serve};
@@ -201,6 +202,9 @@ fn open(
         peers,
         write_room: Arc::new(Semaphore::new(share(8, u64::MAX).max(WRITE_ROOM_BYTES_MIN) / WRITE_ROOM_UNIT)),
         slots: QuerySlots::new(config.query.max_concurrency),
+        queries: Lane::for_queries(),
+        writes: Lane::for_writes(),
+        splitters: Arc::default(),
         exposition,
         disk_full,
         draining: AtomicBool::new(false),
@@ -262,7 +266,7 @@ async fn stop(started: Started, http_stop: CancellationToken, http: tokio::task:
     }
     node.tasks.drain(TASK_DRAIN).await;
     for local in node.shards.all() {
-        keeper::checkpoint(&node, &local).await;
+        keeper::checkpoint(&local).await;
     }
     if let Some(machine) = &meta {
         keeper::checkpoint_meta(&node, machine).await;

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod cluster;
+pub mod compute;
 pub mod config;
 pub mod http;
 pub mod ingest;

@@ -2,8 +2,10 @@
 
 use crate::cluster::identity::Identity;
 use crate::cluster::time::ClusterTime;
+use crate::compute::{ComputeError, Lane};
 use crate::config::Config;
 use crate::ingest::route::LeaderHints;
+use crate::ingest::split::Splitters;
 use crate::meta::MetaView;
 use crate::query::admit::QuerySlots;
 use crate::rpc::client::Peers;
@@ -55,6 +57,12 @@ pub struct Node {
     pub write_room: Arc<Semaphore>,
     /// Places for queries.
     pub slots: QuerySlots,
+    /// Threads for their reads and evaluations.
+    pub queries: Lane,
+    /// Threads for large bodies of write requests.
+    pub writes: Lane,
+    /// Buffers of write requests.
+    pub splitters: Arc<Splitters>,
     /// Renders this process's metrics; none where another recorder is installed.
     pub exposition: Option<PrometheusHandle>,
     /// Set while the disk has too little room.
@@ -89,11 +97,11 @@ impl Node {
         self.identity.read().membership.as_ref().and_then(|m| m.cluster_id.clone()).unwrap_or_default()
     }
 
-    /// Runs work that computes or reads the database, off the reactor's threads.
+    /// Runs a read of the database or an evaluation of a query, off the reactor's threads.
     ///
     /// # Errors
-    /// The work panicked, or the runtime is closing.
-    pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, tokio::task::JoinError> {
-        tokio::task::spawn_blocking(work).await
+    /// See [`ComputeError`].
+    pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ComputeError> {
+        self.queries.run(work).await
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::ingest::route;
 use crate::ingest::split::Part;
-use crate::meta::state::WorkspaceRecord;
+use crate::meta::view::Workspace;
 use crate::metrics;
 use crate::node::Node;
 use model::hash::{fp128, placement_hash};
@@ -22,9 +22,8 @@ pub async fn run(node: Arc<Node>, interval: Duration) {
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        let meta = node.meta.get();
         let Some(exposition) = &node.exposition else { return };
-        let Some(workspace) = meta.workspaces.get(WorkspaceId::SYSTEM) else {
+        let Some(workspace) = node.meta.workspace(WorkspaceId::SYSTEM) else {
             rounds.reset_after(FOUNDING);
             continue;
         };
@@ -33,9 +32,10 @@ pub async fn run(node: Arc<Node>, interval: Duration) {
         // As if somebody had scraped this node.
         let text = format!("up 1\n{}", exposition.render());
         let own = read_exposition(&text, &node.config.node.name, now_ms);
-        for outcome in route::write(&node, &workspace.id, &parts(workspace, &own)).await {
+        let id = &workspace.record.id;
+        for outcome in route::write(&node, id, &parts(&workspace, &own)).await {
             match outcome {
-                route::PartOutcome::Final(verdict) => metrics::count_ingested(&workspace.id, u64::from(verdict.accepted)),
+                route::PartOutcome::Final(verdict) => metrics::count_ingested(id, u64::from(verdict.accepted)),
                 route::PartOutcome::Unfinished { reason } => tracing::debug!(reason, "own metrics not written"),
             }
         }
@@ -43,19 +43,20 @@ pub async fn run(node: Arc<Node>, interval: Duration) {
 }
 
 /// One part per shard, as a write request of the same series would give.
-fn parts(workspace: &WorkspaceRecord, own: &[OwnSample]) -> Vec<Part> {
-    let Ok(generations) = workspace.generation_list() else { return Vec::new() };
+fn parts(workspace: &Workspace, own: &[OwnSample]) -> Vec<Part> {
+    let Ok(generations) = &workspace.generations else { return Vec::new() };
+    let key = workspace.record.placement_key;
     let mut open: BTreeMap<(u64, u64), RowsBuilder> = BTreeMap::new();
     let mut region = Vec::new();
     for (ordinal, one) in own.iter().enumerate() {
-        let placement = placement_hash(&one.labels, workspace.placement_key);
+        let placement = placement_hash(&one.labels, key);
         let Some(place) = generations.shard_of(one.sample.timestamp_ms, placement) else { continue };
         region.clear();
         for (name, value) in &one.labels {
             push_label(&mut region, name.as_bytes(), value.as_bytes());
         }
         let rows = open.entry((place.generation, place.shard.0)).or_default();
-        rows.series(u32::try_from(ordinal).unwrap_or(u32::MAX), fp128(&one.labels, workspace.placement_key), placement, &region);
+        rows.series(u32::try_from(ordinal).unwrap_or(u32::MAX), fp128(&one.labels, key), placement, &region);
         rows.sample(one.sample);
     }
     open.into_iter()

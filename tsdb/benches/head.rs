@@ -2,11 +2,11 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use model::seal::Seal;
-use model::{Labels, LogPoint, Matcher, ReplicaId, Sample, ShardId, WorkspaceId, hash};
+use model::{Generation, Labels, LogPoint, Matcher, ReplicaId, Sample, ShardId, WorkspaceId, hash};
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use tsdb::entry::{Generation, Origin};
+use tsdb::entry::Origin;
 use tsdb::rows::{RowsBuilder, push_label};
 use tsdb::store::FaultPlan;
 use tsdb::{Db, DbOptions, EntryBuilder, PartInput, Shard, ShardConfig, ShardIdentity, TimeRange, entry};

@@ -3,10 +3,10 @@
 //! ```text
 //! entry:         format u8 = 1 | kind u8 | body
 //! Write:         time i64 | resolver_term u64 | part*                        (integers are little-endian)
-//! part:          batch_id u128 | hash u64 | generation u32 | origin u8 | created n, (fp128 u128 | placement u64 | labels)* | columns
+//! part:          batch_id u128 | hash u64 | generation u64 | origin u8 | created n, (fp128 u128 | placement u64 | labels)* | columns
 //! columns:       codec u8 | rows n | series* | ordinal* | samples* (codec 0) | timestamp* | value u64*
 //! SetLimits:     version u64 | out_of_order_window_ms i64 | late_window_ms i64 | retention_ms i64
-//! Open:          placement_key u64 | generations n, (gen u32 | rev u64 | from_ms i64 | shards n, u64*)*
+//! Open:          placement_key u64 | generations n, (gen u64 | rev u64 | from_ms i64 | shards n, u64*)*
 //! Tick:          time i64
 //! EvictIdle:     time i64
 //! ```
@@ -22,7 +22,7 @@ pub(crate) use columns::{ColumnsBuilder, SeriesRef, WriteRow, WriteRows};
 use crate::error::Corruption;
 use crate::wire::{Reader, put_bytes, put_varint};
 use bytes::Bytes;
-use model::{ShardId, Timestamp};
+use model::{Generation, ShardId, Timestamp};
 
 /// Version of the entry encoding that this binary writes and reads.
 pub const FORMAT: u8 = 1;
@@ -89,20 +89,7 @@ pub struct PartKey {
     /// Hash of the part's rows as the router sent them.
     pub hash: u64,
     /// Newest generation that the router knew.
-    pub generation: u32,
-}
-
-/// One generation of a workspace's shard map.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Generation {
-    /// Place in the list, from 1.
-    pub generation: u32,
-    /// Revision; a higher one replaces the generation of the same number.
-    pub rev: u64,
-    /// First timestamp that belongs to it; `i64::MIN` for the first.
-    pub from_ms: Timestamp,
-    /// The shards, in the order jump hash counts them.
-    pub shards: Vec<ShardId>,
+    pub generation: u64,
 }
 
 /// A part of a `Write` as it lies in the entry.
@@ -167,7 +154,7 @@ impl<'a> Parts<'a> {
             return Ok(None);
         }
         let r = &mut self.reader;
-        let key = PartKey { batch_id: u128::from_le_bytes(r.array()?), hash: r.u64_le()?, generation: r.u32_le()? };
+        let key = PartKey { batch_id: u128::from_le_bytes(r.array()?), hash: r.u64_le()?, generation: r.u64_le()? };
         let origin = Origin::from_byte(r.u8()?).ok_or_else(|| Corruption::new("origin"))?;
         let created = read_created(r)?;
         let rows = WriteRows::read(r, created.len())?;
@@ -228,10 +215,10 @@ pub(crate) fn put_limits(out: &mut Vec<u8>, limits: &Limits) {
 }
 
 pub(crate) fn read_generations(r: &mut Reader<'_>) -> Result<Vec<Generation>, Corruption> {
-    let n = r.count(21)?;
+    let n = r.count(25)?;
     let mut generations = Vec::with_capacity(n);
     for _ in 0..n {
-        let (generation, rev, from_ms) = (r.u32_le()?, r.u64_le()?, i64::from_le_bytes(r.array()?));
+        let (generation, rev, from_ms) = (r.u64_le()?, r.u64_le()?, i64::from_le_bytes(r.array()?));
         let shard_count = r.count(8)?;
         let shards = (0..shard_count).map(|_| r.u64_le().map(ShardId)).collect::<Result<_, _>>()?;
         generations.push(Generation { generation, rev, from_ms, shards });

@@ -17,7 +17,7 @@ pub struct PartInput<'a> {
     /// Minted by the router for the request; kept over its retries.
     pub batch_id: u128,
     /// Newest generation that the router knew.
-    pub generation: u32,
+    pub generation: u64,
     /// Who wrote the samples.
     pub origin: Origin,
     /// A buffer of [`crate::rows`].

@@ -15,6 +15,7 @@ mod judge;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod told;
 mod write;
 
 pub use apply::ApplyError;
@@ -27,11 +28,12 @@ use crate::postings::Index;
 use crate::state::Replicated;
 use crate::store::ShardStore;
 use bytes::Bytes;
-use model::{LogPoint, ShardId, Timestamp};
+use model::{Generation, LogPoint, ShardId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use told::Told;
 
 /// Time between two entries that let idle series leave the head.
 const EVICT_EVERY_MS: i64 = 10 * 60_000;
@@ -45,6 +47,8 @@ pub struct Shard {
     /// How often the data was replaced as a whole.
     pub(crate) incarnation: AtomicU64,
     pub(crate) replicated: Mutex<Replicated>,
+    /// What of it others ask for.
+    told: Told,
     pub(crate) head: RwLock<Head>,
     pub(crate) index: RwLock<Index>,
     /// Taken to open a view and to flip a checkpoint, so that a view sees the manifest before or after it.
@@ -111,6 +115,7 @@ impl Shard {
             store: RwLock::new(store.clone()),
             incarnation: AtomicU64::new(0),
             replicated: Mutex::default(),
+            told: Told::default(),
             head: RwLock::default(),
             index: RwLock::default(),
             views: Mutex::default(),
@@ -137,6 +142,7 @@ impl Shard {
         *self.since_checkpoint.lock() = SinceCheckpoint { time_ms: replicated.time_ms, ..SinceCheckpoint::default() };
         *self.store.write() = store;
         (*state, *live_head, *live_index) = (replicated, head, index);
+        self.told.all(&state);
         self.incarnation.fetch_add(1, Ordering::SeqCst);
         self.halted.store(false, Ordering::SeqCst);
         Ok(())
@@ -151,7 +157,7 @@ impl Shard {
     /// Whether the shard has its first map: before, it judges nothing.
     #[must_use]
     pub fn has_map(&self) -> bool {
-        !self.replicated.lock().map.generations.is_empty()
+        !self.generations().is_empty()
     }
 
     /// The cluster-wide number.
@@ -175,7 +181,7 @@ impl Shard {
     /// Entry time: the latest time of the entries applied.
     #[must_use]
     pub fn time_ms(&self) -> Timestamp {
-        self.replicated.lock().time_ms
+        self.told.time_ms()
     }
 
     /// Whether the leader should propose an `EvictIdle`: ten minutes after the last, while there is a series in the head.
@@ -187,13 +193,13 @@ impl Shard {
     /// The settings of judgement in force.
     #[must_use]
     pub fn limits(&self) -> crate::entry::Limits {
-        self.replicated.lock().limits
+        self.told.limits()
     }
 
-    /// The generations the shard was told.
+    /// The generations the shard was told, by `from_ms`.
     #[must_use]
-    pub fn generations(&self) -> Vec<crate::entry::Generation> {
-        self.replicated.lock().map.generations.clone()
+    pub fn generations(&self) -> Arc<[Generation]> {
+        self.told.generations()
     }
 
     /// Where the last checkpoint stands, with its extra bytes: what a restart begins from, and up to where the log may be purged.

@@ -8,12 +8,12 @@ mod tests;
 pub(crate) use pages::{PageWriter, Restored, read_page};
 pub(crate) use ring::BatchRing;
 
-use crate::entry::{Generation, Limits};
+use crate::entry::Limits;
 use crate::head::FrozenHead;
 use crate::head::{CowVec, join};
 use crate::postings::Pair;
 use bytes::Bytes;
-use model::{LogPoint, ShardId, Timestamp, hash::jump_hash};
+use model::{Generation, LogPoint, ShardId, Timestamp, hash::jump_hash};
 
 /// Everything that a replay from one log point on needs.
 #[derive(Clone, Debug)]

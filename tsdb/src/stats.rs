@@ -26,6 +26,12 @@ pub struct ShardStats {
 }
 
 impl Shard {
+    /// Series in the head; unlike [`Shard::stats`] it does not wait for an entry that is being applied.
+    #[must_use]
+    pub fn active_series(&self) -> u64 {
+        self.head.read().live()
+    }
+
     /// Gathers the figures; O(1).
     #[must_use]
     pub fn stats(&self) -> ShardStats {
@@ -34,7 +40,7 @@ impl Shard {
             (u64::from(state.next_sid), state.samples, state.bounds)
         };
         ShardStats {
-            active_series: self.head.read().live(),
+            active_series: self.active_series(),
             series,
             samples,
             log_bytes_since_checkpoint: self.log_bytes_since_checkpoint(),

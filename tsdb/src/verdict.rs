@@ -104,6 +104,25 @@ impl PartVerdict {
         self.stale_rows.is_empty() && !self.unresolved
     }
 
+    /// Encodes one verdict, as the answer to a part that came alone.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut out = vec![FORMAT];
+        self.write(&mut out);
+        out.into()
+    }
+
+    /// Decodes what [`PartVerdict::encode`] wrote.
+    ///
+    /// # Errors
+    /// The bytes are cut off, too many, or of another version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
+        let mut r = begin(bytes)?;
+        let verdict = Self::read(&mut r)?;
+        r.end()?;
+        Ok(verdict)
+    }
+
     pub(crate) fn refuse(&mut self, kind: Refusal, error: impl FnOnce() -> FirstError) {
         self.rejected[kind as usize] += 1;
         if self.first_error.is_none() {
@@ -160,6 +179,11 @@ fn read_first_error(r: &mut Reader<'_>) -> Result<FirstError, Corruption> {
     Ok(FirstError { ordinal, kind, labels, timestamp_ms: r.zigzag()? })
 }
 
+fn begin(bytes: &[u8]) -> Result<Reader<'_>, Corruption> {
+    let mut r = Reader::new(bytes);
+    if r.u8()? == FORMAT { Ok(r) } else { Err(Corruption::new("known format")) }
+}
+
 /// The answer of apply: one verdict for each part of a `Write`, none for other entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApplyResponse {
@@ -185,10 +209,7 @@ impl ApplyResponse {
     /// # Errors
     /// The bytes are cut off or of another version.
     pub fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
-        let mut r = Reader::new(bytes);
-        if r.u8()? != FORMAT {
-            return Err(Corruption::new("known format"));
-        }
+        let mut r = begin(bytes)?;
         let n = r.count(8)?;
         let parts = (0..n).map(|_| PartVerdict::read(&mut r)).collect::<Result<_, _>>()?;
         Ok(Self { parts })

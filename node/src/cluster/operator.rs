@@ -164,7 +164,7 @@ async fn round(node: &Arc<Node>, store: StoreId, reported: &mut Option<Instant>)
     let leads = node.groups.group(ShardId::META).is_some_and(|g| g.status().is_leader);
     if meta.cluster_id.is_none() {
         if leads {
-            let command = MetaCommand::FoundCluster { cluster_id: super::identity::random_hex(), now_ms: node.clock.now_ms() };
+            let command = MetaCommand::FoundCluster { cluster_id: super::identity::random_hex() };
             propose(node, command).await?;
         }
         return Ok(());

@@ -7,6 +7,7 @@ use crate::node::Node;
 use crate::shard::LocalShard;
 use crate::shard::machine::ShardMachine;
 use crate::shard::runner::{Runner, WriteQueue};
+use crate::task;
 use model::{ReplicaId, ShardId, StoreId, WorkspaceId};
 use raft::GroupSpec;
 use std::collections::BTreeMap;
@@ -46,11 +47,11 @@ pub enum ReconcileError {
 pub async fn run(node: Arc<Node>) {
     let mut changes = node.meta.watch();
     loop {
-        let meta = Arc::clone(&changes.borrow_and_update());
+        let meta = changes.newest();
         let done = reconcile(&node, &meta).await;
         tokio::select! {
             changed = changes.changed() => {
-                if changed.is_err() {
+                if !changed {
                     return;
                 }
             }
@@ -91,13 +92,12 @@ async fn open(node: &Arc<Node>, record: &ShardRecord, replica: ReplicaId) -> Res
     let identity = ShardIdentity { shard: id, replica, workspace: workspace.clone() };
     let db = node.db.clone();
     let config = shard_config(node);
-    let shard = node
-        .compute(move || -> Result<Arc<Shard>, StoreError> {
-            let known = db.shards().iter().any(|s| s.shard == id && s.replica == replica);
-            let store = if known { db.open_shard(id, replica)? } else { db.create_shard(identity)? };
-            Shard::open(store, config)
-        })
-        .await??;
+    let shard = task::blocking(move || -> Result<Arc<Shard>, StoreError> {
+        let known = db.shards().iter().any(|s| s.shard == id && s.replica == replica);
+        let store = if known { db.open_shard(id, replica)? } else { db.create_shard(identity)? };
+        Shard::open(store, config)
+    })
+    .await??;
     let machine = Arc::new(ShardMachine::new(Arc::clone(&shard)));
     let group = node.groups.create(GroupSpec { shard: id, replica }, machine).await?;
     if !group.is_initialized() && record.conf_ver == 1 {
@@ -137,7 +137,7 @@ async fn destroy(node: &Node, local: &LocalShard) -> Result<(), ReconcileError> 
     node.groups.close(local.id).await?;
     node.groups.destroy(local.replica).await?;
     let (db, id, replica) = (node.db.clone(), local.id, local.replica);
-    node.compute(move || db.destroy_shard(id, replica)).await??;
+    task::blocking(move || db.destroy_shard(id, replica)).await??;
     tracing::info!(shard = %local.id, replica = %local.replica, "replica destroyed");
     Ok(())
 }

@@ -74,12 +74,8 @@ pub async fn meta(node: Arc<Node>) {
 
 async fn fetch(node: &Node, address: &str) -> Option<()> {
     let mut client = node.peers.client(address).ok()?;
-    let incarnation = node.identity.read().incarnation.clone();
-    let message = FetchMetaRequest {
-        header: Some(header(&node.cluster_id(), node.store_id().0, FETCH_TIMEOUT)),
-        revision: node.meta.get().revision,
-        incarnation,
-    };
+    let message =
+        FetchMetaRequest { header: Some(header(&node.cluster_id(), node.store_id().0, FETCH_TIMEOUT)), revision: node.meta.get().revision };
     let reply = client.fetch_meta(request(message, FETCH_TIMEOUT)).await.ok()?.into_inner();
     if !reply.state.is_empty() {
         node.meta.publish(Arc::new(decode::<MetaState>(&reply.state).ok()?));
@@ -91,12 +87,12 @@ async fn fetch(node: &Node, address: &str) -> Option<()> {
 pub async fn cluster_id(node: Arc<Node>) {
     let mut changes = node.meta.watch();
     loop {
-        let meta = Arc::clone(&changes.borrow_and_update());
+        let meta = changes.newest();
         if let Some(id) = &meta.cluster_id {
             adopt(&node, id).await;
             return;
         }
-        if changes.changed().await.is_err() {
+        if !changes.changed().await {
             return;
         }
     }

@@ -10,6 +10,8 @@ use model::{Labels, Timestamp};
 pub const CONTENT_TYPE_JSON: &str = "application/json";
 /// Warnings, and infos, that an answer carries.
 pub const ANNOTATIONS_MAX: usize = 10;
+/// The warning in an answer that was cut to the limit that was asked for.
+pub const TRUNCATED: &str = "results truncated due to limit";
 
 /// Appends `text` as a JSON string.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {

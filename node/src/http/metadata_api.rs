@@ -1,7 +1,7 @@
 //! `series`, `labels`, `label/{name}/values`, `metadata` and `status/buildinfo`.
 
 use super::error::ApiError;
-use super::json::{Annotations, Success, series_body, strings_body, write_string};
+use super::json::{Annotations, Success, TRUNCATED, series_body, strings_body, write_string};
 use super::params::Params;
 use super::query_api::read_error;
 use super::respond;
@@ -15,8 +15,6 @@ use model::{Labels, Matcher};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::time::Instant;
-
-const TRUNCATED: &str = "results truncated due to limit";
 
 /// Label sets that match any of `match[]`.
 ///

@@ -1,7 +1,7 @@
 //! `query` and `query_range`.
 
 use super::error::{ApiError, ErrorType};
-use super::json::{Annotations, ResultType, Success};
+use super::json::{Annotations, ResultType, Success, TRUNCATED};
 use super::params::Params;
 use crate::meta::state::WorkspaceRecord;
 use crate::node::Node;
@@ -12,8 +12,6 @@ use model::limits::QUERY_BYTES_MAX;
 use promql::error::EvalError;
 use promql::plan::QueryParams;
 use promql::value::{QueryOutput, SampleValue, Value};
-
-const TRUNCATED: &str = "results truncated due to limit";
 
 /// Answers an instant query.
 ///

@@ -6,9 +6,9 @@ use crate::ingest::admit::AdmitLimits;
 use crate::ingest::check_headers;
 use crate::ingest::decode::{BodyLimits, claimed_bytes};
 use crate::ingest::route::{self, PartOutcome};
-use crate::ingest::split::{SplitRequest, SplitRules, Splitter};
+use crate::ingest::split::{SplitRequest, SplitRules};
 use crate::ingest::verdict::Rejections;
-use crate::meta::state::WorkspaceRecord;
+use crate::meta::view::Workspace;
 use crate::metrics;
 use crate::node::{Node, WRITE_ROOM_UNIT};
 use axum::body::Body;
@@ -17,7 +17,6 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use model::limits::{REMOTE_WRITE_COMPRESSED_BYTES_MAX, REMOTE_WRITE_DECODED_BYTES_MAX, REQUEST_BODY_TIMEOUT};
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -26,15 +25,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Bodies that decode to at most this are split on the reactor's thread: it takes well below a millisecond.
 const INLINE_BYTES: usize = 256 << 10;
 
-/// Splitters between requests, so that their buffers are reused.
-static SPLITTERS: Mutex<Vec<Splitter>> = Mutex::new(Vec::new());
-const SPLITTERS_KEPT: usize = 8;
-
 /// Stores the samples of one request.
 ///
 /// # Errors
 /// See [`WriteError`]: what it says decides whether the sender drops or repeats the request.
-pub async fn handle(node: &Node, workspace: &WorkspaceRecord, request: Request<Body>) -> Result<Response, WriteError> {
+pub async fn handle(node: &Node, workspace: &Arc<Workspace>, request: Request<Body>) -> Result<Response, WriteError> {
     check_headers(request.headers())?;
     let (head, body) = request.into_parts();
     let limits = ReadLimits { bytes: REMOTE_WRITE_COMPRESSED_BYTES_MAX, time: REQUEST_BODY_TIMEOUT };
@@ -43,11 +38,12 @@ pub async fn handle(node: &Node, workspace: &WorkspaceRecord, request: Request<B
     // Decoded, and once more as rows on their way to the shards.
     room.merge(room_for(node, 2 * claimed_bytes(&body).min(REMOTE_WRITE_DECODED_BYTES_MAX))?);
     let split = split(node, workspace, body).await?;
-    let outcomes = route::write(node, &workspace.id, &split.parts).await;
+    let id = &workspace.record.id;
+    let outcomes = route::write(node, id, &split.parts).await;
     for (reason, samples) in &split.discarded {
-        metrics::count_discarded(&workspace.id, reason, u64::from(*samples));
+        metrics::count_discarded(id, reason, u64::from(*samples));
     }
-    conclude(&workspace.id, split.rejected, &outcomes)?;
+    conclude(id, split.rejected, &outcomes)?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
@@ -67,25 +63,18 @@ fn announced_bytes(headers: &HeaderMap) -> usize {
     announced.unwrap_or(REMOTE_WRITE_COMPRESSED_BYTES_MAX).min(REMOTE_WRITE_COMPRESSED_BYTES_MAX)
 }
 
-async fn split(node: &Node, workspace: &WorkspaceRecord, body: Bytes) -> Result<SplitRequest, WriteError> {
+async fn split(node: &Node, workspace: &Arc<Workspace>, body: Bytes) -> Result<SplitRequest, WriteError> {
     let unavailable = |text: String| WriteError::Unavailable { text, retry_after: RETRY_AFTER };
-    let generations = workspace.generation_list().map_err(|e| unavailable(e.to_string()))?;
     let now_ms = node.time.now().unwrap_or_else(|_| node.clock.now_ms());
-    let admit = AdmitLimits::new(now_ms.saturating_sub(workspace.limits.retention_ms));
-    let hash_key = workspace.placement_key;
+    let admit = AdmitLimits::new(now_ms.saturating_sub(workspace.record.limits.retention_ms));
     let inline = claimed_bytes(&body) <= INLINE_BYTES;
+    let (workspace, splitters) = (Arc::clone(workspace), Arc::clone(&node.splitters));
     let work = move || {
-        let mut splitter = SPLITTERS.lock().pop().unwrap_or_default();
-        let rules = SplitRules { admit: &admit, generations: &generations, hash_key };
-        let split = splitter.split(&body, &BodyLimits::default(), &rules);
-        let mut kept = SPLITTERS.lock();
-        if kept.len() < SPLITTERS_KEPT {
-            kept.push(splitter);
-        }
-        split
+        let generations = workspace.generations.as_ref().map_err(|e| unavailable(e.to_string()))?;
+        let rules = SplitRules { admit: &admit, generations, hash_key: workspace.record.placement_key };
+        Ok(splitters.with(|splitter| splitter.split(&body, &BodyLimits::default(), &rules))?)
     };
-    let split = if inline { work() } else { node.compute(work).await.map_err(|e| unavailable(e.to_string()))? };
-    Ok(split?)
+    if inline { work() } else { node.writes.run(work).await.map_err(|e| unavailable(e.to_string()))? }
 }
 
 /// 204, 400 or 503 from what became of all parts.

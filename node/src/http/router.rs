@@ -6,7 +6,7 @@ use super::params::Params;
 use super::routes::{self, Action, Endpoint, Route, WorkspaceSource};
 use super::{cors, encoding, health, metadata_api, query_api, remote_write, respond, workspaces};
 use crate::config::CorsOrigin;
-use crate::meta::state::WorkspaceRecord;
+use crate::meta::view::Workspace;
 use crate::metrics;
 use crate::node::Node;
 use axum::Router;
@@ -140,7 +140,7 @@ fn workspace_of(
     source: WorkspaceSource,
     path: &HashMap<String, String>,
     request: &Request<Body>,
-) -> Result<WorkspaceRecord, Response> {
+) -> Result<Arc<Workspace>, Response> {
     let id = match source {
         WorkspaceSource::Path => path.get("workspace").map_or("", String::as_str),
         WorkspaceSource::Header | WorkspaceSource::None => request
@@ -150,19 +150,20 @@ fn workspace_of(
             .filter(|v| !v.is_empty())
             .unwrap_or(model::WorkspaceId::DEFAULT),
     };
-    node.meta.get().workspaces.get(id).cloned().ok_or_else(|| workspaces::ControlError::NotFound(id.to_owned()).into_response())
+    node.meta.workspace(id).ok_or_else(|| workspaces::ControlError::NotFound(id.to_owned()).into_response())
 }
 
 async fn data_plane(
     node: &Node,
     endpoint: Endpoint,
-    workspace: &WorkspaceRecord,
+    workspace: &Arc<Workspace>,
     path: &HashMap<String, String>,
     request: Request<Body>,
 ) -> Response {
     if endpoint == Endpoint::RemoteWrite {
         return remote_write::handle(node, workspace, request).await.unwrap_or_else(IntoResponse::into_response);
     }
+    let workspace = &workspace.record;
     let params = match read_params(request).await {
         Ok(params) => params,
         Err(response) => return response,

@@ -14,7 +14,7 @@ use rand::RngExt;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tokio::time::Instant;
-use tsdb::verdict::{ApplyResponse, PartVerdict};
+use tsdb::verdict::PartVerdict;
 
 /// How long a request may look for leaders before its sender is told to come back.
 pub const BUDGET: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ struct Open {
     index: usize,
     shard: ShardId,
     batch_id: u128,
-    generation: u32,
+    generation: u64,
     rows: Bytes,
     reason: String,
 }
@@ -86,7 +86,7 @@ pub async fn write(node: &Node, workspace: &str, parts: &[Part]) -> Vec<PartOutc
             index,
             shard: part.shard,
             batch_id: request_id.wrapping_add(index as u128),
-            generation: u32::try_from(part.generation).unwrap_or(u32::MAX),
+            generation: part.generation,
             rows: part.rows.clone(),
             reason: "not sent".to_owned(),
         })
@@ -214,7 +214,7 @@ async fn write_remote(
 fn outcome_of(reply: WritePartReply) -> Outcome {
     use write_part_reply::Outcome as Wire;
     match reply.outcome() {
-        Wire::Applied => verdict_of(&reply.verdict),
+        Wire::Applied => PartVerdict::decode(&reply.verdict).map_or(Outcome::Unknown, Outcome::Applied),
         Wire::NotLeader => Outcome::NotLeader(Some(StoreId(reply.leader_store)).filter(|s| s.0 != 0)),
         Wire::Unavailable => Outcome::Unavailable("the leader's node cannot take it now".to_owned()),
         Wire::Overloaded => Outcome::Overloaded,
@@ -222,17 +222,12 @@ fn outcome_of(reply: WritePartReply) -> Outcome {
     }
 }
 
-fn verdict_of(bytes: &[u8]) -> Outcome {
-    let verdict = ApplyResponse::decode(bytes).ok().and_then(|response| response.parts.into_iter().next());
-    verdict.map_or(Outcome::Unknown, Outcome::Applied)
-}
-
 /// The wire form of an outcome.
 #[must_use]
 pub fn reply_of(outcome: Outcome) -> WritePartReply {
     use write_part_reply::Outcome as Wire;
     let (outcome, verdict, leader_store) = match outcome {
-        Outcome::Applied(verdict) => (Wire::Applied, ApplyResponse { parts: vec![verdict] }.encode(), 0),
+        Outcome::Applied(verdict) => (Wire::Applied, verdict.encode(), 0),
         Outcome::NotLeader(leader) => (Wire::NotLeader, Bytes::new(), leader.map_or(0, |s| s.0)),
         Outcome::Unavailable(_) => (Wire::Unavailable, Bytes::new(), 0),
         Outcome::Overloaded => (Wire::Overloaded, Bytes::new(), 0),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use model::generation::Placement;
 use model::hash::PlacementHasher;
 use model::{GenerationList, Sample, ShardId};
+use parking_lot::Mutex;
 use tsdb::rows::{RowsBuilder, push_label};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -14,6 +15,8 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 const SEPARATOR: u8 = 0xff;
 /// Bytes a scratch buffer keeps between requests.
 const SCRATCH_KEPT_BYTES: usize = 64 << 10;
+/// Idle splitters that keep their buffers.
+const SPLITTERS_KEPT: usize = 8;
 
 /// What of the workspace decides a split.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +107,25 @@ impl Default for Splitter {
     fn default() -> Self {
         let scratch = Scratch { hash_key: 0, hasher: PlacementHasher::new(0), identity: Vec::new(), region: Vec::new() };
         Self { snappy: SnappyBuffer::default(), scratch }
+    }
+}
+
+/// Splitters between requests.
+#[derive(Debug, Default)]
+pub struct Splitters {
+    idle: Mutex<Vec<Splitter>>,
+}
+
+impl Splitters {
+    /// Lends a splitter to `work`.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Splitter) -> T) -> T {
+        let mut splitter = self.idle.lock().pop().unwrap_or_default();
+        let result = work(&mut splitter);
+        let mut idle = self.idle.lock();
+        if idle.len() < SPLITTERS_KEPT {
+            idle.push(splitter);
+        }
+        result
     }
 }
 

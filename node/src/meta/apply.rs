@@ -4,7 +4,6 @@ use super::command::{MetaCommand, MetaResponse};
 use super::placement;
 use super::state::{FIRST_ALLOCATED_REPLICA, GenerationRecord, Limits, MetaState, ShardRecord, StoreRecord, TokenRecord, WorkspaceRecord};
 use model::limits::GROUPS_PER_NODE_MAX;
-use std::collections::BTreeMap;
 
 /// How long a client token is remembered.
 const TOKEN_MS: i64 = 24 * 3_600_000;
@@ -13,7 +12,7 @@ impl MetaState {
     /// Applies one command. `revision` grows if, and only if, anything changed.
     pub fn apply(&mut self, command: MetaCommand) -> MetaResponse {
         match command {
-            MetaCommand::FoundCluster { cluster_id, .. } => self.found_cluster(cluster_id),
+            MetaCommand::FoundCluster { cluster_id } => self.found_cluster(cluster_id),
             MetaCommand::RegisterStore { incarnation, store_id, name, zone, rpc_address, http_address } => {
                 let record =
                     StoreRecord { store_id: store_id.unwrap_or(0), incarnation, name, zone, rpc_address, http_address, reported_ms: 0 };
@@ -143,12 +142,10 @@ impl MetaState {
     }
 }
 
-/// Tags as the API takes them.
-pub type Tags = BTreeMap<String, String>;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     fn limits() -> Limits {
         Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3 }
@@ -172,7 +169,7 @@ mod tests {
             placement_key: 7,
             shards: 3,
             limits: limits(),
-            tags: Tags::new(),
+            tags: BTreeMap::new(),
             client_token: token.map(str::to_owned),
             now_ms: 1,
         })
@@ -180,7 +177,7 @@ mod tests {
 
     fn founded(stores: u64) -> MetaState {
         let mut state = MetaState::default();
-        state.apply(MetaCommand::FoundCluster { cluster_id: "c".into(), now_ms: 0 });
+        state.apply(MetaCommand::FoundCluster { cluster_id: "c".into() });
         for id in 1..=stores {
             register(&mut state, &format!("disk-{id}"), Some(id));
         }
@@ -199,7 +196,7 @@ mod tests {
     #[test]
     fn the_first_cluster_id_stays() {
         let mut state = founded(1);
-        state.apply(MetaCommand::FoundCluster { cluster_id: "other".into(), now_ms: 0 });
+        state.apply(MetaCommand::FoundCluster { cluster_id: "other".into() });
         assert_eq!(state.cluster_id.as_deref(), Some("c"));
     }
 

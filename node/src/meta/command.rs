@@ -15,8 +15,6 @@ pub enum MetaCommand {
     FoundCluster {
         /// Random, minted by the proposer.
         cluster_id: String,
-        /// Cluster time of the proposer.
-        now_ms: i64,
     },
     /// Makes a store known, or refreshes what is known of it.
     RegisterStore {

@@ -4,6 +4,7 @@ use super::LocalShard;
 use crate::meta::machine::MetaMachine;
 use crate::metrics;
 use crate::node::Node;
+use crate::task;
 use model::ShardId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub async fn run(node: Arc<Node>, meta: Option<Arc<MetaMachine>>) {
         let idle = cpu.sample(&node) < IDLE_SHARE;
         for local in node.shards.all() {
             if local.shard.wants_checkpoint(idle).is_some() {
-                checkpoint(&node, &local).await;
+                checkpoint(&local).await;
             }
         }
         if let Some(machine) = meta.as_ref().filter(|m| m.wants_checkpoint(META_ENTRIES)) {
@@ -36,10 +37,10 @@ pub async fn run(node: Arc<Node>, meta: Option<Arc<MetaMachine>>) {
 }
 
 /// Checkpoints one replica and purges its log behind that; errors are logged, the log then stays.
-pub async fn checkpoint(node: &Node, local: &Arc<LocalShard>) {
+pub async fn checkpoint(local: &Arc<LocalShard>) {
     let began = Instant::now();
     let shard = Arc::clone(&local.shard);
-    match node.compute(move || shard.checkpoint()).await {
+    match task::blocking(move || shard.checkpoint()).await {
         Ok(Ok(Some(point))) => {
             metrics::observe_checkpoint(began.elapsed());
             tracing::debug!(shard = %local.id, %point, took = ?began.elapsed(), "checkpoint written");
@@ -56,7 +57,7 @@ pub async fn checkpoint(node: &Node, local: &Arc<LocalShard>) {
 /// Checkpoints the meta group's replica and purges its log behind that.
 pub async fn checkpoint_meta(node: &Node, machine: &Arc<MetaMachine>) {
     let writer = Arc::clone(machine);
-    match node.compute(move || writer.checkpoint()).await {
+    match task::blocking(move || writer.checkpoint()).await {
         Ok(Ok(Some(point))) => {
             if let Some(group) = node.groups.group(ShardId::META)
                 && let Err(e) = group.checkpointed(point).await
@@ -73,7 +74,7 @@ pub async fn checkpoint_meta(node: &Node, machine: &Arc<MetaMachine>) {
 fn show_active_series(node: &Node) {
     let mut by_workspace = std::collections::BTreeMap::<String, u64>::new();
     for local in node.shards.all().iter().filter(|l| l.group.status().is_leader) {
-        *by_workspace.entry(local.workspace.as_str().to_owned()).or_default() += local.shard.stats().active_series;
+        *by_workspace.entry(local.workspace.as_str().to_owned()).or_default() += local.shard.active_series();
     }
     for (workspace, series) in by_workspace {
         metrics::set_active_series(&workspace, series);

@@ -53,8 +53,8 @@ impl StateMachine for ShardMachine {
 #[must_use]
 pub fn export(store: &ShardStore) -> Option<Box<dyn SnapshotSource>> {
     let export = store.export();
-    let point = export.meta().point()?;
-    let durable = Durable { point, membership: Bytes::copy_from_slice(export.meta().extra()) };
+    let point = export.view().point()?;
+    let durable = Durable { point, membership: Bytes::copy_from_slice(export.view().extra()) };
     Some(Box::new(Source { export, durable, meta_sent: false, rest: None }))
 }
 

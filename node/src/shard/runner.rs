@@ -7,7 +7,7 @@
 use super::registry::LocalShard;
 use crate::cluster::time::{ClusterTime, Stamp};
 use crate::meta::MetaView;
-use crate::meta::state::WorkspaceRecord;
+use crate::meta::view::Workspace;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
-use tsdb::entry::{Generation, Limits, Origin};
+use tsdb::entry::{Limits, Origin};
 use tsdb::resolve::{EntryBuilder, PartInput};
 use tsdb::verdict::{ApplyResponse, PartVerdict};
 
@@ -40,7 +40,7 @@ pub struct Part {
     /// Names the part across retries.
     pub batch_id: u128,
     /// Generation by which the router chose this shard.
-    pub generation: u32,
+    pub generation: u64,
     /// Rows as `tsdb::rows` lays them out.
     pub rows: Bytes,
 }
@@ -200,7 +200,7 @@ impl Runner {
         if self.stamp.as_ref().is_none_or(|(t, _)| *t != term) {
             self.stamp = Some((term, Stamp::elected(self.local.shard.time_ms(), at)));
         }
-        let confirmed = self.meta.get().confirmed_ms();
+        let confirmed = self.meta.confirmed_ms();
         Ok(self.stamp.as_mut().map_or(estimate, |(_, stamp)| stamp.next(estimate, at, confirmed)))
     }
 
@@ -255,20 +255,20 @@ impl Runner {
         if !status.is_leader || self.disk_full.load(Ordering::Relaxed) {
             return;
         }
-        let meta = self.meta.get();
-        let Some(workspace) = meta.workspaces.get(self.local.workspace.as_str()) else { return };
-        let Some(payload) = self.due(workspace, status.term) else { return };
+        let Some(workspace) = self.meta.workspace(self.local.workspace.as_str()) else { return };
+        let Some(payload) = self.due(&workspace, status.term) else { return };
         if let Err(e) = self.local.group.propose(payload, Some(status.term)).await {
             tracing::debug!(shard = %self.local.id, error = %e, "upkeep entry not proposed");
         }
     }
 
-    fn due(&mut self, workspace: &WorkspaceRecord, term: u64) -> Option<Bytes> {
+    fn due(&mut self, workspace: &Workspace, term: u64) -> Option<Bytes> {
         let shard = Arc::clone(&self.local.shard);
         if !shard.has_map() {
-            return tsdb_map(workspace).map(|(key, generations)| tsdb::entry::open(key, &generations));
+            let generations = workspace.generations.as_ref().ok()?;
+            return Some(tsdb::entry::open(workspace.record.placement_key, generations.as_slice()));
         }
-        let limits = workspace.limits;
+        let limits = workspace.record.limits;
         if shard.limits().version < limits.version {
             return Some(tsdb::entry::set_limits(&Limits {
                 version: limits.version,
@@ -280,19 +280,6 @@ impl Runner {
         let now = self.stamp(term).ok()?;
         shard.wants_evict_idle(now).then(|| tsdb::entry::evict_idle(now))
     }
-}
-
-/// The placement key and the generations of a workspace, as its shards keep them.
-fn tsdb_map(workspace: &WorkspaceRecord) -> Option<(u64, Vec<Generation>)> {
-    let generations = workspace
-        .generations
-        .iter()
-        .map(|g| {
-            let generation = u32::try_from(g.generation).ok()?;
-            Some(Generation { generation, rev: g.rev, from_ms: g.from_ms, shards: g.shards.iter().copied().map(model::ShardId).collect() })
-        })
-        .collect::<Option<Vec<_>>>()?;
-    Some((workspace.placement_key, generations))
 }
 
 struct CloseOnDrop(WriteQueue);

@@ -100,6 +100,7 @@ impl Shard {
         self.halted.store(true, Ordering::SeqCst);
         let response = self.dispatch(&mut replicated, point, payload).map_err(|fault| fault.at(point))?;
         replicated.applied = Some(point);
+        self.told.time(&replicated);
         self.halted.store(false, Ordering::SeqCst);
         let accepted = response.parts.iter().map(|part| u64::from(part.accepted)).sum();
         self.note(&replicated, payload.len(), accepted);
@@ -166,8 +167,14 @@ impl Shard {
                     response.parts.push(verdict);
                 }
             }
-            Entry::SetLimits(limits) => replicated.set_limits(limits),
-            Entry::Open { placement_key, generations } => replicated.map.open(placement_key, generations),
+            Entry::SetLimits(limits) => {
+                replicated.set_limits(limits);
+                self.told.all(replicated);
+            }
+            Entry::Open { placement_key, generations } => {
+                replicated.map.open(placement_key, generations);
+                self.told.all(replicated);
+            }
             Entry::Tick { time_ms } => {
                 replicated.advance(time_ms);
                 self.release_listed();

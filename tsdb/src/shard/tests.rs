@@ -6,7 +6,7 @@ mod rules;
 
 use super::*;
 use crate::db::{Db, DbOptions, ShardIdentity};
-use crate::entry::{self, Generation, Limits, Origin};
+use crate::entry::{self, Limits, Origin};
 use crate::resolve::{EntryBuilder, PartInput};
 use crate::rows::{RowsBuilder, push_label};
 use crate::store::FaultPlan;

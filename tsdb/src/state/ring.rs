@@ -78,7 +78,7 @@ impl BatchRing {
     pub(crate) fn read(&mut self, r: &mut Reader<'_>) -> Result<(), Corruption> {
         let since = i64::from_le_bytes(r.array()?);
         let batch_id = u128::from_le_bytes(r.array()?);
-        let key = PartKey { batch_id, hash: r.u64_le()?, generation: r.u32_le()? };
+        let key = PartKey { batch_id, hash: r.u64_le()?, generation: r.u64_le()? };
         let mut inner = Reader::new(r.bytes()?);
         let verdict = PartVerdict::read(&mut inner)?;
         inner.end()?;

@@ -53,7 +53,7 @@ fn limits_of_a_version_not_above_the_last_change_nothing() {
     assert_eq!(state.limits, limits(2, 5));
 }
 
-fn generation(generation: u32, rev: u64, from_ms: i64, shards: &[u64]) -> Generation {
+fn generation(generation: u64, rev: u64, from_ms: i64, shards: &[u64]) -> Generation {
     Generation { generation, rev, from_ms, shards: shards.iter().map(|s| ShardId(*s)).collect() }
 }
 

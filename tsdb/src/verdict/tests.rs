@@ -48,4 +48,12 @@ proptest! {
         prop_assert_eq!(ApplyResponse::decode(&bytes).unwrap(), response);
         prop_assert!(ApplyResponse::decode(&bytes[..at.index(bytes.len())]).is_err());
     }
+
+    #[test]
+    fn a_verdict_alone_round_trips_and_cut_or_longer_ones_are_refused(verdict in verdict(), at: prop::sample::Index) {
+        let bytes = verdict.encode();
+        prop_assert_eq!(PartVerdict::decode(&bytes).unwrap(), verdict);
+        prop_assert!(PartVerdict::decode(&bytes[..at.index(bytes.len())]).is_err());
+        prop_assert!(PartVerdict::decode(&[&bytes[..], &[0]].concat()).is_err());
+    }
 }

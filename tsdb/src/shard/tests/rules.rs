@@ -169,6 +169,28 @@ fn c8_rows_of_another_shard_are_stale_and_the_rest_is_applied() {
 }
 
 #[test]
+fn what_leaders_ask_for_each_proposal_waits_for_no_entry_and_survives_a_restart() {
+    let mut replica = Replica::blank();
+    let asked = |shard: &Arc<Shard>| {
+        let (sender, answer) = std::sync::mpsc::channel();
+        let asked = Arc::clone(shard);
+        let applying = shard.replicated.lock();
+        std::thread::spawn(move || sender.send((asked.has_map(), asked.generations().len(), asked.limits().version, asked.time_ms())));
+        let answer = answer.recv_timeout(std::time::Duration::from_secs(10)).expect("an answer while an entry is applied");
+        drop(applying);
+        answer
+    };
+    assert_eq!(asked(&replica.shard), (false, 0, 0, 0));
+    replica.apply(one_generation());
+    replica.apply(limits(3, HOUR, HOUR));
+    replica.apply(entry::tick(T0));
+    assert_eq!(asked(&replica.shard), (true, 1, 3, T0));
+    replica.shard.checkpoint().unwrap();
+    let replica = replica.restart();
+    assert_eq!(asked(&replica.shard), (true, 1, 3, T0));
+}
+
+#[test]
 fn c1_unknown_entries_stop_the_shard() {
     let replica = Replica::new();
     let next = point(replica.log.len() as u64);

@@ -52,6 +52,12 @@ impl ShardExport {
         export
     }
 
+    /// What is sent.
+    #[must_use]
+    pub fn view(&self) -> &StoreView {
+        &self.view
+    }
+
     /// What the receiver must know first.
     #[must_use]
     pub fn meta(&self) -> &ExportMeta {

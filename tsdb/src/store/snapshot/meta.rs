@@ -1,7 +1,7 @@
 //! What a transfer promises.
 
 use crate::error::Corruption;
-use crate::store::manifest::{Manifest, Part};
+use crate::store::manifest::Manifest;
 use crate::wire::{Reader, check_crc, put_bytes, put_crc};
 use model::LogPoint;
 
@@ -14,28 +14,10 @@ pub struct ExportMeta {
 }
 
 impl ExportMeta {
-    /// The log point whose state is sent; none if the shard has no checkpoint yet.
+    /// The log point whose state is sent, for the receiver to compare with what was announced; none if the shard has no checkpoint yet.
     #[must_use]
     pub fn point(&self) -> Option<LogPoint> {
         self.manifest.point
-    }
-
-    /// The bytes given to the commit.
-    #[must_use]
-    pub fn extra(&self) -> &[u8] {
-        &self.manifest.extra
-    }
-
-    /// The parts, with key counts and hashes.
-    #[must_use]
-    pub fn parts(&self) -> &[Part] {
-        &self.manifest.parts
-    }
-
-    /// Bytes of all parts, for progress and for room on the disk.
-    #[must_use]
-    pub fn part_bytes(&self) -> u64 {
-        self.manifest.parts.iter().map(|part| part.bytes).sum()
     }
 
     /// The form that travels.

@@ -1,0 +1,47 @@
+//! What callers other than apply ask of the replicated state, kept beside it: nobody waits for them while an entry is applied.
+
+use crate::entry::Limits;
+use crate::state::Replicated;
+use model::{Generation, Timestamp};
+use parking_lot::RwLock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// As the last entry applied left it.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    time_ms: AtomicI64,
+    /// Held for a copy at most.
+    rules: RwLock<Rules>,
+}
+
+#[derive(Debug, Default)]
+struct Rules {
+    limits: Limits,
+    generations: Arc<[Generation]>,
+}
+
+impl Told {
+    /// Takes over the time of an entry.
+    pub(super) fn time(&self, state: &Replicated) {
+        self.time_ms.store(state.time_ms, Ordering::Release);
+    }
+
+    /// Takes over everything, after an entry that changes more than the time.
+    pub(super) fn all(&self, state: &Replicated) {
+        self.time(state);
+        *self.rules.write() = Rules { limits: state.limits, generations: state.map.generations.as_slice().into() };
+    }
+
+    pub(super) fn time_ms(&self) -> Timestamp {
+        self.time_ms.load(Ordering::Acquire)
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.rules.read().limits
+    }
+
+    pub(super) fn generations(&self) -> Arc<[Generation]> {
+        Arc::clone(&self.rules.read().generations)
+    }
+}
