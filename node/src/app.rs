@@ -11,6 +11,7 @@ use crate::http::serve::{ServeLimits, serve};
 use crate::meta::MetaView;
 use crate::meta::machine::MetaMachine;
 use crate::node::{Node, WRITE_ROOM_UNIT};
+use crate::query::active::ActiveQueries;
 use crate::query::admit::QuerySlots;
 use crate::rpc::client::Peers;
 use crate::rpc::server::{NodeService, ProbeOnly, probe_reply};
@@ -202,6 +203,7 @@ fn open(
         peers,
         write_room: Arc::new(Semaphore::new(share(8, u64::MAX).max(WRITE_ROOM_BYTES_MIN) / WRITE_ROOM_UNIT)),
         slots: QuerySlots::new(config.query.max_concurrency),
+        active: ActiveQueries::default(),
         queries: Lane::for_queries(),
         writes: Lane::for_writes(),
         splitters: Arc::default(),

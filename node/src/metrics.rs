@@ -9,6 +9,7 @@ const DISCARDED_SAMPLES: &str = "flotilla_discarded_samples_total";
 const ACTIVE_SERIES: &str = "flotilla_active_series";
 const CHECKPOINT_SECONDS: &str = "flotilla_checkpoint_seconds";
 const QUERY_SECONDS: &str = "flotilla_query_seconds";
+const REFUSED_QUERIES: &str = "flotilla_refused_queries_total";
 const STAMPING: &str = "flotilla_clock_stamping";
 const HTTP_REQUESTS: &str = "prometheus_http_requests_total";
 const HTTP_SECONDS: &str = "prometheus_http_request_duration_seconds";
@@ -26,6 +27,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(ACTIVE_SERIES, "Series with recent samples in the shards this node leads, by workspace.");
     describe_histogram!(CHECKPOINT_SECONDS, "Time to write a shard's checkpoint.");
     describe_histogram!(QUERY_SECONDS, "Time to answer a query.");
+    describe_counter!(REFUSED_QUERIES, "Queries that got no place to run, by workspace and reason.");
     describe_gauge!(STAMPING, "1 while this node may stamp entries, 0 while its clock is off or unknown to a majority.");
     describe_counter!(HTTP_REQUESTS, "HTTP requests, by handler and status code.");
     describe_histogram!(HTTP_SECONDS, "Time to answer an HTTP request, by handler.");
@@ -57,6 +59,11 @@ pub fn observe_checkpoint(took: Duration) {
 /// Notes how long a query took.
 pub fn observe_query(took: Duration) {
     histogram!(QUERY_SECONDS).record(took.as_secs_f64());
+}
+
+/// Counts a query that got no place to run.
+pub fn count_refused_query(workspace: &str, reason: &'static str) {
+    counter!(REFUSED_QUERIES, "workspace" => workspace.to_owned(), "reason" => reason).increment(1);
 }
 
 /// Shows whether this node may stamp entries.

@@ -1,11 +1,18 @@
 //! Queries: a place to run, reading fragments from replicas, evaluation, and the answer.
 //!
+//! ```text
+//! http::query_api -> frontend: parse, register (active), wait for a place (admit), cache
+//!                       -> engine: gather (scatter -> fragment_service at each shard), evaluate
+//! ```
+//!
 //! Leaf selects run on the shards; everything above them runs on the node that was asked.
 
+pub mod active;
 pub mod admit;
 pub mod engine;
 pub mod fragment_service;
 pub mod frames;
+pub mod frontend;
 pub mod scatter;
 
 use std::sync::Arc;

@@ -53,7 +53,12 @@ impl QueryFeatures {
     /// What the parser accepts.
     #[must_use]
     pub fn parser_options(&self) -> promql::Options {
-        promql::Options { experimental_functions: self.experimental_functions }
+        promql::Options {
+            experimental_functions: self.experimental_functions,
+            duration_expressions: true,
+            extended_range_selectors: self.extended_range_selectors,
+            binop_fill_modifiers: self.binop_fill_modifiers,
+        }
     }
 }
 

@@ -1,22 +1,19 @@
-//! Answers one query: plan, gather the leaf selects of the plan from the shards, evaluate here.
+//! Evaluates one plan: gather its leaf selects from the shards, evaluate here.
 
-use super::CancelOnDrop;
 use super::admit::TooManyQueries;
 use super::fragment_service::{Found, ReadError, ReadKind, ReadSpec};
 use super::scatter::scatter;
 use crate::meta::state::WorkspaceRecord;
-use crate::metrics;
 use crate::node::Node;
 use futures::future::try_join_all;
 use promql::ParseErrors;
 use promql::budget::{BYTES_MAX_DEFAULT, Budget};
 use promql::error::{EvalError, PlanError};
-use promql::plan::{Plan, QueryParams};
+use promql::plan::Plan;
 use promql::source::{GatheredSource, RawSeries, SelectId};
 use promql::value::QueryOutput;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// Why a query has no answer.
@@ -40,35 +37,46 @@ pub enum QueryError {
     /// The query waited longer than its deadline for a place.
     #[error("query timed out in query queue")]
     QueueTimeout,
+    /// The query was cancelled before it had a place.
+    #[error("query was canceled in query queue")]
+    QueueCancelled,
     /// The evaluation ended without a result: a bug or the node's end.
     #[error("query evaluation was aborted")]
     Aborted,
 }
 
-/// Evaluates `text` within `timeout`.
+/// One evaluation.
+#[derive(Debug)]
+pub struct Job {
+    /// The text of the query, for the positions of annotations.
+    pub text: Arc<str>,
+    /// What to do.
+    pub plan: Plan,
+    /// When to give up.
+    pub deadline: Instant,
+    /// What it may hold; several evaluations of one query share it.
+    pub budget: Budget,
+    /// Stops reads and evaluation once it is true.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+/// The budget of a query that ends at `deadline` or when `cancelled` becomes true.
+#[must_use]
+pub fn budget(node: &Node, deadline: Instant, cancelled: &Arc<AtomicBool>) -> Budget {
+    let samples_max = node.config.query.max_samples as u64;
+    let monotonic_deadline = node.clock.monotonic() + deadline.saturating_duration_since(Instant::now());
+    Budget::with_deadline(samples_max, BYTES_MAX_DEFAULT, Arc::clone(&node.clock), monotonic_deadline, Arc::clone(cancelled))
+}
+
+/// Reads what a plan needs and evaluates it.
 ///
-/// Dropping the future cancels the evaluation.
+/// Dropping the future does not stop what runs on other threads: set the job's flag.
 ///
 /// # Errors
 /// See [`QueryError`].
-pub async fn run(
-    node: &Node,
-    workspace: &WorkspaceRecord,
-    text: &str,
-    params: QueryParams,
-    timeout: Duration,
-) -> Result<QueryOutput, QueryError> {
-    let began = Instant::now();
-    let deadline = began + timeout;
-    let expr = promql::parse(text)?;
-    let plan = Plan::new(&expr, params)?;
-    let _slot = tokio::time::timeout_at(deadline, node.slots.acquire()).await.map_err(|_| QueryError::QueueTimeout)??;
-    let cancel = CancelOnDrop::default();
+pub async fn evaluate(node: &Node, workspace: &WorkspaceRecord, job: Job) -> Result<QueryOutput, QueryError> {
+    let Job { text, plan, deadline, budget, cancelled } = job;
     let samples_max = node.config.query.max_samples as u64;
-    let monotonic_deadline = node.clock.monotonic() + deadline.saturating_duration_since(Instant::now());
-    let budget =
-        Budget::with_deadline(samples_max, BYTES_MAX_DEFAULT, Arc::clone(&node.clock), monotonic_deadline, Arc::clone(&cancel.cancelled));
-
     let gathered = Arc::<AtomicU64>::default();
     let fetches = plan.fragments().iter().map(|select| {
         let spec = ReadSpec {
@@ -80,19 +88,14 @@ pub async fn run(
             limit: None,
             gathered: Arc::clone(&gathered),
         };
-        fetch(node, workspace, select.id, spec, deadline, &cancel.cancelled)
+        fetch(node, workspace, select.id, spec, deadline, &cancelled)
     });
     let gathered = try_join_all(fetches).await?;
-    let text = text.to_owned();
-    let output = node
-        .compute(move || {
-            let source = GatheredSource::new(gathered.into_iter().flatten());
-            plan.evaluate(&text, &source, &budget)
-        })
-        .await
-        .map_err(|_| QueryError::Aborted)??;
-    metrics::observe_query(began.elapsed());
-    Ok(output)
+    let evaluated = node.compute(move || {
+        let source = GatheredSource::new(gathered.into_iter().flatten());
+        plan.evaluate(&text, &source, &budget)
+    });
+    Ok(evaluated.await.map_err(|_| QueryError::Aborted)??)
 }
 
 type Gathered = Vec<(SelectId, Vec<RawSeries>)>;

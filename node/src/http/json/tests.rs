@@ -62,7 +62,7 @@ fn query_answers_have_prometheuss_bytes() {
     );
 
     let mut answer = Success::begin_query(ResultType::Matrix);
-    answer.matrix_series(&up, [(0, f64::INFINITY), (15_500, -1e-7), (30_000, 1e21)]);
+    answer.matrix_series(&up, [(0, f64::INFINITY), (15_500, -1e-7), (30_000, 1e21)].into_iter(), [].into_iter());
     assert_eq!(
         text(answer.finish_query(ResultType::Matrix, Some(b"{}"), none)),
         r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"up","job":"a\u003cb"},"values":[[0,"+Inf"],[15.500,"-1e-07"],[30,"1e+21"]]}],"stats":{}}}"#

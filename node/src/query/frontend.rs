@@ -1,0 +1,124 @@
+//! What happens to a query before and around its evaluation: it is parsed, entered into the register, given a place, and stopped
+//! when it takes too long, is cancelled, or its caller goes away.
+
+use super::active::{Active, QueryInfo};
+use super::admit::{Place, TooManyQueries};
+use super::engine::{self, Job, QueryError};
+use crate::meta::state::WorkspaceRecord;
+use crate::metrics;
+use crate::node::Node;
+use promql::EvalError;
+use promql::ast::Expr;
+use promql::plan::{Plan, QueryParams};
+use promql::value::QueryOutput;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A query as it was asked.
+#[derive(Clone, Debug)]
+pub struct QueryRequest {
+    /// Its text.
+    pub text: Arc<str>,
+    /// When and how it is evaluated.
+    pub params: QueryParams,
+    /// Time for all of it, waiting included.
+    pub timeout: Duration,
+    /// Who asks, for the register.
+    pub client: String,
+}
+
+/// Where the time of a query went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    /// Waiting for a place.
+    pub queued: Duration,
+    /// Parsing and planning.
+    pub prepared: Duration,
+    /// Reading and evaluating.
+    pub evaluated: Duration,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The value and what is told about it.
+    pub output: QueryOutput,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// Answers a query. Dropping the future stops all its work.
+///
+/// # Errors
+/// See [`QueryError`].
+pub async fn run(node: &Node, workspace: &WorkspaceRecord, request: QueryRequest) -> Result<Answer, QueryError> {
+    let began = Instant::now();
+    let expr = promql::parse_with(&request.text, node.config.query.features.parser_options())?;
+    let plan = Plan::new(&expr, request.params)?;
+    let prepared = began.elapsed();
+    let deadline = began + request.timeout;
+    let active = node.active.enter(info(node, workspace, &request));
+    let _place = wait(node, workspace, &active, deadline).await?;
+    let queued = began.elapsed() - prepared;
+    active.runs();
+    let query = Query { node, workspace, request: &request, expr: &expr, deadline, active: &active };
+    let output = tokio::select! {
+        biased;
+        () = active.handle().cancelled() => return Err(EvalError::Cancelled.into()),
+        // Evaluation looks at its deadline itself; this one is for reads that hang.
+        () = tokio::time::sleep_until(deadline) => return Err(EvalError::TimedOut.into()),
+        output = query.answer(plan) => output?,
+    };
+    metrics::observe_query(began.elapsed());
+    Ok(Answer { output, timings: Timings { queued, prepared, evaluated: began.elapsed() - prepared - queued } })
+}
+
+fn info(node: &Node, workspace: &WorkspaceRecord, request: &QueryRequest) -> QueryInfo {
+    QueryInfo {
+        workspace: workspace.id.clone(),
+        text: request.text.to_string(),
+        start_ms: request.params.start_ms,
+        end_ms: request.params.end_ms,
+        step_ms: request.params.step_ms,
+        client: request.client.clone(),
+        arrived_ms: node.clock.now_ms(),
+    }
+}
+
+async fn wait(node: &Node, workspace: &WorkspaceRecord, active: &Active, deadline: Instant) -> Result<Place, QueryError> {
+    let place = tokio::select! {
+        biased;
+        () = active.handle().cancelled() => Err(QueryError::QueueCancelled),
+        place = tokio::time::timeout_at(deadline, node.slots.acquire(&workspace.id)) => match place {
+            Ok(place) => place.map_err(QueryError::TooMany),
+            Err(_) => Err(QueryError::QueueTimeout),
+        },
+    };
+    match &place {
+        Err(QueryError::TooMany(TooManyQueries::Workspace { .. })) => metrics::count_refused_query(&workspace.id, "workspace_queue_full"),
+        Err(QueryError::TooMany(TooManyQueries::Node { .. })) => metrics::count_refused_query(&workspace.id, "node_queue_full"),
+        Err(QueryError::QueueTimeout) => metrics::count_refused_query(&workspace.id, "queue_timeout"),
+        _ => {}
+    }
+    place
+}
+
+/// A query that has a place.
+struct Query<'a> {
+    node: &'a Node,
+    workspace: &'a WorkspaceRecord,
+    request: &'a QueryRequest,
+    expr: &'a Expr,
+    deadline: Instant,
+    active: &'a Active,
+}
+
+impl Query<'_> {
+    async fn answer(&self, plan: Plan) -> Result<QueryOutput, QueryError> {
+        let cancelled = self.active.handle().flag();
+        let budget = engine::budget(self.node, self.deadline, &cancelled);
+        let job = Job { text: Arc::clone(&self.request.text), plan, deadline: self.deadline, budget, cancelled };
+        engine::evaluate(self.node, self.workspace, job).await
+    }
+}
