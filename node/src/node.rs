@@ -9,6 +9,7 @@ use crate::ingest::split::Splitters;
 use crate::meta::MetaView;
 use crate::query::active::ActiveQueries;
 use crate::query::admit::QuerySlots;
+use crate::query::cache::ResultCache;
 use crate::rpc::client::Peers;
 use crate::shard::ShardRegistry;
 use crate::task::Tasks;
@@ -60,6 +61,8 @@ pub struct Node {
     pub slots: QuerySlots,
     /// Queries that wait or run.
     pub active: ActiveQueries,
+    /// Results of range queries.
+    pub results: ResultCache,
     /// Threads for their reads and evaluations.
     pub queries: Lane,
     /// Threads for large bodies of write requests.

@@ -9,6 +9,8 @@
 
 pub mod active;
 pub mod admit;
+pub mod cache;
+pub mod changes;
 pub mod engine;
 pub mod fragment_service;
 pub mod frames;

@@ -73,6 +73,8 @@ async fn answer(
         params: QueryParams { lookback_ms: options.lookback_ms, delayed_name_removal, ..query },
         timeout: options.timeout,
         client: asker.client.clone(),
+        // Statistics are about an evaluation.
+        cache: !asker.no_store && params.get("nocache") != "1" && !options.stats.is_wanted(),
     };
     let mut answer = frontend::run(node, workspace, request).await.map_err(api_error)?;
     if let Some(warning) = options.stats.deprecation() {

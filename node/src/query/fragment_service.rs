@@ -1,5 +1,6 @@
 //! Reads one fragment from one replica on this node, after a read barrier.
 
+use super::changes::ShardChanges;
 use super::frames::{FRAME_BYTES, put_samples, put_series, put_text};
 use crate::node::Node;
 use crate::shard::LocalShard;
@@ -30,6 +31,8 @@ pub enum ReadKind {
         /// Which label.
         label: String,
     },
+    /// What was written into `(start_ms, end_ms]`, and by which entries.
+    Changes,
 }
 
 /// One read of one shard.
@@ -60,6 +63,8 @@ pub enum Found {
     Series(Vec<Labels>),
     /// Of [`ReadKind::LabelNames`] and [`ReadKind::LabelValues`].
     Texts(BTreeSet<String>),
+    /// Of [`ReadKind::Changes`].
+    Changes(ShardChanges),
 }
 
 /// Why a replica did not answer.
@@ -115,6 +120,10 @@ pub async fn read_local(
     if local.shard.generations().iter().any(|g| g.rev > spec.known_revision) {
         return Err(ReadError::StaleMap { shard });
     }
+    if matches!(spec.kind, ReadKind::Changes) {
+        let range = TimeRange { after_ms: spec.start_ms, to_ms: spec.end_ms };
+        return Ok(Found::Changes(ShardChanges { shard, applied: index, changes: local.shard.changes(range) }));
+    }
     node.compute(move || read(&local, &spec, &cancelled)).await.map_err(|e| unavailable(e.to_string()))?
 }
 
@@ -136,6 +145,7 @@ fn read(local: &LocalShard, spec: &ReadSpec, cancelled: &AtomicBool) -> Result<F
             let found = each(sets, cancelled, |set| view.label_values(label, set, inclusive(spec), spec.limit.unwrap_or(usize::MAX)));
             found.map(|f| Found::Texts(f.into_iter().collect()))
         }
+        ReadKind::Changes => unreachable!("it is answered without a view"),
     };
     found
         .map_err(|e| storage_error(shard, &e))
@@ -232,6 +242,7 @@ pub fn to_frames(found: &Found) -> Vec<Bytes> {
                 cut(&mut frame, false);
             }
         }
+        Found::Changes(changes) => changes.put(&mut frame),
     }
     cut(&mut frame, true);
     frames

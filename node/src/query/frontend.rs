@@ -3,17 +3,23 @@
 
 use super::active::{Active, QueryInfo};
 use super::admit::{Place, TooManyQueries};
+use super::cache::{AGE_MS_MIN, Ask, Upstream};
+use super::changes::ShardChanges;
 use super::engine::{self, Job, QueryError};
+use super::fragment_service::{Found, ReadKind, ReadSpec};
+use super::scatter::scatter;
 use crate::meta::state::WorkspaceRecord;
 use crate::metrics;
 use crate::node::Node;
-use promql::EvalError;
+use model::Timestamp;
 use promql::ast::Expr;
 use promql::plan::{Plan, QueryParams};
 use promql::value::QueryOutput;
+use promql::{Budget, EvalError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tsdb::TimeRange;
 
 /// A query as it was asked.
 #[derive(Clone, Debug)]
@@ -26,6 +32,8 @@ pub struct QueryRequest {
     pub timeout: Duration,
     /// Who asks, for the register.
     pub client: String,
+    /// Whether kept results may be used, and the result kept.
+    pub cache: bool,
 }
 
 /// Where the time of a query went.
@@ -62,7 +70,8 @@ pub async fn run(node: &Node, workspace: &WorkspaceRecord, request: QueryRequest
     let _place = wait(node, workspace, &active, deadline).await?;
     let queued = began.elapsed() - prepared;
     active.runs();
-    let query = Query { node, workspace, request: &request, expr: &expr, deadline, active: &active };
+    let budget = engine::budget(node, deadline, &active.handle().flag());
+    let query = Query { node, workspace, request: &request, expr: &expr, deadline, active: &active, budget };
     let output = tokio::select! {
         biased;
         () = active.handle().cancelled() => return Err(EvalError::Cancelled.into()),
@@ -112,13 +121,67 @@ struct Query<'a> {
     expr: &'a Expr,
     deadline: Instant,
     active: &'a Active,
+    /// Shared by all evaluations of the query.
+    budget: Budget,
 }
 
 impl Query<'_> {
     async fn answer(&self, plan: Plan) -> Result<QueryOutput, QueryError> {
-        let cancelled = self.active.handle().flag();
-        let budget = engine::budget(self.node, self.deadline, &cancelled);
-        let job = Job { text: Arc::clone(&self.request.text), plan, deadline: self.deadline, budget, cancelled };
+        let params = self.request.params;
+        if !self.request.cache || !self.node.results.takes(self.expr, &params) {
+            return self.evaluate_plan(plan).await;
+        }
+        let workspace = self.workspace;
+        let now_ms = self.node.time.now().unwrap_or_else(|_| self.node.clock.now_ms());
+        let ask = Ask {
+            workspace: workspace.id.as_str().into(),
+            placement_key: workspace.placement_key,
+            map_revision: workspace.map_revision(),
+            text: Arc::clone(&self.request.text),
+            params,
+            settled_ms: now_ms.saturating_sub(workspace.limits.out_of_order_window_ms.max(AGE_MS_MIN)),
+        };
+        self.node.results.answer(&ask, self).await
+    }
+
+    async fn evaluate_plan(&self, plan: Plan) -> Result<QueryOutput, QueryError> {
+        let job = Job {
+            text: Arc::clone(&self.request.text),
+            plan,
+            deadline: self.deadline,
+            budget: self.budget.clone(),
+            cancelled: self.active.handle().flag(),
+        };
         engine::evaluate(self.node, self.workspace, job).await
+    }
+
+    fn plan(&self, first_ms: Timestamp, last_ms: Timestamp) -> Result<Plan, QueryError> {
+        Ok(Plan::new(self.expr, QueryParams { start_ms: first_ms, end_ms: last_ms, ..self.request.params })?)
+    }
+}
+
+impl Upstream for Query<'_> {
+    fn reads(&self, first_ms: Timestamp, last_ms: Timestamp) -> Result<Vec<TimeRange>, QueryError> {
+        let plan = self.plan(first_ms, last_ms)?;
+        Ok(plan.fragments().iter().map(|select| TimeRange { after_ms: select.start_ms, to_ms: select.end_ms }).collect())
+    }
+
+    async fn changes(&self, range: TimeRange) -> Result<Vec<ShardChanges>, QueryError> {
+        let spec = ReadSpec {
+            kind: ReadKind::Changes,
+            matcher_sets: Vec::new(),
+            start_ms: range.after_ms,
+            end_ms: range.to_ms,
+            known_revision: 0,
+            limit: None,
+            gathered: Arc::default(),
+        };
+        let found = scatter(self.node, self.workspace, spec, self.deadline, &self.active.handle().flag()).await?;
+        let changes = found.into_iter().filter_map(|found| if let Found::Changes(changes) = found { Some(changes) } else { None });
+        Ok(changes.collect())
+    }
+
+    async fn evaluate(&self, first_ms: Timestamp, last_ms: Timestamp) -> Result<QueryOutput, QueryError> {
+        self.evaluate_plan(self.plan(first_ms, last_ms)?).await
     }
 }

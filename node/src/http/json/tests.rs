@@ -85,13 +85,13 @@ fn query_answers_have_prometheuss_bytes() {
 }
 
 #[test]
-fn lists_are_never_null_and_annotations_are_left_out_when_empty_and_cut_at_ten() {
+fn lists_are_never_null_and_annotations_are_left_out_when_empty_and_cut_after_ten_and_their_count() {
     assert_eq!(text(strings_body([], Annotations::default())), r#"{"status":"success","data":[]}"#);
     let warnings: Vec<String> = (0..12).map(|i| format!("w{i}")).collect();
     let body = text(strings_body(["a", "b"], Annotations { warnings: &warnings, infos: &["i".to_owned()] }));
     assert_eq!(
         body,
-        r#"{"status":"success","data":["a","b"],"warnings":["w0","w1","w2","w3","w4","w5","w6","w7","w8","w9"],"infos":["i"]}"#
+        r#"{"status":"success","data":["a","b"],"warnings":["w0","w1","w2","w3","w4","w5","w6","w7","w8","w9","w10"],"infos":["i"]}"#
     );
     let series = [Labels::from_pairs([("__name__", "up")]), Labels::empty()];
     assert_eq!(text(series_body(&series, Annotations::default())), r#"{"status":"success","data":[{"__name__":"up"},{}]}"#);
