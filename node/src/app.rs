@@ -175,10 +175,10 @@ fn open(
         RocksOptions { memory_bytes: share(16, LOG_MEMTABLES_MAX), ..RocksOptions::default() },
     )?;
     let transport = TonicTransport::new(raft_identity.clone());
-    let disk_full = Arc::new(AtomicBool::new(false));
+    let reserve_spent = Arc::new(AtomicBool::new(false));
     let raft_config = RaftConfig {
         tail_cache_bytes: share(16, LOG_TAIL_MAX),
-        disk_full: Arc::clone(&disk_full),
+        disk_full: Arc::clone(&reserve_spent),
         lag_bytes: LOG_PER_GROUP_MAX,
         ..RaftConfig::default()
     };
@@ -210,7 +210,9 @@ fn open(
         writes: Lane::for_writes(),
         splitters: Arc::default(),
         exposition,
-        disk_full,
+        disk_full: Arc::default(),
+        reserve_spent,
+        unfit: RwLock::default(),
         draining: AtomicBool::new(false),
         config,
         groups: Arc::clone(&groups),
@@ -250,7 +252,8 @@ fn spawn_tasks(node: &Arc<Node>, meta: Option<Arc<MetaMachine>>) {
     tasks.spawn("meta fetch", watch::meta(Arc::clone(node)));
     tasks.spawn("meta operator", operator::run(Arc::clone(node)));
     tasks.spawn("reconciler", reconcile::run(Arc::clone(node)));
-    tasks.spawn("upkeep", upkeep::run(Arc::clone(node)));
+    tasks.spawn("disk space", upkeep::disk(Arc::clone(node)));
+    tasks.spawn("leadership", upkeep::leadership(Arc::clone(node)));
     tasks.spawn("checkpoint keeper", keeper::run(Arc::clone(node), meta));
     if let Some(interval) = node.config.self_metrics.interval {
         tasks.spawn("own metrics", self_metrics::run(Arc::clone(node), interval));

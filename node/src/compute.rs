@@ -54,6 +54,9 @@ impl Lane {
     ///
     /// # Errors
     /// See [`ComputeError`].
+    ///
+    /// # Panics
+    /// Never: nobody closes the lane's places.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ComputeError> {
         let place = {
             let waiting = Waiting::join(&self.waiting);

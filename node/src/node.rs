@@ -16,9 +16,9 @@ use crate::task::Tasks;
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::{Clock, StoreId};
 use parking_lot::RwLock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 /// Bytes that one permit of [`Node::write_room`] stands for.
@@ -71,8 +71,13 @@ pub struct Node {
     pub splitters: Arc<Splitters>,
     /// Renders this process's metrics; none where another recorder is installed.
     pub exposition: Option<PrometheusHandle>,
-    /// Set while the disk has too little room.
+    /// Set while the disk has less room than its reserve: what clients write is refused, leadership given away.
     pub disk_full: Arc<AtomicBool>,
+    /// Set while half of the reserve is spent too: what leaders elsewhere append is refused as well. What was proposed before disks were
+    /// full is taken until then, so that it commits and nobody has to wait for it to read.
+    pub reserve_spent: Arc<AtomicBool>,
+    /// Other stores that cannot lead now, as they told last.
+    pub unfit: RwLock<BTreeSet<StoreId>>,
     /// Set when the node has been told to stop.
     pub draining: AtomicBool,
 }
@@ -95,6 +100,12 @@ impl Node {
         known.extend(self.heard.read().iter().map(|(store, address)| (*store, address.clone())));
         known.remove(&self.store_id());
         known
+    }
+
+    /// Whether this node may lead: it has room for what is written and knows the time.
+    #[must_use]
+    pub fn is_fit(&self) -> bool {
+        !self.disk_full.load(Ordering::Relaxed) && self.time.now().is_ok()
     }
 
     /// The cluster's id, empty before it is known.

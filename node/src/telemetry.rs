@@ -16,8 +16,6 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
-/// Warns of every vote and append that a peer did not answer, also while groups open one after another; the node tells of what lasts.
-const CHATTY_TARGET: &str = "openraft";
 /// Our crates; what libraries say is logged from one level above.
 const OWN_TARGETS: &[&str] = &["flotilla", "node", "raft", "tsdb", "promql"];
 
@@ -38,8 +36,9 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
     };
-    let chatty = if level == LogLevel::Debug { libraries } else { LevelFilter::ERROR };
-    Targets::new().with_default(libraries).with_target(CHATTY_TARGET, chatty).with_targets(OWN_TARGETS.iter().map(|target| (*target, own)))
+    // It warns of each attempt to reach a replica that is away, twice a second and group.
+    let consensus = if level == LogLevel::Debug { libraries } else { LevelFilter::ERROR };
+    Targets::new().with_default(libraries).with_target("openraft", consensus).with_targets(OWN_TARGETS.iter().map(|target| (*target, own)))
 }
 
 /// Renders an event with the fields of the spans around it; an inner field wins over an outer one of the same name.

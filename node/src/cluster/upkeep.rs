@@ -15,15 +15,14 @@ const COOL_DOWN: Duration = Duration::from_secs(10);
 /// A target may lag so many entries.
 const LAG_MAX: u64 = 128;
 
-/// Runs until dropped.
-pub async fn run(node: Arc<Node>) {
+/// Brings leadership to where the meta group prefers it, and away from here while this node is not fit to lead. Runs until dropped.
+pub async fn leadership(node: Arc<Node>) {
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut transferred: HashMap<ShardId, Instant> = HashMap::new();
     loop {
         rounds.tick().await;
-        check_disk(&node).await;
-        let unfit = node.disk_full.load(Ordering::Relaxed) || node.time.now().is_err();
+        let is_fit = node.is_fit();
         for group in node.groups.list() {
             let status = group.status();
             if !status.is_leader || status.voters.len() < 2 {
@@ -33,10 +32,14 @@ pub async fn run(node: Arc<Node>) {
                 continue;
             }
             let preferred = preferred_leader(&node, status.shard);
-            let target = status.voters.iter().filter(|(replica, _)| **replica != status.replica).find(|(replica, store)| {
-                let lag = status.last_log_index.unwrap_or(0).saturating_sub(status.matched.get(replica).copied().flatten().unwrap_or(0));
-                lag <= LAG_MAX && (unfit || preferred == Some(**store))
-            });
+            let unfit = node.unfit.read().clone();
+            let target = status.voters.iter().filter(|(replica, store)| **replica != status.replica && !unfit.contains(store)).find(
+                |(replica, store)| {
+                    let lag =
+                        status.last_log_index.unwrap_or(0).saturating_sub(status.matched.get(replica).copied().flatten().unwrap_or(0));
+                    lag <= LAG_MAX && (!is_fit || preferred == Some(**store))
+                },
+            );
             if let Some((replica, store)) = target {
                 transferred.insert(status.shard, Instant::now());
                 hand_over(&group, *replica, *store).await;
@@ -72,17 +75,25 @@ pub async fn give_away(node: &Node) {
     }
 }
 
-async fn check_disk(node: &Node) {
-    let min = node.config.storage.min_free_bytes;
-    let data = node.config.node.data.clone();
-    // A file system may take its time to answer, a slow or remote one most of all.
-    let free = task::blocking(move || rustix::fs::statvfs(&data)).await;
-    let full = free.is_ok_and(|free| free.is_ok_and(|f| min > 0 && f.f_bavail.saturating_mul(f.f_frsize) < min));
-    if full != node.disk_full.swap(full, Ordering::Relaxed) {
-        if full {
-            tracing::error!(min_free_bytes = min, "too little free disk space: writes are refused");
-        } else {
-            tracing::info!("disk space is free again: writes are taken");
+/// Watches the free disk space until dropped.
+pub async fn disk(node: Arc<Node>) {
+    let mut rounds = tokio::time::interval(ROUND);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let data = node.config.node.data.clone();
+        // A file system may take its time to answer, a slow or remote one most of all.
+        let stat = task::blocking(move || rustix::fs::statvfs(&data)).await;
+        let free = stat.ok().and_then(Result::ok).map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize));
+        let reserve = node.config.storage.min_free_bytes;
+        node.reserve_spent.store(free < reserve / 2, Ordering::Relaxed);
+        let is_full = free < reserve;
+        if is_full != node.disk_full.swap(is_full, Ordering::Relaxed) {
+            if is_full {
+                tracing::error!(free_bytes = free, min_free_bytes = reserve, "too little free disk space: writes are refused");
+            } else {
+                tracing::info!(free_bytes = free, "disk space is free again: writes are taken");
+            }
         }
     }
 }

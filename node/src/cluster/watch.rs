@@ -1,4 +1,4 @@
-//! Keeps what this node knows of the others current: their clocks, and the meta state where this node has no replica of it.
+//! Keeps what this node knows of the others current: their clocks, whether they can lead, and the meta state where this node has no replica of it.
 
 use crate::meta::MetaState;
 use crate::meta::command::decode;
@@ -18,7 +18,7 @@ const PING_TIMEOUT: Duration = Duration::from_millis(450);
 const FETCH: Duration = Duration::from_millis(500);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reads the other nodes' clocks until dropped, and hears at which of the configured addresses which store answers now: a cluster
+/// Reads the other nodes' clocks until dropped, and hears whether they can lead and at which of the configured addresses which store answers now: a cluster
 /// whose nodes all moved could otherwise not agree on where they are.
 pub async fn clocks(node: Arc<Node>) {
     let mut rounds = tokio::time::interval(PING);
@@ -42,6 +42,11 @@ async fn ping(node: &Node, address: &str) {
     let store = StoreId(reply.store_id);
     if store == node.store_id() {
         return;
+    }
+    if reply.unfit {
+        node.unfit.write().insert(store);
+    } else {
+        node.unfit.write().remove(&store);
     }
     let trip_ms = i64::try_from(node.clock.monotonic().saturating_sub(before.1).as_millis()).unwrap_or(0);
     node.time.observe(store, reply.now_ms, before.0.saturating_add(trip_ms / 2));

@@ -284,6 +284,7 @@ mod tests {
         }
         assert_eq!(slots.acquire(&names[5]).await.unwrap_err(), TooManyQueries::Node { waiting_max: WAITING_PER_PLACE });
         waiting.clear();
-        assert_eq!((slots.waiting(), slots.queue.lock().turns.len(), slots.queue.lock().waiters.len()), (0, 0, 0));
+        let queue = slots.queue.lock();
+        assert_eq!((queue.waiting, queue.turns.len(), queue.waiters.len()), (0, 0, 0));
     }
 }

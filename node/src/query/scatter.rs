@@ -63,8 +63,8 @@ async fn read_shard(
     let mut backoff = BACKOFF_MIN;
     for attempt in 0.. {
         let result = match node.shards.get(shard) {
-            // Every other attempt asks elsewhere: the own replica may be the one that is cut off.
-            Some(local) if attempt % 2 == 0 => {
+            // Every other attempt asks elsewhere: the own replica may be the one that is cut off, and on a full disk it takes nothing in.
+            Some(local) if attempt % 2 == 0 && (!node.reserve_spent.load(Ordering::Relaxed) || local.group.status().is_leader) => {
                 read_local(node, local, spec.clone(), attempt_deadline(deadline), Arc::clone(&cancelled)).await
             }
             _ => read_remote(node, workspace, shard, &spec, attempt, attempt_deadline(deadline)).await,

@@ -58,7 +58,7 @@ impl NodeRpc for NodeService {
 
     async fn ping(&self, request: Request<PingRequest>) -> Result<Response<PingReply>, Status> {
         self.admit(request.get_ref().header.as_ref())?;
-        Ok(Response::new(PingReply { now_ms: self.node.clock.now_ms(), store_id: self.node.store_id().0 }))
+        Ok(Response::new(PingReply { now_ms: self.node.clock.now_ms(), store_id: self.node.store_id().0, unfit: !self.node.is_fit() }))
     }
 
     async fn propose_meta(&self, request: Request<ProposeMetaRequest>) -> Result<Response<ProposeMetaReply>, Status> {

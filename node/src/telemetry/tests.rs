@@ -68,7 +68,8 @@ fn json_is_one_object_a_line() {
 #[test]
 fn libraries_speak_one_level_above() {
     let line = logged(LogFormat::Logfmt, LogLevel::Info, || {
-        tracing::info!(target: "openraft::core", "chatter");
+        tracing::info!(target: "hyper::client", "chatter");
+        tracing::warn!(target: "openraft::replication", "a replica is still away");
         tracing::debug!("detail");
         tracing::info!(target: "raft::group", "became leader");
     });

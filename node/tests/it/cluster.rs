@@ -12,27 +12,27 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const STALE_NAN: u64 = 0x7ff0_0000_0000_0002;
 
 #[allow(clippy::disallowed_methods, reason = "a client has its own clock")]
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
-fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
+pub(crate) fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
     let label = |(name, value): &(&str, &str)| Label { name: (*name).to_owned(), value: (*value).to_owned() };
     let sample = |(timestamp, value): &(i64, f64)| Sample { value: *value, timestamp: *timestamp };
     TimeSeries { labels: labels.iter().map(label).collect(), samples: samples.iter().map(sample).collect(), exemplars: vec![] }
 }
 
-struct Caller {
-    client: Client,
-    urls: Vec<String>,
+pub(crate) struct Caller {
+    pub(crate) client: Client,
+    pub(crate) urls: Vec<String>,
 }
 
 impl Caller {
-    fn new(up: &Up) -> Self {
+    pub(crate) fn new(up: &Up) -> Self {
         Self { client: Client::builder().timeout(Duration::from_secs(30)).build().unwrap(), urls: up.urls() }
     }
 
-    async fn write(&self, node: usize, path: &str, timeseries: Vec<TimeSeries>) -> (StatusCode, String) {
+    pub(crate) async fn write(&self, node: usize, path: &str, timeseries: Vec<TimeSeries>) -> (StatusCode, String) {
         let body = snap::raw::Encoder::new().compress_vec(&WriteRequest { timeseries, metadata: vec![] }.encode_to_vec()).unwrap();
         let request = self
             .client
@@ -43,13 +43,13 @@ impl Caller {
         (response.status(), response.text().await.unwrap())
     }
 
-    async fn get(&self, node: usize, path: &str, query: &[(&str, &str)]) -> (StatusCode, Value) {
+    pub(crate) async fn get(&self, node: usize, path: &str, query: &[(&str, &str)]) -> (StatusCode, Value) {
         let response = self.client.get(format!("{}{path}", self.urls[node])).query(query).send().await.unwrap();
         let status = response.status();
         (status, response.json().await.unwrap_or(Value::Null))
     }
 
-    async fn result(&self, node: usize, query: &str, time_ms: i64) -> Value {
+    pub(crate) async fn result(&self, node: usize, query: &str, time_ms: i64) -> Value {
         let time = format!("{}.{:03}", time_ms / 1000, time_ms % 1000);
         let (status, body) = self.get(node, "/api/v1/query", &[("query", query), ("time", &time)]).await;
         assert_eq!(status, StatusCode::OK, "{body}");

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -130,15 +131,32 @@ pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T
     panic!("within {PATIENCE:?}: {what}");
 }
 
-/// The first of `count` ports in a row that nothing listens on and no other test was given. Below the range from which the
-/// system gives out ports, so that no connection takes one between this look and the nodes' start.
+/// Ports of one test process, the one that it holds its block by included.
+const BLOCK: u16 = 200;
+/// Blocks lie below the range from which the system gives out ports, so that no connection takes one between a look and a node's start.
+const BLOCKS: std::ops::Range<u16> = 0..60;
+const FIRST_BLOCK: u16 = 20_000;
+
+/// The first of `count` ports in a row that nothing listens on and no other test is given, of this process or of another: a node that
+/// is down for a moment must find its port again.
 pub(crate) fn free_ports(count: u16) -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = 20_000 + u16::try_from(std::process::id() % 300).unwrap() * 30;
+    static HELD: OnceLock<(TcpListener, AtomicU16)> = OnceLock::new();
+    let (block, next) = HELD.get_or_init(hold_block);
+    let end = block.local_addr().unwrap().port() + BLOCK;
     loop {
-        let first = start + NEXT.fetch_add(count, Ordering::Relaxed);
+        let first = next.fetch_add(count, Ordering::Relaxed);
+        assert!(first + count <= end, "a block has ports for all tests");
         if (first..first + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
             return first;
         }
     }
+}
+
+/// Takes a block by listening on its first port as long as the process lives.
+fn hold_block() -> (TcpListener, AtomicU16) {
+    let own = u16::try_from(std::process::id() % u32::from(BLOCKS.end)).unwrap();
+    let blocks = BLOCKS.map(|n| FIRST_BLOCK + (own + n) % BLOCKS.end * BLOCK);
+    let held = blocks.into_iter().find_map(|start| TcpListener::bind(("127.0.0.1", start)).ok()).expect("a free block of ports");
+    let next = held.local_addr().unwrap().port() + 1;
+    (held, AtomicU16::new(next))
 }

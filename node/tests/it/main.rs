@@ -5,4 +5,5 @@ mod cluster;
 mod dependencies;
 mod deploy;
 mod local;
+mod query_api;
 mod up;
