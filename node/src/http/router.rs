@@ -188,6 +188,7 @@ async fn data_plane(
         Endpoint::BuildInfo => Ok(metadata_api::build_info()),
         Endpoint::QueryExemplars => text_api::query_exemplars(node, &params),
         Endpoint::FormatQuery => text_api::format_query(node, &params),
+        Endpoint::ParseQuery => text_api::parse_query(node, &params),
         Endpoint::Features => Ok(features_api::features(&node.config.query.features)),
         Endpoint::ActiveQueries => Ok(active_api::list(node, Some(&workspace.id))),
         Endpoint::CancelQuery => active_api::cancel(node, Some(&workspace.id), path_id(path)),

@@ -1,5 +1,7 @@
 //! What needs the text of a query only: `format_query`, `parse_query`, and the shape of `query_exemplars`.
 
+mod tree;
+
 use super::error::ApiError;
 use super::json::{Annotations, Success, write_string};
 use super::params::Params;
@@ -20,6 +22,17 @@ pub fn format_query(node: &Node, params: &Params) -> Result<Response, ApiError> 
     let expr = parse(node, params)?;
     let mut success = Success::begin();
     write_string(&mut success.out, &promql::format(&expr));
+    Ok(respond::json(success.finish(NO_ANNOTATIONS)))
+}
+
+/// The query as a tree.
+///
+/// # Errors
+/// 400 for what is no query.
+pub fn parse_query(node: &Node, params: &Params) -> Result<Response, ApiError> {
+    let expr = parse(node, params)?;
+    let mut success = Success::begin();
+    tree::to_json(&mut success.out, &expr);
     Ok(respond::json(success.finish(NO_ANNOTATIONS)))
 }
 

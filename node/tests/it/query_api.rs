@@ -25,7 +25,11 @@ async fn parameters_are_judged_in_prometheus_words() {
         ("query", "query=", r#"invalid parameter "query": unknown position: parse error: no expression found in input"#),
         ("query", "query=up(", r#"invalid parameter "query": 1:1: parse error: unknown function with name "up""#),
         ("query_range", "query=up&start=0&end=-1&step=1", r#"invalid parameter "end": end timestamp must not be before start time"#),
-        ("query_range", "query=up&start=0&end=1&step=0", r#"invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer"#),
+        (
+            "query_range",
+            "query=up&start=0&end=1&step=0",
+            r#"invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer"#,
+        ),
         (
             "query_range",
             "query=up&start=0&end=11001&step=1",
@@ -37,7 +41,11 @@ async fn parameters_are_judged_in_prometheus_words() {
             r#"invalid parameter "query": invalid expression type "range vector" for range query, must be Scalar or instant Vector"#,
         ),
         ("query_exemplars", "query=up&start=2&end=1", "end timestamp must not be before start timestamp"),
-        ("query_exemplars", "query=up&start=x", r#"invalid parameter "start": invalid time value for 'start': cannot parse "x" to a valid timestamp"#),
+        (
+            "query_exemplars",
+            "query=up&start=x",
+            r#"invalid parameter "start": invalid time value for 'start': cannot parse "x" to a valid timestamp"#,
+        ),
         ("query_exemplars", "query=", "unknown position: parse error: no expression found in input"),
         ("format_query", "query=", r#"invalid parameter "query": unknown position: parse error: no expression found in input"#),
     ];
@@ -52,7 +60,10 @@ async fn parameters_are_judged_in_prometheus_words() {
             assert_eq!(body, json!({"status": "error", "errorType": "bad_data", "error": expected}), "{path}?{query}");
         }
     }
-    assert_eq!(caller.get(0, "/api/v1/query_range", &[("query", "1"), ("start", "0"), ("end", "11000"), ("step", "1")]).await.0, StatusCode::OK);
+    assert_eq!(
+        caller.get(0, "/api/v1/query_range", &[("query", "1"), ("start", "0"), ("end", "11000"), ("step", "1")]).await.0,
+        StatusCode::OK
+    );
     let get = async |path: &str, query: &[(&str, &str)]| caller.get(0, path, query).await;
     assert_eq!(get("/api/v1/query_exemplars", &[("query", "1 + 1")]).await.0, StatusCode::NO_CONTENT);
     // Grafana asks with milliseconds.
@@ -69,12 +80,16 @@ async fn parameters_are_judged_in_prometheus_words() {
     let now = seconds(t);
     let limited = get("/api/v1/query", &[("query", "m"), ("time", &now), ("limit", "2"), ("stats", "yes")]).await.1;
     assert_eq!(limited["data"]["result"].as_array().unwrap().len(), 2);
-    let deprecated = r#"value "yes" for parameter "stats" is deprecated and will be rejected in the next major release, use "true" or "all""#;
+    let deprecated =
+        r#"value "yes" for parameter "stats" is deprecated and will be rejected in the next major release, use "true" or "all""#;
     assert_eq!(limited["warnings"], json!(["results truncated due to limit", deprecated]));
     assert_eq!(limited["data"]["stats"]["samples"]["totalQueryableSamples"], 3);
     assert!(limited["data"]["stats"]["timings"]["execTotalTime"].as_f64().unwrap() > 0.0);
     let whole = get("/api/v1/query", &[("query", "m"), ("time", &now), ("limit", "3")]).await.1;
-    assert_eq!((whole["data"]["result"].as_array().unwrap().len(), &whole["warnings"], &whole["data"]["stats"]), (3, &Value::Null, &Value::Null));
+    assert_eq!(
+        (whole["data"]["result"].as_array().unwrap().len(), &whole["warnings"], &whole["data"]["stats"]),
+        (3, &Value::Null, &Value::Null)
+    );
 }
 
 /// Processor time that a node has used so far.
@@ -105,7 +120,8 @@ async fn queries_are_listed_wait_in_turn_and_stop_when_cancelled_or_left() {
     // Half a minute of work, in short pieces.
     let (start, end) = (seconds(t - 3_000_000), seconds(t));
     let slow = |url: &str| {
-        let form = [("query", "quantile_over_time(0.9, m[1h:1s])"), ("lookback_delta", "3h"), ("start", &start), ("end", &end), ("step", "1")];
+        let form =
+            [("query", "quantile_over_time(0.9, m[1h:1s])"), ("lookback_delta", "3h"), ("start", &start), ("end", &end), ("step", "1")];
         caller.client.post(format!("{url}/api/v1/query_range")).form(&form)
     };
     let list = async |path: &str| caller.get(0, path, &[]).await.1["data"].as_array().unwrap().clone();

@@ -1,4 +1,5 @@
 use super::*;
+use model::histogram::Span;
 
 fn string(text: &str) -> String {
     let mut out = Vec::new();
@@ -95,6 +96,34 @@ fn lists_are_never_null_and_annotations_are_left_out_when_empty_and_cut_after_te
     );
     let series = [Labels::from_pairs([("__name__", "up")]), Labels::empty()];
     assert_eq!(text(series_body(&series, Annotations::default())), r#"{"status":"success","data":[{"__name__":"up"},{}]}"#);
+}
+
+#[test]
+fn native_histograms_show_their_buckets_that_count_something() {
+    let histogram = FloatHistogram {
+        schema: 0,
+        zero_threshold: 0.001,
+        zero_count: 2.0,
+        count: 12.0,
+        sum: 18.4,
+        positive_spans: vec![Span { offset: 0, length: 2 }],
+        positive_buckets: vec![1.0, 0.0],
+        negative_spans: vec![Span { offset: 0, length: 1 }],
+        negative_buckets: vec![9.0],
+        ..FloatHistogram::default()
+    };
+    let buckets = r#"[[1,"-1","-0.5","9"],[3,"-0.001","0.001","2"],[0,"0.5","1","1"]]"#;
+    let shown = format!(r#"{{"count":"12","sum":"18.4","buckets":{buckets}}}"#);
+    let mut answer = Success::begin_query(ResultType::Matrix);
+    answer.matrix_series(&Labels::empty(), [].into_iter(), [(1_500, &histogram)].into_iter());
+    let body = text(answer.finish_query(ResultType::Matrix, None, Annotations::default()));
+    let expected =
+        format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{}},"histograms":[[1.500,{shown}]]}}]}}}}"#);
+    assert_eq!(body, expected);
+    let mut answer = Success::begin_query(ResultType::Vector);
+    answer.vector_histogram(&Labels::empty(), 0, &FloatHistogram::default());
+    let body = text(answer.finish_query(ResultType::Vector, None, Annotations::default()));
+    assert!(body.contains(r#""result":[{"metric":{},"histogram":[0,{"count":"0","sum":"0"}]}]"#), "{body}");
 }
 
 #[test]

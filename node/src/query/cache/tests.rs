@@ -207,7 +207,7 @@ const TEXTS: [&str; 12] = [
     "a - on (i) group_right () b",
     "a or b",
     "topk(1, a)",
-    "avg_over_time(sum(a)[30m:5m]) offset 20m",
+    "avg_over_time(sum(a)[30m:5m] offset 20m)",
     "a offset -30m",
     "a @ 1728040000",
     "quantile(2, a)",
