@@ -1,7 +1,7 @@
 //! One label condition; the same type in selectors, index lookups, silences and routes.
 
 use crate::labels::Labels;
-use crate::regex::{Regex, RegexError};
+use crate::regex::{Regex, RegexCache, RegexError};
 use std::fmt;
 
 /// How a matcher compares.
@@ -48,12 +48,28 @@ impl Matcher {
     /// # Errors
     /// The pattern is not one that RE2 accepts, or one that this version cannot read exactly as RE2 does.
     pub fn new(name: impl Into<String>, op: MatchOp, value: impl Into<String>) -> Result<Self, RegexError> {
-        let value = value.into();
+        Self::compiled_by(Regex::anchored, name.into(), op, value.into())
+    }
+
+    /// Makes a matcher whose pattern, if it has one, is taken from a cache.
+    ///
+    /// # Errors
+    /// As [`Matcher::new`].
+    pub fn cached(cache: &RegexCache, name: impl Into<String>, op: MatchOp, value: impl Into<String>) -> Result<Self, RegexError> {
+        Self::compiled_by(|pattern| cache.anchored(pattern), name.into(), op, value.into())
+    }
+
+    fn compiled_by(
+        compile: impl FnOnce(&str) -> Result<Regex, RegexError>,
+        name: String,
+        op: MatchOp,
+        value: String,
+    ) -> Result<Self, RegexError> {
         let regex = match op {
-            MatchOp::Regex | MatchOp::NotRegex => Some(Regex::anchored(&value)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(compile(&value)?),
             MatchOp::Equal | MatchOp::NotEqual => None,
         };
-        Ok(Self { name: name.into(), op, value, regex })
+        Ok(Self { name, op, value, regex })
     }
 
     /// Makes an equality matcher.

@@ -3,10 +3,13 @@
 //! Patterns are scanned once and written anew with everything explicit, so that no construct that the two dialects read
 //! differently ever reaches the other engine.
 
+mod cache;
 mod literal;
 #[cfg(test)]
 mod tests;
 mod translate;
+
+pub use cache::RegexCache;
 
 use crate::limits::REGEX_BYTES_MAX;
 use literal::Shape;

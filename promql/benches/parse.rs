@@ -1,7 +1,8 @@
 //! Mean time to parse and to print one query.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use promql::{Options, parse_with};
+use model::regex::RegexCache;
+use promql::{Options, parse_cached, parse_with};
 use std::hint::black_box;
 
 const ALL: Options = Options::ALL;
@@ -36,6 +37,10 @@ fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("query");
     group.throughput(Throughput::Elements(queries.len() as u64));
     group.bench_function("parse", |b| b.iter(|| queries.iter().for_each(|q| drop(black_box(parse_with(black_box(q), ALL))))));
+    let cache = RegexCache::default();
+    group.bench_function("parse with known patterns", |b| {
+        b.iter(|| queries.iter().for_each(|q| drop(black_box(parse_cached(black_box(q), ALL, &cache)))));
+    });
     let plain: Vec<&String> = queries.iter().filter(|q| !q.contains('~')).collect();
     group.throughput(Throughput::Elements(plain.len() as u64));
     group

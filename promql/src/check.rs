@@ -72,57 +72,62 @@ impl<'a> Checker<'a> {
         expr.value_type()
     }
 
-    fn expect_type(&mut self, expr: &mut Expr, want: ValueType, context: &str) {
+    /// Checks `expr`, which must be of type `want`; `context` is made only for an error.
+    fn expect_type(&mut self, expr: &mut Expr, want: ValueType, context: impl FnOnce() -> String) {
         let got = self.check(expr);
-        self.report_type(expr.span, got, want, context);
-    }
-
-    fn report_type(&mut self, span: Span, got: ValueType, want: ValueType, context: &str) {
         if got != want {
-            self.error(span, format!("expected type {} in {context}, got {}", want.documented(), got.documented()));
+            self.error(expr.span, format!("expected type {} in {}, got {}", want.documented(), context(), got.documented()));
         }
     }
 
     fn check_aggregate(&mut self, aggregate: &mut Aggregate) {
-        self.expect_type(&mut aggregate.expr, ValueType::Vector, "aggregation expression");
+        self.expect_type(&mut aggregate.expr, ValueType::Vector, || "aggregation expression".to_owned());
         if let (Some(want), Some(param)) = (aggregate.op.param_type(), &mut aggregate.param) {
-            self.expect_type(param, want, "aggregation parameter");
+            self.expect_type(param, want, || "aggregation parameter".to_owned());
         }
     }
 
     fn check_call(&mut self, function: &Function, args: &mut [Expr], span: Span) {
-        let wanted = function.args.len();
-        let name = quote(function.name);
-        let got = args.len();
-        if function.variadic == 0 && wanted != got {
-            self.error(span, format!("expected {wanted} argument(s) in call to {name}, got {got}"));
-        } else if function.variadic != 0 {
-            let least = wanted - 1;
-            let most = usize::try_from(function.variadic).map(|n| least + n).unwrap_or(usize::MAX);
-            if got < least {
-                self.error(span, format!("expected at least {least} argument(s) in call to {name}, got {got}"));
-            } else if got > most {
-                self.error(span, format!("expected at most {most} argument(s) in call to {name}, got {got}"));
-            }
+        self.check_count(function, args.len(), span);
+        let is_info = function.name == "info";
+        if let (true, Some(labels)) = (is_info, args.get(1)) {
+            self.check_info_labels(labels, span);
         }
-        let context = format!("call to function {name}");
         for (i, arg) in args.iter_mut().enumerate() {
             let Some(want) = function.args.get(i).or(function.args.last().filter(|_| function.variadic != 0)) else { break };
-            if function.name == "info" && i == 1 {
-                self.check_info_labels(arg);
-            } else {
-                self.expect_type(arg, *want, &context);
+            match &arg.kind {
+                ExprKind::Vector(selector) if is_info && i == 1 => self.check_selector(selector, arg.span, true),
+                _ => self.expect_type(arg, *want, || call_to(function)),
             }
         }
     }
 
+    /// Whether a function takes this many arguments.
+    fn check_count(&mut self, function: &Function, got: usize, span: Span) {
+        let wanted = function.args.len();
+        let expected = if function.variadic == 0 {
+            (wanted != got).then(|| wanted.to_string())
+        } else {
+            let least = wanted.saturating_sub(1);
+            let most = usize::try_from(function.variadic).map_or(usize::MAX, |n| least + n);
+            let least = (got < least).then(|| format!("at least {least}"));
+            least.or_else(|| (got > most).then(|| format!("at most {most}")))
+        };
+        if let Some(expected) = expected {
+            self.error(span, format!("expected {expected} argument(s) in call to {}, got {got}", quote(function.name)));
+        }
+    }
+
     /// The second argument of `info` is a selector without a name; its matchers may all match the empty value.
-    fn check_info_labels(&mut self, arg: &mut Expr) {
-        let span = arg.span;
-        match &mut arg.kind {
-            ExprKind::Vector(selector) if selector.name.is_empty() => self.check_selector(selector, span, true),
-            ExprKind::Vector(_) => self.error(span, "expected label selectors only, got vector selector instead"),
-            _ => self.error(span, "expected label selectors only"),
+    fn check_info_labels(&mut self, arg: &Expr, call: Span) {
+        let got = arg.value_type();
+        if got != ValueType::Vector {
+            self.error(call, format!("expected type instant vector in call to function \"info\", got {}", got.documented()));
+        }
+        match &arg.kind {
+            ExprKind::Vector(selector) if selector.name.is_empty() => {}
+            ExprKind::Vector(_) => self.error(arg.span, "expected label selectors only, got vector selector instead"),
+            _ => self.error(arg.span, "expected label selectors only"),
         }
     }
 
@@ -202,4 +207,9 @@ impl<'a> Checker<'a> {
         let length = between.trim_ascii_end().len();
         Span { start: (begin + blanks) as u32, end: (begin + length) as u32 }
     }
+}
+
+/// How errors name the arguments of a function.
+fn call_to(function: &Function) -> String {
+    format!("call to function {}", quote(function.name))
 }

@@ -4,10 +4,13 @@
 //! parenthesis. Tokens are produced on demand and carry byte positions.
 
 mod keyword;
+mod number;
+mod string;
 
 use crate::ast::{AggregateOp, BinaryOp, Span};
 use keyword::keyword;
 pub(crate) use keyword::{Keyword, Preprocessor};
+pub(crate) use string::quote_char;
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +54,7 @@ pub(crate) struct Item {
 enum State {
     Statements,
     Braces,
-    /// Right after `[`.
+    /// Behind `[`, where no number was read yet.
     BracketBegin,
 }
 
@@ -65,13 +68,28 @@ pub(crate) struct Lexer<'a> {
     paren_depth: i32,
     bracket_open: bool,
     colon_seen: bool,
+    /// Whether the open bracket has a word that stands for a duration.
+    duration_seen: bool,
     /// Set with the first [`Token::Error`]; nothing follows it.
+    refused: bool,
+    /// What was wrong, until the parser takes it.
     pub(crate) error: Option<String>,
 }
 
 impl<'a> Lexer<'a> {
     pub(crate) fn new(input: &'a str) -> Self {
-        Self { input, position: 0, start: 0, state: State::Statements, paren_depth: 0, bracket_open: false, colon_seen: false, error: None }
+        Self {
+            input,
+            position: 0,
+            start: 0,
+            state: State::Statements,
+            paren_depth: 0,
+            bracket_open: false,
+            colon_seen: false,
+            duration_seen: false,
+            refused: false,
+            error: None,
+        }
     }
 
     /// The next token; [`Token::Eof`] again and again at the end.
@@ -79,7 +97,7 @@ impl<'a> Lexer<'a> {
         self.skip_blanks();
         self.start = self.position;
         let token = match self.state {
-            _ if self.error.is_some() => Token::Error,
+            _ if self.refused => Token::Error,
             State::Statements => self.statement(),
             State::Braces => self.inside_braces(),
             State::BracketBegin => self.bracket_begin(),
@@ -121,7 +139,12 @@ impl<'a> Lexer<'a> {
         found
     }
 
+    fn skip_while(&mut self, accepts: impl Fn(u8) -> bool) {
+        self.position += self.input.as_bytes()[self.position..].iter().take_while(|b| accepts(**b)).count();
+    }
+
     fn refuse(&mut self, message: impl Into<String>) -> Token {
+        self.refused = true;
         self.error = Some(message.into());
         Token::Error
     }
@@ -217,6 +240,7 @@ impl<'a> Lexer<'a> {
             b'[' => {
                 self.bracket_open = true;
                 self.colon_seen = false;
+                self.duration_seen = false;
                 self.state = State::BracketBegin;
                 Token::LeftBracket
             }
@@ -236,15 +260,22 @@ impl<'a> Lexer<'a> {
         Token::Colon
     }
 
-    /// The first token of a range; what follows is read as everywhere.
+    /// A token behind `[`, until the first number: what follows that is read as everywhere.
     fn bracket_begin(&mut self) -> Token {
-        self.state = State::Statements;
+        let follows = self.input.as_bytes().get(self.position + 1);
         match self.peek_char() {
             None => self.refuse("unexpected end of input in duration expression"),
-            Some(':') => self.refuse("unexpected colon before duration in duration expression"),
-            Some(']' | '(' | ')' | '+' | '-' | '*' | '/' | '%' | '^' | ',' | '.' | '0'..='9') => self.statement(),
+            Some(':') if !self.duration_seen => self.refuse("unexpected colon before duration in duration expression"),
+            Some('+' | '-' | '*' | '/' | '%' | '^' | '(' | ')' | ',') => self.statement(),
+            Some(c) if matches!(c, '0'..='9' | ']' | ':') || (c == '.' && follows.is_some_and(u8::is_ascii_digit)) => {
+                self.state = State::Statements;
+                self.statement()
+            }
             Some(c) => match self.duration_word() {
-                Some(token) => token,
+                Some(token) => {
+                    self.duration_seen = true;
+                    token
+                }
                 None => self.refuse(format!("unexpected character in duration expression: {}", quote_char(c))),
             },
         }
@@ -252,9 +283,11 @@ impl<'a> Lexer<'a> {
 
     /// The words that duration expressions know: `step`, `range`, `min_of` and `max_of`.
     fn duration_word(&mut self) -> Option<Token> {
+        use Preprocessor::{MaxOf, MinOf, Range, Step};
         let begin = self.position;
-        while self.accept(is_alphanumeric) {}
-        let token = keyword(&self.input[begin..self.position]).filter(|token| matches!(token, Token::Preprocessor(_)));
+        self.skip_while(is_alpha);
+        let word = keyword(&self.input[begin..self.position]);
+        let token = word.filter(|token| matches!(token, Token::Preprocessor(Step | Range | MinOf | MaxOf)));
         if token.is_none() {
             self.position = begin;
         }
@@ -264,7 +297,7 @@ impl<'a> Lexer<'a> {
     fn inside_braces(&mut self) -> Token {
         let Some(b) = self.peek_byte() else { return self.refuse("unexpected end of input inside braces") };
         if is_alpha(b) {
-            while self.accept(is_alphanumeric) {}
+            self.skip_while(is_alphanumeric);
             return Token::Identifier;
         }
         self.next_char();
@@ -293,7 +326,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn word(&mut self) -> Token {
-        while self.accept(|b| is_alphanumeric(b) || b == b':') {}
+        self.skip_while(|b| is_alphanumeric(b) || b == b':');
         let word = &self.input[self.start..self.position];
         match keyword(word) {
             Some(Token::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight)) if !self.parenthesis_follows() => {
@@ -308,163 +341,42 @@ impl<'a> Lexer<'a> {
     fn parenthesis_follows(&self) -> bool {
         self.input.as_bytes()[self.position..].iter().find(|b| !is_space(**b)) == Some(&b'(')
     }
+}
 
-    fn number_or_duration(&mut self) -> Token {
-        if self.scan_number() {
-            return Token::Number;
-        }
-        if self.scan_duration_rest() {
-            return Token::Duration;
-        }
-        self.bad_number()
-    }
+const SPACE: u8 = 1;
+const ALPHA: u8 = 2;
+const DIGIT: u8 = 4;
 
-    fn bad_number(&mut self) -> Token {
-        let text = model::labels::quote(&self.input[self.start..self.position]);
-        self.refuse(format!("bad number or duration syntax: {text}"))
-    }
+/// What each byte may be a part of.
+static CLASSES: [u8; 256] = classes();
 
-    /// Takes the longest run that could be a number; false if what stands there is not one.
-    fn scan_number(&mut self) -> bool {
-        let mut hex = false;
-        if self.accept(|b| b == b'0') && self.accept(|b| matches!(b, b'x' | b'X')) {
-            self.accept(|b| b == b'_');
-            hex = true;
-        }
-        let digit = move |b: u8| if hex { b.is_ascii_hexdigit() } else { b.is_ascii_digit() };
-        let exponent = |b: u8| matches!(b, b'e' | b'E');
-        let after_mark = |b: u8| matches!(b, b'.' | b'_' | b'e' | b'E');
-        let (mut dot_seen, mut exponent_seen) = (false, false);
-        self.accept(|b| b == b'.');
-        self.accept(digit);
-        while let Some(b) = self.peek_byte() {
-            if b == b'.' {
-                self.position += 1;
-                if dot_seen || self.accept(|b| matches!(b, b'_' | b'.')) || hex {
-                    return false;
-                }
-                dot_seen = true;
-            } else if exponent(b) {
-                self.position += 1;
-                if exponent_seen {
-                    return false;
-                }
-                exponent_seen = true;
-                self.accept(|b| matches!(b, b'+' | b'-'));
-                if self.accept(after_mark) || self.peek_byte().is_none() {
-                    return false;
-                }
-            } else if b == b'_' {
-                self.position += 1;
-                if self.accept(after_mark) || self.peek_byte().is_none() {
-                    return false;
-                }
-            } else if digit(b) {
-                while self.accept(digit) {}
-            } else {
-                break;
-            }
-        }
-        !self.peek_byte().is_some_and(is_alphanumeric)
-    }
-
-    /// The units and further numbers of a duration whose first digits are taken. Order and units are checked later.
-    fn scan_duration_rest(&mut self) -> bool {
-        if !self.accept(|b| b"smhdwy".contains(&b)) {
-            return false;
-        }
-        self.accept(|b| b == b's');
-        while self.accept(|b| b.is_ascii_digit()) {
-            while self.accept(|b| b.is_ascii_digit()) {}
-            if !self.accept(|b| b"smhdw".contains(&b)) {
-                return false;
-            }
-            self.accept(|b| b == b's');
-        }
-        // A refused text is shown with the character that was one too many.
-        !self.accept(is_alphanumeric)
-    }
-
-    fn string(&mut self, quote: u8) -> Token {
-        loop {
-            match self.next_char() {
-                Some('\\') => {
-                    if let Err(message) = self.escape(quote) {
-                        return self.refuse(message);
-                    }
-                }
-                Some('\u{fffd}') => return self.refuse("invalid UTF-8 rune"),
-                None | Some('\n') => return self.refuse("unterminated quoted string"),
-                Some(c) if c == char::from(quote) => return Token::String,
-                Some(_) => {}
-            }
-        }
-    }
-
-    fn raw_string(&mut self) -> Token {
-        loop {
-            match self.next_char() {
-                Some('\u{fffd}') => return self.refuse("invalid UTF-8 rune"),
-                None => return self.refuse("unterminated raw string"),
-                Some('`') => return Token::String,
-                Some(_) => {}
-            }
-        }
-    }
-
-    fn escape(&mut self, quote: u8) -> Result<(), String> {
-        const ENDED: &str = "escape sequence not terminated";
-        let first = self.next_char().ok_or(ENDED)?;
-        let (digits, radix, max) = match first {
-            'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '\\' => return Ok(()),
-            c if c == char::from(quote) => return Ok(()),
-            '0'..='7' => {
-                self.position -= 1;
-                (3, 8, 255)
-            }
-            'x' => (2, 16, 255),
-            'u' => (4, 16, 0x0010_ffff),
-            'U' => (8, 16, 0x0010_ffff),
-            c => return Err(format!("unknown escape sequence {}", code_point(c))),
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut i = 0;
+    while i < classes.len() {
+        classes[i] = match i as u8 {
+            b' ' | b'\t' | b'\n' | b'\r' => SPACE,
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' => ALPHA,
+            b'0'..=b'9' => DIGIT,
+            _ => 0,
         };
-        let mut value = 0u64;
-        for _ in 0..digits {
-            let c = self.next_char().ok_or(ENDED)?;
-            let digit = c.to_digit(radix).ok_or_else(|| format!("illegal character {} in escape sequence", code_point(c)))?;
-            value = value * u64::from(radix) + u64::from(digit);
-        }
-        if value > max || (0xd800..0xe000).contains(&value) {
-            return Err("escape sequence is an invalid Unicode code point".to_owned());
-        }
-        Ok(())
+        i += 1;
     }
+    classes
 }
 
-/// Go's `%#U`.
-fn code_point(c: char) -> String {
-    if c.is_control() { format!("U+{:04X}", c as u32) } else { format!("U+{:04X} '{c}'", c as u32) }
-}
-
-/// Go's `%q` of a character.
-pub(crate) fn quote_char(c: char) -> String {
-    match c {
-        '\'' => "'\\''".to_owned(),
-        '"' => "'\"'".to_owned(),
-        c => {
-            let quoted = model::labels::quote(c.encode_utf8(&mut [0; 4]));
-            format!("'{}'", &quoted[1..quoted.len() - 1])
-        }
-    }
+fn is(b: u8, class: u8) -> bool {
+    CLASSES[usize::from(b)] & class != 0
 }
 
 pub(crate) fn is_space(b: u8) -> bool {
-    matches!(b, b' ' | b'\t' | b'\n' | b'\r')
+    is(b, SPACE)
 }
 
 fn is_alpha(b: u8) -> bool {
-    b == b'_' || b.is_ascii_alphabetic()
+    is(b, ALPHA)
 }
 
 fn is_alphanumeric(b: u8) -> bool {
-    is_alpha(b) || b.is_ascii_digit()
+    is(b, ALPHA | DIGIT)
 }

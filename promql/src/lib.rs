@@ -13,8 +13,9 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`mod@parse`] | text to tree, errors with positions; beside it lexer, type check and printer |
+//! | [`mod@parse`] | text to tree, errors with positions; beside it lexer, type check, printer and formatter; series descriptions |
 //! | [`ast`], [`functions`] | the tree, the table of functions |
+//! | [`mod@translate`] | the tree as JSON |
 //! | [`plan`] | operators, their evaluation times, the reads they need |
 //! | `eval` | operators over tiles of series, one family of functions a file |
 //! | [`merge`] | states of aggregations that merge exactly in any order |
@@ -42,16 +43,18 @@ mod print;
 pub mod script;
 pub mod source;
 pub mod stats;
+pub mod translate;
 pub mod value;
 
 pub use budget::Budget;
 pub use error::{EvalError, PlanError};
 pub use parse::{
-    Options, ParseError, ParseErrors, SequenceValue, SeriesDescription, StartTimestamps, parse, parse_selector, parse_with,
+    Options, ParseError, ParseErrors, SequenceValue, SeriesDescription, StartTimestamps, parse, parse_cached, parse_selector, parse_with,
     series_description, start_timestamps,
 };
 pub use plan::{Plan, QueryParams};
 pub use print::format;
 pub use source::{GatheredSource, HistogramSample, MemorySource, RawSeries, Select, SelectId, SeriesSet, SeriesSource, SourceError};
 pub use stats::Stats;
+pub use translate::translate;
 pub use value::{QueryOutput, SampleValue, Series, Value, VectorSample};

@@ -1,6 +1,7 @@
 //! The parser: binding powers over the lexer's tokens, one error list with positions and Prometheus's texts.
 
 mod duration;
+mod error;
 mod modifier;
 mod operator;
 mod selector;
@@ -8,51 +9,18 @@ mod series;
 #[cfg(test)]
 mod tests;
 
+pub use error::{ParseError, ParseErrors};
 pub use series::{SequenceValue, SeriesDescription, StartTimestamps, series_description, start_timestamps};
 
 use crate::ast::{BinaryOp, Expr, ExprKind, Span};
 use crate::check::Checker;
 use crate::functions::{self, Function};
 use crate::lex::{Item, Keyword, Lexer, Token};
+use error::located;
 use model::Matcher;
 use model::limits::{QUERY_BYTES_MAX, QUERY_DEPTH_MAX};
+use model::regex::RegexCache;
 use operator::binding_power;
-use std::fmt;
-
-/// One reason to refuse a query.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParseError {
-    /// The bytes it is about.
-    pub span: Span,
-    /// Line of the span's first byte, from 1; 0 if the query is empty.
-    pub line: u32,
-    /// Column of that byte in its line, in bytes, from 1.
-    pub column: u32,
-    /// What is wrong, in Prometheus's words.
-    pub message: String,
-}
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line == 0 {
-            write!(f, "unknown position: parse error: {}", self.message)
-        } else {
-            write!(f, "{}:{}: parse error: {}", self.line, self.column, self.message)
-        }
-    }
-}
-
-/// All reasons to refuse a query, in the order they were found; never empty. Displays as the first one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParseErrors(pub Vec<ParseError>);
-
-impl fmt::Display for ParseErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.first().map_or(Ok(()), |error| error.fmt(f))
-    }
-}
-
-impl std::error::Error for ParseErrors {}
 
 /// Parts of the language that are off unless asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +54,19 @@ pub fn parse(text: &str) -> Result<Expr, ParseErrors> {
 /// # Errors
 /// See [`parse`].
 pub fn parse_with(text: &str, options: Options) -> Result<Expr, ParseErrors> {
-    let mut parser = Parser::new(text, options);
+    expression(Parser::new(text, options))
+}
+
+/// Parses and checks a query as [`parse_with`] does, with the patterns of its matchers taken from a cache.
+///
+/// # Errors
+/// See [`parse`].
+pub fn parse_cached(text: &str, options: Options, patterns: &RegexCache) -> Result<Expr, ParseErrors> {
+    expression(Parser { patterns: Some(patterns), ..Parser::new(text, options) })
+}
+
+fn expression(mut parser: Parser<'_>) -> Result<Expr, ParseErrors> {
+    let text = parser.text;
     let parsed = parser.whole(|p| {
         if p.item.token == Token::Eof {
             let span = p.item.span;
@@ -124,18 +104,6 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseErrors> {
     Ok(matchers)
 }
 
-/// Adds lines and columns to errors.
-pub(crate) fn located(text: &str, errors: Vec<(Span, String)>) -> ParseErrors {
-    let locate = |(span, message): (Span, String)| {
-        let before = &text.as_bytes()[..(span.start as usize).min(text.len())];
-        let line_begin = before.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-        let lines = before.iter().filter(|b| **b == b'\n').count() as u32 + 1;
-        let line = if text.is_empty() { 0 } else { lines };
-        ParseError { span, line, column: (before.len() - line_begin) as u32 + 1, message }
-    };
-    ParseErrors(errors.into_iter().map(locate).collect())
-}
-
 /// The text cannot be read further; the reason is in the parser's list.
 #[derive(Debug)]
 struct Fatal;
@@ -145,6 +113,8 @@ type Parsed<T> = Result<T, Fatal>;
 /// Stands for a function that does not exist; a tree that holds it is never returned.
 static UNKNOWN: Function = Function { name: "", args: &[], variadic: -1, returns: crate::ast::ValueType::Vector, experimental: false };
 
+/// Reads tokens and builds the tree by recursion, up to the depth limit. What a level calls is not inlined into it where that would make
+/// the frame of each level larger.
 struct Parser<'a> {
     text: &'a str,
     lexer: Lexer<'a>,
@@ -153,7 +123,13 @@ struct Parser<'a> {
     /// Where the token before it ended.
     last_end: u32,
     depth: usize,
+    /// Aggregations that are open.
+    aggregations: usize,
+    /// Operators of the duration that is being read.
+    duration_operators: usize,
     options: Options,
+    /// Where compiled patterns are kept, if anywhere.
+    patterns: Option<&'a RegexCache>,
     errors: Vec<(Span, String)>,
 }
 
@@ -165,7 +141,18 @@ impl<'a> Parser<'a> {
             Vec::new()
         };
         let item = Item { token: Token::Eof, span: Span::default() };
-        Self { text, lexer: Lexer::new(text), item, last_end: 0, depth: 0, options, errors }
+        Self {
+            text,
+            lexer: Lexer::new(text),
+            item,
+            last_end: 0,
+            depth: 0,
+            aggregations: 0,
+            duration_operators: 0,
+            options,
+            patterns: None,
+            errors,
+        }
     }
 
     /// Runs `rule` and demands that it consumes the whole text.
@@ -190,13 +177,17 @@ impl<'a> Parser<'a> {
         let item = self.item;
         self.last_end = item.span.end;
         self.item = self.lexer.next();
+        item
+    }
+
+    /// Notes the lexer's error if it is what the parser looks at. Prometheus's parser does not look ahead where it need not, so
+    /// that what is wrong before such an error comes first.
+    fn look(&mut self) {
         if self.item.token == Token::Error
-            && let Some(message) = self.lexer.error.clone()
-            && item.token != Token::Error
+            && let Some(message) = self.lexer.error.take()
         {
             self.errors.push((self.item.span, message));
         }
-        item
     }
 
     fn accept(&mut self, token: Token) -> bool {
@@ -224,8 +215,12 @@ impl<'a> Parser<'a> {
         self.errors.push((span, message.into()));
     }
 
-    /// Reports the token that is looked at; a lexer's error was reported when it was met.
+    /// Reports the token that is looked at, or what the lexer has against it. What has no context of its own is in the innermost
+    /// aggregation, if there is one.
+    #[inline(never)]
     fn unexpected(&mut self, context: &str, expected: &str) -> Fatal {
+        let context = if context.is_empty() && self.aggregations > 0 { "aggregation" } else { context };
+        self.look();
         if self.item.token != Token::Error {
             let mut message = format!("unexpected {}", self.describe(self.item));
             for (word, text) in [(" in ", context), (", expected ", expected)] {
@@ -239,6 +234,7 @@ impl<'a> Parser<'a> {
         Fatal
     }
 
+    #[inline(never)]
     fn describe(&self, item: Item) -> String {
         let text = self.text_of(item.span);
         let short = |text: &str| match text.char_indices().nth(10) {
@@ -286,10 +282,11 @@ impl<'a> Parser<'a> {
                 let span = Span { start: left.span.start, end: binary.right.span.end };
                 let fills = binary.matching.as_ref().is_some_and(|m| m.fill_left.is_some() || m.fill_right.is_some());
                 if fills && !p.options.binop_fill_modifiers {
+                    p.look();
                     p.error(span, "binop fill modifiers are experimental and not enabled");
                 }
                 binary.left = left;
-                left = Expr { span, kind: ExprKind::Binary(Box::new(binary)) };
+                left = Expr { span, kind: ExprKind::Binary(binary) };
             }
             Ok(left)
         })
@@ -353,26 +350,30 @@ impl<'a> Parser<'a> {
     }
 
     /// `(a, b, …)`.
+    #[inline(never)]
     fn arguments(&mut self) -> Parsed<Vec<Expr>> {
         self.expect(Token::LeftParen)?;
         let mut args = Vec::new();
         if self.accept(Token::RightParen) {
             return Ok(args);
         }
+        let mut comma = self.item;
         loop {
-            args.push(self.expression(0)?);
-            let comma = self.item;
-            if self.accept(Token::Comma) {
-                if self.item.token != Token::RightParen {
-                    continue;
-                }
+            if args.is_empty() || begins_expression(self.item.token) {
+                args.push(self.expression(0)?);
+            } else {
+                self.look();
                 self.error(comma.span, "trailing commas not allowed in function call args");
             }
-            self.expect(Token::RightParen)?;
-            return Ok(args);
+            comma = self.item;
+            if !self.accept(Token::Comma) {
+                self.expect(Token::RightParen)?;
+                return Ok(args);
+            }
         }
     }
 
+    #[inline(never)]
     fn call(&mut self, name_span: Span) -> Parsed<Expr> {
         let name = self.text_of(name_span);
         let args = self.arguments()?;
@@ -401,4 +402,10 @@ fn is_metric_name(token: Token) -> bool {
         }
         _ => false,
     }
+}
+
+fn begins_expression(token: Token) -> bool {
+    use Token::{Duration, LeftBrace, LeftParen, Number, String};
+    let is_sign = matches!(token, Token::Operator(BinaryOp::Add | BinaryOp::Sub));
+    is_sign || matches!(token, Number | Duration | String | LeftParen | LeftBrace) || is_metric_name(token)
 }

@@ -197,11 +197,14 @@ fn fill(word: &str, value: Option<f64>, f: &mut Formatter<'_>) -> fmt::Result {
     value.map_or(Ok(()), |value| write!(f, " {word} ({})", DisplayGeneral(value)))
 }
 
+/// Words that are read as something else than a label if they are not quoted.
+const NO_LABELS: [&str; 3] = ["inf", "nan", "without"];
+
 fn labels(names: &[String], f: &mut Formatter<'_>) -> fmt::Result {
     f.write_char('(')?;
     for (i, name) in names.iter().enumerate() {
         f.write_str(if i > 0 { ", " } else { "" })?;
-        if is_plain_metric_name(name) {
+        if is_plain_metric_name(name) && !NO_LABELS.iter().any(|word| name.eq_ignore_ascii_case(word)) {
             f.write_str(name)?;
         } else {
             f.write_str(&quote(name))?;

@@ -53,7 +53,7 @@ pub struct QueryTimes {
     pub step_ms: i64,
 }
 
-/// A node of a duration expression. It nests 200 levels deep at most, chains of operators included.
+/// A node of a duration expression, which has 200 operators at most, and so many levels of signs, calls and parentheses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DurationExpr {
     /// Where it stands in the query, without the parentheses around an operation.

@@ -3,11 +3,13 @@
 use super::{Fatal, Parsed, Parser};
 use crate::ast::{BinaryOp, Duration, DurationExpr, DurationKind, DurationOp, Span};
 use crate::lex::{Item, Preprocessor, Token};
-use model::limits::QUERY_DEPTH_MAX;
 use model::{number, time};
 
 /// Nanoseconds of Prometheus's durations are 64 bits; seconds beyond this do not fit.
 const SECONDS_MAX: f64 = 9_223_372_036.854_776;
+
+/// Operators of one duration expression. A chain of them nests as deep as it is long.
+const DURATION_OPERATORS_MAX: usize = 200;
 
 /// Where a duration stands, for the error if there is none.
 #[derive(Clone, Copy)]
@@ -43,6 +45,7 @@ impl Parser<'_> {
 
     /// What stands in brackets; a literal must be positive.
     pub(super) fn positive_duration(&mut self, place: Place) -> Parsed<Duration> {
+        self.duration_operators = 0;
         let errors = self.errors.len();
         let expr = self.duration_expression(0, place)?;
         match literal(&expr) {
@@ -55,8 +58,9 @@ impl Parser<'_> {
     }
 
     /// What stands behind `offset`: an operator behind it belongs to what is around it, unless parentheses or a second sign
-    /// began an expression.
+    /// began an expression. That is how Prometheus's grammar resolves it.
     pub(super) fn offset_duration(&mut self) -> Parsed<Duration> {
+        self.duration_operators = 0;
         let place = Place::OFFSET;
         let Some(negative) = self.sign() else {
             let expr = if self.item.token == Token::LeftParen { self.duration_expression(0, place) } else { self.duration_primary(place) };
@@ -67,7 +71,10 @@ impl Parser<'_> {
         let operand = if signs.is_some() {
             let operand = self.duration_expression(power(DurationOp::Mul) + 1, place)?;
             let first = self.signed(sign.span, negative, operand);
-            self.duration_operations(first, 0, place)?
+            let mut whole = self.duration_operations(first, 0, place)?;
+            // Printed without parentheses, operators would not be read as a part of the offset.
+            whole.wrapped |= matches!(whole.kind, DurationKind::Operation { .. });
+            whole
         } else {
             let operand = self.duration_primary(place)?;
             self.signed(sign.span, negative, operand)
@@ -93,13 +100,12 @@ impl Parser<'_> {
 
     /// The operators that follow `left` and bind at least as tightly as `least`.
     fn duration_operations(&mut self, mut left: DurationExpr, least: u8, place: Place) -> Parsed<DurationExpr> {
-        let mut levels = 0;
         while let Some(op) = arithmetic(self.item.token).filter(|op| power(*op) >= least) {
-            levels += 1;
-            if self.depth + levels > QUERY_DEPTH_MAX {
-                self.error(self.item.span, format!("expression is nested deeper than {QUERY_DEPTH_MAX} levels"));
+            if self.duration_operators == DURATION_OPERATORS_MAX {
+                self.error(self.item.span, format!("duration expression has more than {DURATION_OPERATORS_MAX} operators"));
                 return Err(Fatal);
             }
+            self.duration_operators += 1;
             let sign = self.advance();
             let right = self.duration_expression(if op == DurationOp::Pow { power(op) } else { power(op) + 1 }, place)?;
             self.demand_duration_expressions(left.span);
@@ -192,6 +198,7 @@ impl Parser<'_> {
 
     fn demand_duration_expressions(&mut self, span: Span) {
         if !self.options.duration_expressions {
+            self.look();
             self.error(span, "experimental duration expression is not enabled");
         }
     }

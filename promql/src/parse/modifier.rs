@@ -8,6 +8,7 @@ use model::limits::QUERY_DEPTH_MAX;
 use model::number;
 
 impl Parser<'_> {
+    #[inline(never)]
     pub(super) fn postfix(&mut self, mut expr: Expr) -> Parsed<Expr> {
         let mut levels = 0;
         loop {
@@ -107,8 +108,9 @@ impl Parser<'_> {
         let new = match self.item.token {
             Token::Preprocessor(word @ (Preprocessor::Start | Preprocessor::End)) => {
                 self.advance();
-                self.expect(Token::LeftParen)?;
-                self.expect(Token::RightParen)?;
+                if !self.accept(Token::LeftParen) || !self.accept(Token::RightParen) {
+                    return Err(self.unexpected("@", "timestamp"));
+                }
                 Some(if word == Preprocessor::Start { At::Start } else { At::End })
             }
             _ => self.timestamp(expr)?.map(At::Time),

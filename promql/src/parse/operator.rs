@@ -1,18 +1,27 @@
 //! Aggregations, the modifiers of binary operators, and the label lists of both.
 
-use super::{Parsed, Parser, is_metric_name, selector};
-use crate::ast::{Aggregate, AggregateOp, Binary, BinaryOp, Cardinality, Expr, ExprKind, VectorMatching};
+use super::{Parsed, Parser, begins_expression, is_metric_name, selector};
+use crate::ast::{Aggregate, AggregateOp, Binary, BinaryOp, Cardinality, Expr, ExprKind, Span, VectorMatching};
 use crate::lex::{Keyword, Token};
 
 impl Parser<'_> {
     pub(super) fn aggregate(&mut self, op: AggregateOp, start: u32) -> Parsed<Expr> {
+        self.aggregations += 1;
         let mut modifier = self.aggregate_modifier()?;
-        let mut args = self.arguments()?;
+        let args = self.arguments()?;
         if modifier.is_none() {
             modifier = self.aggregate_modifier()?;
         }
-        let span = self.since(start);
-        let (grouping, without) = modifier.unwrap_or_default();
+        if modifier.is_none() {
+            self.look();
+        }
+        self.aggregations -= 1;
+        Ok(self.aggregation(op, self.since(start), modifier.unwrap_or_default(), args))
+    }
+
+    /// Kept apart from [`Parser::aggregate`], which recurses.
+    #[inline(never)]
+    fn aggregation(&mut self, op: AggregateOp, span: Span, (grouping, without): (Vec<String>, bool), mut args: Vec<Expr>) -> Expr {
         let wanted = if op.param_type().is_some() { 2 } else { 1 };
         if args.is_empty() {
             self.error(span, "no arguments for aggregate expression provided");
@@ -25,7 +34,7 @@ impl Parser<'_> {
         }
         let expr = args.pop().unwrap_or_default();
         let param = if wanted == 2 { args.pop() } else { None };
-        Ok(Expr { span, kind: ExprKind::Aggregate(Box::new(Aggregate { op, expr, param, grouping, without })) })
+        Expr { span, kind: ExprKind::Aggregate(Box::new(Aggregate { op, expr, param, grouping, without })) }
     }
 
     fn aggregate_modifier(&mut self) -> Parsed<Option<(Vec<String>, bool)>> {
@@ -39,7 +48,8 @@ impl Parser<'_> {
     }
 
     /// A binary node whose operands are still missing, with `bool`, `on`, `ignoring`, `group_left` and `group_right`.
-    pub(super) fn binary_modifiers(&mut self, op: BinaryOp) -> Parsed<Binary> {
+    #[inline(never)]
+    pub(super) fn binary_modifiers(&mut self, op: BinaryOp) -> Parsed<Box<Binary>> {
         let mut matching = VectorMatching {
             cardinality: Cardinality::OneToOne,
             labels: Vec::new(),
@@ -57,13 +67,15 @@ impl Parser<'_> {
                 self.advance();
                 let left = word == Keyword::GroupLeft;
                 matching.cardinality = if left { Cardinality::ManyToOne } else { Cardinality::OneToMany };
-                if self.item.token == Token::LeftParen {
+                let fills = matches!(self.item.token, Token::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight));
+                // The list may be left out before an operand or a fill; whatever else stands here is an error of the list.
+                if self.item.token == Token::LeftParen || !(fills || begins_expression(self.item.token)) {
                     matching.include = self.grouping_labels()?;
                 }
             }
         }
         self.fill_values(&mut matching)?;
-        Ok(Binary { op, left: Expr::default(), right: Expr::default(), matching: Some(matching), return_bool })
+        Ok(Box::new(Binary { op, left: Expr::default(), right: Expr::default(), matching: Some(matching), return_bool }))
     }
 
     /// `fill(1)`, or one or both of `fill_left(1)` and `fill_right(1)`.
@@ -116,6 +128,7 @@ impl Parser<'_> {
             let item = self.item;
             let name = match item.token {
                 Token::String => String::from_utf8(selector::unquote(self.text_of(item.span))).unwrap_or_default(),
+                Token::Keyword(Keyword::Without) => return Err(self.unexpected(CONTEXT, "label")),
                 token if is_metric_name(token) => self.text_of(item.span).to_owned(),
                 Token::Keyword(_) | Token::Operator(BinaryOp::Atan2) => self.text_of(item.span).to_owned(),
                 _ => return Err(self.unexpected(CONTEXT, "label")),

@@ -10,6 +10,7 @@ const CONTEXT: &str = "label matching";
 
 impl Parser<'_> {
     /// `name`, `name{…}` or `{…}`; the name, if any, is already taken.
+    #[inline(never)]
     pub(super) fn vector_selector(&mut self, name: Option<Span>) -> Parsed<Expr> {
         let start = name.unwrap_or(self.item.span).start;
         let mut matchers = Vec::new();
@@ -68,7 +69,11 @@ impl Parser<'_> {
         }
         let value = self.advance();
         let pattern = self.utf8(value.span);
-        match Matcher::new(name, op, pattern) {
+        let matcher = match self.patterns {
+            Some(cache) => Matcher::cached(cache, name, op, pattern),
+            None => Matcher::new(name, op, pattern),
+        };
+        match matcher {
             Ok(matcher) => matchers.push(matcher),
             Err(error) => self.error(Span { start: label.span.start, end: value.span.end }, error.to_string()),
         }

@@ -74,6 +74,7 @@ fn drawn(expr: &Expr) -> String {
 #[allow(clippy::print_stdout)]
 fn the_recorded_verdicts_trees_prints_formats_and_errors_are_met() {
     let rows = corpus();
+    let cache = RegexCache::default();
     let mut differences = Vec::new();
     let mut differ = |what: &str, row: &Row, found: &str, wanted: &str| {
         if found != wanted {
@@ -83,10 +84,16 @@ fn the_recorded_verdicts_trees_prints_formats_and_errors_are_met() {
     };
     let mut met = 0;
     for row in &rows {
+        let cached = parse_cached(&row.q, ALL, &cache).map_or_else(|e| e.to_string(), |expr| expr.to_string());
+        let plain = parse_with(&row.q, ALL).map_or_else(|e| e.to_string(), |expr| expr.to_string());
+        differ("parse with known patterns", row, &cached, &plain);
         met += usize::from(match parse_with(&row.q, ALL) {
             Ok(expr) => {
                 let text = expr.to_string();
                 let again = parse_with(&text, ALL).map_or_else(|e| e.to_string(), |again| again.to_string());
+                let mut json = Vec::new();
+                crate::translate(&mut json, &expr, |out, text| out.extend(serde_json::to_vec(text).unwrap()));
+                assert!(serde_json::from_slice::<serde_json::Value>(&json).unwrap()["type"].is_string(), "{}", row.q);
                 differ("verdict", row, "accepted", if row.ok { "accepted" } else { &row.err })
                     && [
                         differ("print", row, &text, &row.str),
@@ -113,6 +120,7 @@ fn queries_print_canonically() {
         ("a[90s:1e1] @ end() offset 2", "a[1m30s:10s] @ end() offset 2s"),
         ("a - ignoring() group_left c", "a - ignoring () group_left () c"),
         ("sum without(:job, \"x y\") (a)", "sum without (:job, \"x y\") (a)"),
+        ("sum by(bool, \"Without\", 'inf', offset) (a)", "sum by (bool, \"Without\", \"inf\", offset) (a)"),
         ("fill + 0x1F + 017 + 1_000 + inf + 5m", "fill + 31 + 15 + 1000 + +Inf + 5m"),
         ("a ^ b ^ c % d atan2 e", "a ^ b ^ c % d atan2 e"),
         ("a # nothing\n+ b", "a + b"),
@@ -175,8 +183,47 @@ fn errors_carry_line_and_column_and_all_are_listed() {
             "1:17: parse error: expected type instant vector in call to function \"floor\", got scalar",
         ]
     );
+    let info = |query: &str| parse_with(query, ALL).unwrap_err().0.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        info("info(1, 2)"),
+        [
+            "1:1: parse error: expected type instant vector in call to function \"info\", got scalar",
+            "1:9: parse error: expected label selectors only",
+            "1:6: parse error: expected type instant vector in call to function \"info\", got scalar",
+            "1:9: parse error: expected type instant vector in call to function \"info\", got scalar",
+        ]
+    );
+    assert!(parse_with("info(a, {})", ALL).is_ok() && parse_with("info(a, {b=~\".*\"})", ALL).is_ok());
     assert_eq!(list("a{b=~\"*\"}"), ["1:3: parse error: error parsing regexp: missing argument to repetition operator: `*`"]);
     assert_eq!(list("{a=\"\\xff\"}"), ["1:4: parse error: label matcher is not valid UTF-8"]);
+}
+
+#[test]
+fn the_first_error_is_the_one_that_prometheus_meets_first() {
+    for (query, error) in [
+        ("sum(a b)", "1:7: parse error: unexpected identifier \"b\" in aggregation"),
+        ("sum by (x) a", "1:12: parse error: unexpected identifier \"a\" in aggregation"),
+        ("sum(rate(a[5m] b))", "1:16: parse error: unexpected identifier \"b\" in aggregation"),
+        ("sum(a{b c})", "1:9: parse error: unexpected identifier \"c\" in label matching, expected label matching operator"),
+        ("sum(a) b", "1:8: parse error: unexpected identifier \"b\""),
+        ("abs(a, , b)", "1:6: parse error: trailing commas not allowed in function call args"),
+        ("abs(a, !)", "1:8: parse error: unexpected character after '!': ')'"),
+        ("foo(a))", "1:1: parse error: unknown function with name \"foo\""),
+        (
+            "1 offset 1m )",
+            "1:1: parse error: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery",
+        ),
+        ("sum() }", "1:7: parse error: unexpected character: '}'"),
+        ("sum by (a) () }", "1:1: parse error: no arguments for aggregate expression provided"),
+        ("a + on() group_left ) b", "1:22: parse error: unexpected right parenthesis ')'"),
+        ("a + on() group_left, b", "1:20: parse error: unexpected \",\" in grouping opts, expected \"(\""),
+        ("a + on() group_right", "1:21: parse error: unexpected end of input in grouping opts, expected \"(\""),
+        ("sum() by (a))", "1:1: parse error: no arguments for aggregate expression provided"),
+        ("sum by (without) (a)", "1:9: parse error: unexpected <without> in grouping opts, expected label"),
+        ("a @ start(5)", "1:11: parse error: unexpected number \"5\" in @, expected timestamp"),
+    ] {
+        assert_eq!(parse(query).unwrap_err().to_string(), error, "{query}");
+    }
 }
 
 #[test]
@@ -229,8 +276,96 @@ fn deep_nesting_and_long_texts_are_refused() {
         let subqueries = format!("a{}", "[1m:]".repeat(1000));
         assert!(parse(&subqueries).unwrap_err().to_string().ends_with("expression is nested deeper than 200 levels"));
         assert!(parse(&"(".repeat(10_000)).is_err());
+        deep_durations_are_refused();
         let long = parse(&" ".repeat(QUERY_BYTES_MAX + 1)).unwrap_err().to_string();
         assert_eq!(long, "1:1: parse error: query is longer than 16384 bytes");
+    });
+}
+
+fn deep_durations_are_refused() {
+    for (open, close) in [("(", ")"), ("-", ""), ("min_of(1,", ")"), ("2^", ""), ("1-(", ")")] {
+        let nested = |n: usize| parse_with(&format!("a[{}1{}]", open.repeat(n), close.repeat(n)), ALL);
+        let deepest = nested(if open == "1-(" { 90 } else { 190 }).unwrap();
+        assert!(deepest.clone() == deepest && !deepest.to_string().is_empty(), "{open}");
+        assert!(nested(1000).is_err(), "{open}");
+    }
+    let chained = |n: usize| parse_with(&format!("a offset ({}1)", "1+".repeat(n)), ALL);
+    assert!(chained(200).is_ok());
+    assert_eq!(chained(201).unwrap_err().to_string(), "1:412: parse error: duration expression has more than 200 operators");
+    let both = format!("a[{}1{}]", "(".repeat(150), "+1+1+1+1)".repeat(150));
+    assert!(parse_with(&both, ALL).unwrap_err().to_string().ends_with("duration expression has more than 200 operators"));
+}
+
+#[test]
+fn duration_expressions_are_read_and_refused_where_they_stand() {
+    for (query, canonical) in [
+        ("a offset --5 + 2", "a offset (5 + 2)"),
+        ("a offset --step()", "a offset --step()"),
+        ("a offset -(5)*2", "a offset -(5) * 2"),
+        ("a offset (5) * 2", "a offset (5) * 2"),
+        ("a[step():step()*2]", "a[step():step() * 2]"),
+        ("a[1h:] offset (-step())", "a[1h:] offset (-step())"),
+        ("a[1.5e3-2^3^0.5%7]", "a[1500 - 2 ^ 3 ^ 0.5 % 7]"),
+        ("a[-1s^2*-3]", "a[-1s ^ 2 * -3]"),
+    ] {
+        assert_eq!(parse_with(query, ALL).unwrap().to_string(), canonical, "{query}");
+    }
+    let refusal = |query: &str| parse_with(query, ALL).unwrap_err().to_string();
+    for (query, error) in [
+        ("a[start()]", "1:3: parse error: unexpected character in duration expression: 's'"),
+        ("a[(x", "1:4: parse error: unexpected character in duration expression: 'x'"),
+        ("a[(", "1:4: parse error: unexpected end of input in duration expression"),
+        ("a[.", "1:3: parse error: unexpected character in duration expression: '.'"),
+        ("a[:1m]", "1:3: parse error: unexpected colon before duration in duration expression"),
+        ("a[1m::1m]", "1:6: parse error: unexpected colon ':'"),
+        ("a[1m+]", "1:6: parse error: unexpected \"]\" in subquery or range selector, expected number, duration, step(), or range()"),
+        ("a[1m:5m 3m]", "1:9: parse error: unexpected duration \"3m\" in subquery selector, expected \"]\""),
+        ("a[1m:)]", "1:7: parse error: unexpected right parenthesis ')'"),
+        ("a[1m < 2m]", "1:6: parse error: unexpected <op:<> in subquery or range, expected \":\" or \"]\""),
+        ("a offset min_of(1)", "1:18: parse error: unexpected \")\" in offset, expected number, duration, step(), or range()"),
+        ("a offset (1m) + b", "1:17: parse error: unexpected identifier \"b\" in offset, expected number, duration, step(), or range()"),
+        ("a offset step() offset 1m", "1:1: parse error: offset may not be set multiple times"),
+    ] {
+        assert_eq!(refusal(query), error, "{query}");
+    }
+}
+
+#[test]
+fn extended_selectors_and_fill_modifiers_are_checked() {
+    let refusal = |query: &str| parse_with(query, ALL).unwrap_err().to_string();
+    for (query, error) in [
+        ("a anchored smoothed", "1:1: parse error: anchored and smoothed modifiers cannot be used together"),
+        ("a[1h:1m] smoothed", "1:1: parse error: smoothed modifier is not supported for subqueries"),
+        ("sum(a) anchored", "1:1: parse error: anchored modifier not implemented"),
+        ("a + fill(1) 1", "1:1: parse error: filling in missing series only allowed between instant vectors"),
+        ("a and fill(1) b", "1:1: parse error: filling in missing series not allowed for set operators"),
+        ("a + fill(b) c", "1:10: parse error: unexpected identifier \"b\""),
+        ("a + fill_left(1) fill(2) c", "1:18: parse error: unexpected <fill>"),
+        ("a </ bool b", "1:3: parse error: bool modifier can only be used on comparison operators"),
+    ] {
+        assert_eq!(refusal(query), error, "{query}");
+    }
+    for (query, canonical) in [
+        ("a anchored anchored", "a anchored"),
+        ("a anchored [5m] offset 1m", "a[5m] anchored offset 1m"),
+        ("a+fill_right(-1.5e9)fill_left(0x1f)b", "a + fill_left (31) fill_right (-1.5e+09) b"),
+        ("a - on() fill(1m) b", "a - on () fill (60) b"),
+        ("a >/ b </ c == d", "a >/ b </ c == d"),
+    ] {
+        assert_eq!(parse_with(query, ALL).unwrap().to_string(), canonical, "{query}");
+    }
+}
+
+#[test]
+fn long_chains_format_in_bounded_space() {
+    on_small_stack(|| {
+        let query = format!("a{}", " + a".repeat((QUERY_BYTES_MAX - 1) / 4));
+        let expr = parse(&query).unwrap();
+        assert_eq!(crate::format(&expr), query, "what would grow too long is not split");
+        let shorter = parse(&format!("a{}", " + a".repeat(500))).unwrap();
+        let formatted = crate::format(&shorter);
+        assert!(formatted.lines().count() > 500 && formatted.len() < 1 << 20);
+        assert_eq!(parse(&formatted.replace("  ", "")).unwrap().to_string(), shorter.to_string());
     });
 }
 
@@ -295,8 +430,16 @@ proptest! {
     #[test]
     fn no_text_panics(text in any::<String>(), words in proptest::collection::vec(
         prop::sample::select(vec!["a", "sum", "by", "(", ")", "[", "]", "{", "}", "1", "5m", ":", ",", "=", "\"", "offset", "@", "-", "^", "on",
-            "group_left", "or", "é", "#", "\n", "start", "\\", "bool", "x", "_"]), 0..20)) {
+            "group_left", "or", "é", "#", "\n", "start", "\\", "bool", "x", "_", "step()", "range", "min_of", "max_of(", "anchored", "smoothed", "fill(",
+            "fill_right", "</", ">/", "==", "5y", "0x", "1e", "9e99", "rate(", "a[", "offset (", "nan"]), 0..20)) {
         for text in [text, words.concat(), words.join(" ")] {
+            if let Ok(expr) = parse_with(&text, ALL) {
+                let printed = expr.to_string();
+                let again = parse_with(&printed, ALL).map(|expr| expr.to_string());
+                prop_assert_eq!(again.as_ref(), Ok(&printed), "{}", text);
+                let formatted = parse_with(&crate::format(&expr), ALL).map(|expr| expr.to_string());
+                prop_assert_eq!(formatted.as_ref(), Ok(&printed), "{}", text);
+            }
             let _ = parse(&text);
             let _ = parse_selector(&text);
             let _ = series_description(&text);

@@ -105,7 +105,7 @@ fn every_series_of_the_acceptance_scripts_is_read() {
                 block = if is_blank { "" } else { line };
                 continue;
             }
-            let is_expectation = line.starts_with("expect") || crate::parse::series::number::parse_number(line).is_ok();
+            let is_expectation = line.starts_with("expect") || number::parse_number(line).is_ok();
             if block.is_empty() || is_expectation || line == "clear" {
                 continue;
             }
