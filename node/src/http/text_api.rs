@@ -1,7 +1,5 @@
 //! What needs the text of a query only: `format_query`, `parse_query`, and the shape of `query_exemplars`.
 
-mod tree;
-
 use super::error::ApiError;
 use super::json::{Annotations, Success, write_string};
 use super::params::Params;
@@ -32,7 +30,7 @@ pub fn format_query(node: &Node, params: &Params) -> Result<Response, ApiError> 
 pub fn parse_query(node: &Node, params: &Params) -> Result<Response, ApiError> {
     let expr = parse(node, params)?;
     let mut success = Success::begin();
-    tree::to_json(&mut success.out, &expr);
+    promql::translate(&mut success.out, &expr, write_string);
     Ok(respond::json(success.finish(NO_ANNOTATIONS)))
 }
 
