@@ -8,7 +8,8 @@ const SEPARATOR: u8 = 0xff;
 
 /// Feeds (name, value) pairs, sorted by name, into the hash that chooses a shard.
 ///
-/// `__name__` and `le` take no part: one target's metrics and all buckets of one histogram share a shard.
+/// Labels that tell what a metric is (`__name__`, `__type__`, `__unit__`) and `le` take no part: one target's metrics and all buckets of
+/// one histogram share a shard, and series that differ only in what operators drop with the name meet on one.
 pub struct PlacementHasher(Box<Xxh3>);
 
 impl std::fmt::Debug for PlacementHasher {
@@ -26,7 +27,7 @@ impl PlacementHasher {
 
     /// Adds one label; pairs must come sorted by name.
     pub fn label(&mut self, name: &[u8], value: &[u8]) {
-        if name == METRIC_NAME.as_bytes() || name == b"le" {
+        if name == METRIC_NAME.as_bytes() || name == b"le" || name == b"__type__" || name == b"__unit__" {
             return;
         }
         self.0.update(name);
@@ -93,6 +94,8 @@ mod tests {
         let series =
             labels(&[("__name__", "http_request_duration_seconds_bucket"), ("instance", "a:9100"), ("job", "node"), ("le", "0.5")]);
         assert_eq!(placement_hash(&series, 0x5eed), placement_hash(&labels(&[("instance", "a:9100"), ("job", "node")]), 0x5eed));
+        let typed = labels(&[("__type__", "histogram"), ("__unit__", "seconds"), ("instance", "a:9100"), ("job", "node")]);
+        assert_eq!(placement_hash(&series, 0x5eed), placement_hash(&typed, 0x5eed));
         assert_eq!(placement_hash(&series, 0x5eed), GOLDEN_PLACEMENT);
         assert_eq!(fp128(&series, 0x5eed), GOLDEN_FP128);
     }

@@ -2,6 +2,7 @@
 
 use crate::ast::Span;
 use crate::eval::function::DatePart;
+use crate::frame::codec::{FrameError, Reader, put_bytes, put_float, put_number, put_signed};
 use model::Timestamp;
 use model::labels::quote;
 use std::collections::BTreeMap;
@@ -37,7 +38,7 @@ impl MonotonicityFix {
             lowest: self.lowest.min(other.lowest),
             highest: self.highest.max(other.highest),
             difference: self.difference.max(other.difference),
-            count: self.count + other.count,
+            count: self.count.saturating_add(other.count),
         }
     }
 }
@@ -67,12 +68,12 @@ pub(crate) struct Annotations {
 impl Annotations {
     /// Adds a warning about the part of the query at `span`.
     pub(crate) fn warn(&mut self, span: Span, text: impl Into<String>) {
-        add(&mut self.warnings, span, format!("PromQL warning: {}", text.into()));
+        add(&mut self.warnings, format!("PromQL warning: {}", text.into()), detail_at(span));
     }
 
     /// Adds an info about the part of the query at `span`.
     pub(crate) fn info(&mut self, span: Span, text: impl Into<String>) {
-        add(&mut self.infos, span, format!("PromQL info: {}", text.into()));
+        add(&mut self.infos, format!("PromQL info: {}", text.into()), detail_at(span));
     }
 
     /// Adds the info that a classic histogram was not monotonic.
@@ -84,10 +85,47 @@ impl Annotations {
             text.push_str(" for metric name ");
             text.push_str(&quote(metric_name));
         }
-        if self.infos.len() < KEPT_MAX {
-            let known = self.infos.entry(text).or_insert(Detail { span, fix: None });
-            known.fix = Some(known.fix.map_or(fix, |known| known.merged(fix)));
+        add(&mut self.infos, text, Detail { span, fix: Some(fix) });
+    }
+
+    /// Adds those of another evaluation of the same query.
+    pub(crate) fn merge(&mut self, other: Self) {
+        other.warnings.into_iter().for_each(|(text, detail)| add(&mut self.warnings, text, detail));
+        other.infos.into_iter().for_each(|(text, detail)| add(&mut self.infos, text, detail));
+    }
+
+    /// Appends them as bytes.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        for set in [&self.warnings, &self.infos] {
+            put_number(out, set.len() as u64);
+            for (text, Detail { span, fix }) in set {
+                put_bytes(out, text.as_bytes());
+                put_number(out, u64::from(span.start));
+                put_number(out, u64::from(span.end));
+                put_number(out, fix.map_or(0, |fix| fix.count));
+                if let Some(fix) = fix {
+                    put_signed(out, fix.first_ms);
+                    put_signed(out, fix.last_ms);
+                    [fix.lowest, fix.highest, fix.difference].into_iter().for_each(|value| put_float(out, value));
+                }
+            }
         }
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let mut annotations = Self::default();
+        for set in [&mut annotations.warnings, &mut annotations.infos] {
+            for _ in 0..reader.count(4)? {
+                let text = reader.text()?.to_owned();
+                let mut position = || u32::try_from(reader.number()?).map_err(|_| reader.error("position out of range"));
+                let span = Span { start: position()?, end: position()? };
+                let count = reader.number()?;
+                let fix = if count == 0 { None } else { Some(decode_fix(reader, count)?) };
+                add(set, text, Detail { span, fix });
+            }
+        }
+        Ok(annotations)
     }
 
     /// The texts with positions, sorted: (warnings, infos).
@@ -97,10 +135,28 @@ impl Annotations {
     }
 }
 
-fn add(set: &mut BTreeMap<String, Detail>, span: Span, text: String) {
-    if set.len() < KEPT_MAX {
-        set.insert(text, Detail { span, fix: None });
+fn decode_fix(reader: &mut Reader<'_>, count: u64) -> Result<MonotonicityFix, FrameError> {
+    let (first_ms, last_ms) = (reader.signed()?, reader.signed()?);
+    Ok(MonotonicityFix { first_ms, last_ms, lowest: reader.float()?, highest: reader.float()?, difference: reader.float()?, count })
+}
+
+/// Of equal texts the last position in the query is kept, of too many texts the first ones: in whichever order they come.
+fn add(set: &mut BTreeMap<String, Detail>, text: String, detail: Detail) {
+    let known = set.entry(text).or_insert(detail_at(detail.span));
+    if (detail.span.start, detail.span.end) > (known.span.start, known.span.end) {
+        known.span = detail.span;
     }
+    known.fix = match (known.fix, detail.fix) {
+        (Some(a), Some(b)) => Some(a.merged(b)),
+        (a, b) => a.or(b),
+    };
+    if set.len() > KEPT_MAX {
+        set.pop_last();
+    }
+}
+
+fn detail_at(span: Span) -> Detail {
+    Detail { span, fix: None }
 }
 
 fn render(set: &BTreeMap<String, Detail>, query: &str, kind: &str) -> Vec<String> {

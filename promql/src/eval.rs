@@ -9,12 +9,16 @@ pub(crate) mod aggregate;
 pub(crate) mod binary;
 pub(crate) mod block;
 pub(crate) mod function;
+pub(crate) mod import;
+pub(crate) mod info;
 pub(crate) mod labels;
 pub(crate) mod range;
+pub(crate) mod resets;
 pub(crate) mod selector;
+pub(crate) mod share;
 
 use crate::annotations::Annotations;
-use crate::ast::ValueType;
+use crate::ast::{AggregateOp, ValueType};
 use crate::budget::{Budget, Reservation};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind, Plan};
@@ -23,6 +27,8 @@ use crate::stats::Stats;
 use crate::value::{SampleValue, Series, Value, VectorSample};
 use block::Block;
 use function::Function;
+use import::Import;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -38,11 +44,28 @@ pub(crate) struct Evaluator<'p> {
     source: &'p dyn SeriesSource,
     read: HashMap<SelectId, Arc<[Arc<RawSeries>]>>,
     held: Vec<Reservation>,
+    /// What shards computed, by the node whose value it is.
+    pub(crate) imports: HashMap<NodeId, Import>,
+    /// The node that failed.
+    failed_at: Option<NodeId>,
+    /// The step at which it failed.
+    failed_step: Cell<usize>,
 }
 
 impl<'p> Evaluator<'p> {
     pub(crate) fn new(plan: &'p Plan, source: &'p dyn SeriesSource, budget: &'p Budget) -> Self {
-        Self { plan, budget, annotations: Annotations::default(), stats: Stats::default(), source, read: HashMap::new(), held: Vec::new() }
+        Self {
+            plan,
+            budget,
+            annotations: Annotations::default(),
+            stats: Stats::default(),
+            source,
+            read: HashMap::new(),
+            held: Vec::new(),
+            imports: HashMap::new(),
+            failed_at: None,
+            failed_step: Cell::new(0),
+        }
     }
 
     /// What was collected beside the value.
@@ -75,6 +98,9 @@ impl<'p> Evaluator<'p> {
                     samples.extend(vector_samples(&block));
                     Ok(())
                 })?;
+                if !self.is_ordered(root) {
+                    samples.sort_by(|a, b| a.labels.cmp(&b.labels));
+                }
                 Ok(Value::Vector { timestamp_ms: at, samples })
             }
             ValueType::Vector => {
@@ -87,6 +113,21 @@ impl<'p> Evaluator<'p> {
                 series.sort_by(|a, b| a.labels.cmp(&b.labels));
                 Ok(Value::Matrix(series))
             }
+        }
+    }
+
+    /// Whether the order of the elements of an instant vector is part of its value: operators that sort give it, those that work
+    /// series by series keep it.
+    fn is_ordered(&self, id: NodeId) -> bool {
+        match &self.node(id).kind {
+            NodeKind::StepInvariant(inner) | NodeKind::Negate(inner) => self.is_ordered(*inner),
+            NodeKind::Aggregate { op, .. } => matches!(op, AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk),
+            NodeKind::Call { function: Function::Sort { .. } | Function::SortByLabel { .. }, .. } => true,
+            NodeKind::Call { function, args } => {
+                function.series_argument().and_then(|index| args.get(index)).is_some_and(|arg| self.is_ordered(*arg))
+            }
+            NodeKind::Binary { left, right, matching: None, .. } => self.is_ordered(*left) || self.is_ordered(*right),
+            _ => false,
         }
     }
 
@@ -158,15 +199,33 @@ impl<'p> Evaluator<'p> {
 
     /// Hands the series of a vector node to `sink`, tile by tile.
     pub(crate) fn stream(&mut self, id: NodeId, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
+        let outcome = match self.imports.remove(&id) {
+            Some(import) => self.stream_import(id, import, sink),
+            None => self.compute(id, sink),
+        };
+        if outcome.is_err() {
+            // The innermost node comes first.
+            self.failed_at.get_or_insert(id);
+        }
+        outcome
+    }
+
+    /// Notes at which step a node is about to fail.
+    pub(crate) fn fail_at(&self, step: usize) {
+        self.failed_step.set(step);
+    }
+
+    fn compute(&mut self, id: NodeId, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
         let node = self.node(id);
         self.budget.check()?;
         let _row = self.budget.reserve(0, (node.grid.steps as u64).saturating_mul(8))?;
         match &node.kind {
-            NodeKind::Vector { select, shift } => selector::stream(self, node, *select, *shift, sink),
+            NodeKind::Vector { .. } => selector::stream(self, node, sink),
             NodeKind::Call { function: Function::Range(function), args } => range::stream(self, node, *function, args, sink),
             NodeKind::Call { function, args } => function::stream(self, node, *function, args, sink),
-            NodeKind::Negate(inner) => function::map_values(self, *inner, sink, |_, row| {
+            NodeKind::Negate(inner) => function::map_rows(self, *inner, sink, |_, row| {
                 row.values.iter_mut().for_each(|v| *v = -*v);
+                row.histograms.iter_mut().for_each(|(_, histogram)| Arc::make_mut(histogram).mul(-1.0));
             }),
             NodeKind::StepInvariant(once) => {
                 let steps = node.grid.steps;

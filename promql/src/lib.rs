@@ -34,6 +34,7 @@ pub mod budget;
 mod check;
 pub mod error;
 mod eval;
+mod frame;
 pub mod functions;
 mod lex;
 pub mod merge;
@@ -48,10 +49,15 @@ pub mod value;
 
 pub use budget::Budget;
 pub use error::{EvalError, PlanError};
+pub use frame::{DecodeError, Frame, FrameError};
+pub use merge::gather::{Gather, Steps};
 pub use parse::{
     Options, ParseError, ParseErrors, SequenceValue, SeriesDescription, StartTimestamps, parse, parse_cached, parse_selector, parse_with,
     series_description, start_timestamps,
 };
+pub use plan::fragment::{Distributed, Fragment};
+pub use plan::residence::Residence;
+pub use plan::wire::FragmentError;
 pub use plan::{Plan, QueryParams};
 pub use print::format;
 pub use source::{GatheredSource, HistogramSample, MemorySource, RawSeries, Select, SelectId, SeriesSet, SeriesSource, SourceError};

@@ -4,18 +4,23 @@
 //! query's own, one single time below an expression that does not change (`@`, literals), or the inner grid of a subquery.
 //! [`Plan::fragments`] lists the reads that leave this process; everything else is evaluated where the answers are gathered.
 
-mod fragment;
+pub(crate) mod fragment;
 mod logical;
+pub(crate) mod pushdown;
+pub(crate) mod residence;
+mod select_set;
+pub(crate) mod wire;
 
-use crate::annotations::Annotations;
-use crate::ast::{AggregateOp, BinaryOp, Expr, Span, ValueType, VectorMatching};
+use crate::ast::{AggregateOp, BinaryOp, Expr, Extended, Span, ValueType, VectorMatching};
 use crate::budget::Budget;
 use crate::error::{EvalError, PlanError};
-use crate::eval::Evaluator;
 use crate::eval::function::Function;
+use crate::eval::labels::is_unique_without_name;
 use crate::source::{Select, SelectId, SeriesSource};
 use crate::value::QueryOutput;
+use fragment::Distributed;
 use model::Timestamp;
+use std::ops::Range;
 
 /// Lookback delta unless configured otherwise.
 pub const LOOKBACK_MS_DEFAULT: i64 = 300_000;
@@ -148,6 +153,10 @@ pub(crate) enum NodeKind {
         select: SelectId,
         /// Where it looks.
         shift: TimeShift,
+        /// Whether values between samples are interpolated (`smoothed`).
+        extended: Option<Extended>,
+        /// Whether resets of native histograms are looked for on reading: below `histogram_count` and its kin.
+        detects_resets: bool,
     },
     /// All samples of each series in a window that ends at each step.
     Matrix {
@@ -157,6 +166,10 @@ pub(crate) enum NodeKind {
         range_ms: i64,
         /// Where it looks.
         shift: TimeShift,
+        /// What stands for the ends of the window, if not the samples in it.
+        extended: Option<Extended>,
+        /// As of a vector.
+        detects_resets: bool,
     },
     /// A function.
     Call {
@@ -197,6 +210,48 @@ pub(crate) enum NodeKind {
     StepInvariant(NodeId),
 }
 
+impl NodeKind {
+    /// The nodes whose values it takes, in the order in which they are evaluated.
+    pub(crate) fn children(&self) -> Vec<NodeId> {
+        match self {
+            Self::Number(_) | Self::String(_) | Self::Vector { .. } | Self::Matrix { input: RangeInput::Select(_), .. } => Vec::new(),
+            Self::Matrix { input: RangeInput::Subquery(inner), .. } | Self::Negate(inner) | Self::StepInvariant(inner) => vec![*inner],
+            Self::Call { args, .. } => args.clone(),
+            Self::Aggregate { input, param, .. } => param.iter().chain([input]).copied().collect(),
+            Self::Binary { left, right, .. } => vec![*left, *right],
+        }
+    }
+
+    /// Replaces those nodes.
+    pub(crate) fn map_children(&mut self, to: &mut dyn FnMut(NodeId) -> NodeId) {
+        match self {
+            Self::Number(_) | Self::String(_) | Self::Vector { .. } | Self::Matrix { input: RangeInput::Select(_), .. } => {}
+            Self::Matrix { input: RangeInput::Subquery(inner), .. } | Self::Negate(inner) | Self::StepInvariant(inner) => {
+                *inner = to(*inner)
+            }
+            Self::Call { args, .. } => args.iter_mut().for_each(|arg| *arg = to(*arg)),
+            Self::Aggregate { input, param, .. } => {
+                *input = to(*input);
+                if let Some(param) = param {
+                    *param = to(*param);
+                }
+            }
+            Self::Binary { left, right, .. } => {
+                *left = to(*left);
+                *right = to(*right);
+            }
+        }
+    }
+
+    /// The read of a selector.
+    pub(crate) fn select_mut(&mut self) -> Option<&mut SelectId> {
+        match self {
+            Self::Vector { select, .. } | Self::Matrix { input: RangeInput::Select(select), .. } => Some(select),
+            _ => None,
+        }
+    }
+}
+
 /// An operator of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
@@ -225,7 +280,36 @@ impl Plan {
     /// # Errors
     /// The times make no sense, the type cannot be queried over a range, or a function is not supported.
     pub fn new(expr: &Expr, params: QueryParams) -> Result<Self, PlanError> {
-        logical::build(expr, params)
+        logical::build(expr, params, None)
+    }
+
+    /// Plans only the steps `steps` of a range query; what the whole query says of itself (`start()`, `@ end()`) stays.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_steps(expr: &Expr, params: QueryParams, steps: Range<usize>) -> Result<Self, PlanError> {
+        logical::build(expr, params, Some(steps))
+    }
+
+    /// Number of steps of the query.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.node(self.root).grid.steps
+    }
+
+    /// Whether the steps can be evaluated apart and the results be put together. Not where an operator that drops names fails
+    /// because of two series that have values at different steps.
+    #[must_use]
+    pub fn can_be_sliced(&self) -> bool {
+        let looks_at_all_steps = |node: &Node| match &node.kind {
+            NodeKind::Call { function: Function::Range(_), args } => {
+                let mut ranges = args.iter().filter(|arg| self.node(**arg).value_type == ValueType::Matrix);
+                ranges.any(|arg| !is_unique_without_name(self, *arg))
+            }
+            _ => false,
+        };
+        let is_vector = self.value_type() == ValueType::Vector && self.params.step_ms > 0;
+        is_vector && (self.params.delayed_name_removal || !self.nodes.iter().any(looks_at_all_steps))
     }
 
     /// The reads that the plan needs, each once.
@@ -253,12 +337,7 @@ impl Plan {
     /// # Errors
     /// Reading failed, the budget ended, or the data does not fit the query (duplicate series and the like).
     pub fn evaluate(&self, query: &str, source: &dyn SeriesSource, budget: &Budget) -> Result<QueryOutput, EvalError> {
-        let mut evaluator = Evaluator::new(self, source, budget);
-        let value = evaluator.run()?;
-        let (annotations, mut stats): (Annotations, _) = evaluator.finish();
-        (stats.samples_peak, stats.bytes_peak) = budget.peak();
-        let (warnings, infos) = annotations.render(query);
-        Ok(QueryOutput { value, warnings, infos, stats })
+        Distributed::new(self.clone()).evaluate(query, &[source], budget)
     }
 
     pub(crate) fn node(&self, id: NodeId) -> &Node {

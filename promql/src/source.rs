@@ -97,15 +97,9 @@ pub(crate) fn histogram_bytes(histogram: &FloatHistogram) -> usize {
     size_of::<FloatHistogram>() + spans + buckets + histogram.custom_values.len() * 8
 }
 
-/// As how many samples a histogram counts: as Prometheus does, one for 16 bytes.
+/// As how many samples a histogram counts.
 pub(crate) fn histogram_samples(histogram: &FloatHistogram) -> u64 {
-    // Its measure of a histogram: 168 bytes of fields, then 8 a span, bucket and bound.
-    let variable = histogram.positive_spans.len()
-        + histogram.negative_spans.len()
-        + histogram.positive_buckets.len()
-        + histogram.negative_buckets.len()
-        + histogram.custom_values.len();
-    ((168 + variable * 8 + 8) / 16) as u64
+    histogram.samples() as u64
 }
 
 /// What a select returned: series sorted by labels, each label set once.
@@ -116,7 +110,7 @@ pub struct SeriesSet {
 }
 
 /// Why series could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SourceError {
     /// The source was never given an answer to this select.
     #[error("no series were gathered for select {0}")]
@@ -127,6 +121,9 @@ pub enum SourceError {
         /// What it said.
         message: String,
     },
+    /// The query may not go on, or not hold so much.
+    #[error(transparent)]
+    Refused(Box<crate::error::EvalError>),
 }
 
 /// Answers selects. It may return samples outside the asked time range, never fewer.
@@ -150,6 +147,11 @@ impl MemorySource {
     pub fn new(series: Vec<RawSeries>) -> Self {
         Self { set: join(series.into_iter().map(Arc::new).collect()) }
     }
+
+    /// All series, sorted by labels.
+    pub fn series(&self) -> impl Iterator<Item = &RawSeries> {
+        self.set.series.iter().map(|series| &**series)
+    }
 }
 
 impl SeriesSource for MemorySource {
@@ -172,9 +174,14 @@ impl GatheredSource {
     /// for: give an empty part where no shard found a series.
     #[must_use]
     pub fn new(parts: impl IntoIterator<Item = (SelectId, Vec<RawSeries>)>) -> Self {
+        Self::of_shared(parts.into_iter().map(|(id, series)| (id, series.into_iter().map(Arc::new).collect())))
+    }
+
+    /// As [`Self::new`], of series that others hold too.
+    pub(crate) fn of_shared(parts: impl IntoIterator<Item = (SelectId, Vec<Arc<RawSeries>>)>) -> Self {
         let mut by_select: HashMap<SelectId, Vec<Arc<RawSeries>>> = HashMap::new();
         for (id, series) in parts {
-            by_select.entry(id).or_default().extend(series.into_iter().map(Arc::new));
+            by_select.entry(id).or_default().extend(series);
         }
         Self { sets: by_select.into_iter().map(|(id, series)| (id, join(series))).collect() }
     }

@@ -68,6 +68,16 @@ impl CompensatedHistogram {
         self.parts.add(other)
     }
 
+    /// Multiplies the sum and what its additions have lost.
+    pub fn scale(&mut self, factor: f64) {
+        let parts = &mut self.parts;
+        let buckets = parts.positive.counts.iter_mut().chain(&mut parts.negative.counts);
+        for count in buckets.chain([&mut parts.zero_count, &mut parts.count, &mut parts.sum]) {
+            count.value *= factor;
+            count.lost *= factor;
+        }
+    }
+
     /// The sum.
     #[must_use]
     pub fn sum(self) -> FloatHistogram {

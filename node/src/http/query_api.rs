@@ -12,6 +12,7 @@ use crate::query::admit::TooManyQueries;
 use crate::query::engine::QueryError;
 use crate::query::fragment_service::ReadError;
 use crate::query::frontend::{self, QueryRequest};
+use axum::http::HeaderValue;
 use axum::response::Response;
 use model::limits::QUERY_BYTES_MAX;
 use promql::error::EvalError;
@@ -75,13 +76,19 @@ async fn answer(
         client: asker.client.clone(),
         // Statistics are about an evaluation.
         cache: !asker.no_store && params.get("nocache") != "1" && !options.stats.is_wanted(),
+        partial_response: params.get("partial_response") == "true",
     };
     let mut answer = frontend::run(node, workspace, request).await.map_err(api_error)?;
     if let Some(warning) = options.stats.deprecation() {
         write::warn(&mut answer.output.warnings, warning);
     }
     let stats = options.stats.is_wanted().then(|| stats::to_json(&answer));
-    Ok(super::respond::json(write::body(answer.output, options.limit, stats.as_deref())))
+    let is_partial = answer.is_partial;
+    let mut response = super::respond::json(write::body(answer.output, options.limit, stats.as_deref()));
+    if is_partial {
+        response.headers_mut().insert("x-partial-response", HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 /// The parameter `query`, not longer than a query may be.
@@ -102,9 +109,15 @@ fn api_error(error: QueryError) -> ApiError {
         QueryError::Parse(_) | QueryError::Plan(_) => return ApiError::invalid_parameter("query", error),
         QueryError::Eval(EvalError::TimedOut) | QueryError::QueueTimeout | QueryError::Read(ReadError::Cancelled) => ErrorType::Timeout,
         QueryError::Eval(EvalError::Cancelled) | QueryError::QueueCancelled => ErrorType::Canceled,
-        QueryError::Eval(_) | QueryError::Read(ReadError::TooManySamples) => ErrorType::Execution,
+        QueryError::Eval(_) | QueryError::Read(ReadError::TooManySamples | ReadError::OverBudget(_)) => ErrorType::Execution,
         QueryError::TooMany(TooManyQueries::Workspace { .. }) => ErrorType::TooManyRequests,
-        QueryError::Read(ReadError::Unavailable { .. } | ReadError::StaleMap { .. } | ReadError::Storage { .. })
+        QueryError::Read(
+            ReadError::Unavailable { .. }
+            | ReadError::StaleMap { .. }
+            | ReadError::Unsupported { .. }
+            | ReadError::BadAnswer { .. }
+            | ReadError::Storage { .. },
+        )
         | QueryError::TooMany(TooManyQueries::Node { .. }) => ErrorType::Unavailable,
         QueryError::Aborted => ErrorType::Internal,
     };

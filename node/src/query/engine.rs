@@ -1,20 +1,34 @@
-//! Evaluates one plan: gather its leaf selects from the shards, evaluate here.
+//! Evaluates one plan: cut it, have the shards compute their shares, merge them, evaluate the rest here.
 
 use super::admit::TooManyQueries;
+use super::ask::{Question, ShardStats};
+use super::execute::{ExecuteSpec, FRAGMENT_BYTES_MAX};
 use super::fragment_service::{Found, ReadError, ReadKind, ReadSpec};
-use super::scatter::scatter;
+use super::scatter::{scatter, shards_in_range};
 use crate::meta::state::WorkspaceRecord;
 use crate::node::Node;
+use futures::StreamExt;
 use futures::future::try_join_all;
-use promql::ParseErrors;
+use futures::stream::FuturesUnordered;
+use model::ShardId;
+use promql::ast::Expr;
 use promql::budget::{BYTES_MAX_DEFAULT, Budget};
 use promql::error::{EvalError, PlanError};
-use promql::plan::Plan;
+use promql::plan::{Plan, QueryParams};
 use promql::source::{GatheredSource, RawSeries, SelectId};
 use promql::value::QueryOutput;
+use promql::{Distributed, Gather, ParseErrors, Residence, Steps};
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// Slices of time into which a query that needs too much memory is cut, at most.
+const SLICES_MAX: usize = 64;
+/// How long a shard may stay silent before a query that takes partial results goes on without it.
+const PARTIAL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a query has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -47,17 +61,32 @@ pub enum QueryError {
 
 /// One evaluation.
 #[derive(Debug)]
-pub struct Job {
+pub struct Job<'a> {
     /// The text of the query, for the positions of annotations.
-    pub text: Arc<str>,
+    pub text: &'a str,
+    /// The query.
+    pub expr: &'a Expr,
     /// What to do.
     pub plan: Plan,
     /// When to give up.
     pub deadline: Instant,
     /// What it may hold; several evaluations of one query share it.
     pub budget: Budget,
-    /// Stops reads and evaluation once it is true.
+    /// Stops reads and evaluation, here and at the shards, once it is true.
     pub cancelled: Arc<AtomicBool>,
+    /// Whether an answer without the samples of shards that cannot be read is better than none.
+    pub partial_response: bool,
+}
+
+/// The answer to a query and how it came about.
+#[derive(Debug)]
+pub struct Answer {
+    /// Value, warnings, infos.
+    pub output: QueryOutput,
+    /// What each shard did, once for each slice of time.
+    pub shards: Vec<ShardStats>,
+    /// Whether samples of some shards are missing, which a warning tells.
+    pub is_partial: bool,
 }
 
 /// The budget of a query that ends at `deadline` or when `cancelled` becomes true.
@@ -68,52 +97,174 @@ pub fn budget(node: &Node, deadline: Instant, cancelled: &Arc<AtomicBool>) -> Bu
     Budget::with_deadline(samples_max, BYTES_MAX_DEFAULT, Arc::clone(&node.clock), monotonic_deadline, Arc::clone(cancelled))
 }
 
-/// Reads what a plan needs and evaluates it.
+/// Evaluates a query.
 ///
 /// Dropping the future does not stop what runs on other threads: set the job's flag.
 ///
 /// # Errors
 /// See [`QueryError`].
-pub async fn evaluate(node: &Node, workspace: &WorkspaceRecord, job: Job) -> Result<QueryOutput, QueryError> {
-    let Job { text, plan, deadline, budget, cancelled } = job;
-    let samples_max = node.config.query.max_samples as u64;
-    let gathered = Arc::<AtomicU64>::default();
-    let fetches = plan.fragments().iter().map(|select| {
-        let spec = ReadSpec {
-            kind: ReadKind::Samples { samples_max },
-            matcher_sets: vec![select.matchers.clone()],
-            start_ms: select.start_ms,
-            end_ms: select.end_ms,
-            known_revision: 0,
-            limit: None,
-            gathered: Arc::clone(&gathered),
-        };
-        fetch(node, workspace, select.id, spec, deadline, &cancelled)
-    });
-    let gathered = try_join_all(fetches).await?;
-    let evaluated = node.compute(move || {
-        let source = GatheredSource::new(gathered.into_iter().flatten());
-        plan.evaluate(&text, &source, &budget)
-    });
-    Ok(evaluated.await.map_err(|_| QueryError::Aborted)??)
+pub async fn evaluate(node: &Node, workspace: &WorkspaceRecord, job: Job<'_>) -> Result<Answer, QueryError> {
+    let mut run = Run { node, workspace, job: &job, shards: Vec::new(), missing: BTreeSet::new(), asked: BTreeSet::new() };
+    let plan = &job.plan;
+    let steps = plan.steps();
+    let mut slices = 1;
+    let value = loop {
+        let outcome = if slices == 1 { run.steps(plan.clone()).await } else { run.slices(steps, slices).await };
+        match outcome {
+            Err(QueryError::Eval(EvalError::TooManyBytes { .. })) if slices < SLICES_MAX.min(steps) && plan.can_be_sliced() => slices *= 4,
+            // A node of another version does not know the operators: the samples are brought here.
+            Err(QueryError::Read(ReadError::Unsupported { .. })) => break run.from_samples(plan.clone()).await?,
+            other => break other?,
+        }
+    };
+    let mut output = value.output(job.text);
+    let is_partial = !run.missing.is_empty();
+    output.warnings.extend(run.partial_warning());
+    Ok(Answer { output, shards: run.shards, is_partial })
 }
 
-type Gathered = Vec<(SelectId, Vec<RawSeries>)>;
+/// One query on its way.
+struct Run<'a> {
+    node: &'a Node,
+    workspace: &'a WorkspaceRecord,
+    job: &'a Job<'a>,
+    shards: Vec<ShardStats>,
+    /// Shards that did not answer.
+    missing: BTreeSet<ShardId>,
+    asked: BTreeSet<ShardId>,
+}
 
-async fn fetch(
-    node: &Node,
-    workspace: &WorkspaceRecord,
-    id: SelectId,
-    spec: ReadSpec,
-    deadline: Instant,
-    cancelled: &Arc<AtomicBool>,
-) -> Result<Gathered, ReadError> {
-    let found = scatter(node, workspace, spec, deadline, cancelled).await?;
-    let mut gathered: Gathered = vec![(id, Vec::new())];
-    for part in found {
-        if let Found::Samples(series) = part {
-            gathered.push((id, series));
+impl Run<'_> {
+    /// Evaluates the steps in slices, one after the other.
+    async fn slices(&mut self, steps: usize, slices: usize) -> Result<Steps, QueryError> {
+        self.shards.clear();
+        let size = steps.div_ceil(slices);
+        let mut whole: Option<Steps> = None;
+        for start in (0..steps).step_by(size) {
+            let range: Range<usize> = start..start + size;
+            // What is there already takes room of its own.
+            let held = whole.as_ref().map(|whole| self.job.budget.reserve(0, whole.heap_bytes())).transpose()?;
+            let next = self.steps(Plan::of_steps(self.job.expr, *self.job.plan.params(), range)?).await?;
+            drop(held);
+            match &mut whole {
+                Some(whole) => whole.append(next),
+                None => whole = Some(next),
+            }
         }
+        whole.ok_or(QueryError::Aborted)
     }
-    Ok(gathered)
+
+    /// Evaluates all steps of `plan`.
+    async fn steps(&mut self, plan: Plan) -> Result<Steps, QueryError> {
+        let distributed = Arc::new(Distributed::new(plan));
+        let mut gather = Gather::new(&distributed, &self.job.budget);
+        if let Some((after_ms, until_ms)) = distributed.fragment().time_range() {
+            let shards = shards_in_range(self.workspace, after_ms.saturating_add(1), until_ms);
+            let question = self.question(&distributed, (after_ms, until_ms))?;
+            let node = self.node;
+            let mut answers: FuturesUnordered<_> =
+                shards.iter().map(|shard| async { (*shard, question.ask(node, *shard).await) }).collect();
+            while let Some((shard, answer)) = answers.next().await {
+                match answer {
+                    Ok(answer) => {
+                        self.shards.push(answer.stats);
+                        // Merging is work too: it is done off the reactor's threads, and while other shards still compute.
+                        gather = compute(node, move || gather.add(answer.frames).map(|()| gather)).await??;
+                    }
+                    Err(ReadError::Unavailable { .. } | ReadError::StaleMap { .. }) if self.job.partial_response => {
+                        self.missing.insert(shard);
+                    }
+                    Err(ReadError::OverBudget(error)) => return Err(error.into()),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            drop(answers);
+            self.shards.sort_by_key(|stats| stats.shard);
+            self.asked.extend(shards);
+        }
+        Ok(compute(self.node, move || gather.finish_steps(&distributed)).await??)
+    }
+
+    fn question(&self, distributed: &Distributed, (after_ms, until_ms): (i64, i64)) -> Result<Question, QueryError> {
+        let list = self.workspace.generation_list().map_err(|_| QueryError::Aborted)?;
+        let residence = Residence::between(list.as_slice(), self.workspace.placement_key, after_ms, until_ms);
+        let fragment = distributed.fragment();
+        let left = self.job.deadline.saturating_duration_since(Instant::now());
+        // What is there must still be evaluated.
+        let patience = if self.job.partial_response { PARTIAL_PATIENCE.min(left / 2) } else { left };
+        Ok(Question {
+            workspace: self.workspace.id.clone(),
+            encoded: fragment.encode().into(),
+            spec: ExecuteSpec {
+                fragment: Arc::new(fragment.clone()),
+                residence: residence.map(Arc::new),
+                known_revision: self.workspace.map_revision(),
+                samples_max: self.node.config.query.max_samples as u64,
+                bytes_max: FRAGMENT_BYTES_MAX,
+            },
+            deadline: Instant::now() + patience,
+            budget: self.job.budget.clone(),
+            cancelled: Arc::clone(&self.job.cancelled),
+        })
+    }
+
+    /// Reads the samples of all selects and evaluates everything here.
+    async fn from_samples(&mut self, plan: Plan) -> Result<Steps, QueryError> {
+        let gathered = Arc::<AtomicU64>::default();
+        let fetches = plan.fragments().iter().map(|select| {
+            let spec = ReadSpec {
+                kind: ReadKind::Samples { samples_max: self.node.config.query.max_samples as u64 },
+                matcher_sets: vec![select.matchers.clone()],
+                start_ms: select.start_ms,
+                end_ms: select.end_ms,
+                known_revision: 0,
+                limit: None,
+                gathered: Arc::clone(&gathered),
+            };
+            self.fetch(select.id, spec)
+        });
+        let gathered = try_join_all(fetches).await?;
+        let budget = self.job.budget.clone();
+        let value = compute(self.node, move || {
+            let source = GatheredSource::new(gathered.into_iter().flatten());
+            let distributed = Distributed::raw(plan);
+            let mut gather = Gather::new(&distributed, &budget);
+            let mut answer = Vec::new();
+            distributed.fragment().execute(&source, &budget, &mut |frame| {
+                answer.push(frame);
+                Ok(())
+            })?;
+            gather.add(answer)?;
+            gather.finish_steps(&distributed)
+        });
+        Ok(value.await??)
+    }
+
+    async fn fetch(&self, id: SelectId, spec: ReadSpec) -> Result<Vec<(SelectId, Vec<RawSeries>)>, ReadError> {
+        let found = scatter(self.node, self.workspace, spec, self.job.deadline, &self.job.cancelled).await?;
+        let mut gathered = vec![(id, Vec::new())];
+        for part in found {
+            if let Found::Samples(series) = part {
+                gathered.push((id, series));
+            }
+        }
+        Ok(gathered)
+    }
+
+    /// What is missing, if anything is.
+    fn partial_warning(&self) -> Option<String> {
+        if self.missing.is_empty() {
+            return None;
+        }
+        let shards: Vec<String> = self.missing.iter().map(ToString::to_string).collect();
+        let QueryParams { start_ms, end_ms, step_ms, .. } = *self.job.plan.params();
+        let second = |ms: i64| format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000));
+        let times =
+            if step_ms == 0 { format!("at {}", second(start_ms)) } else { format!("from {} to {}", second(start_ms), second(end_ms)) };
+        Some(format!("shards [{}] of {} unavailable: result is partial {times}", shards.join(","), self.asked.len()))
+    }
+}
+
+async fn compute<T: Send + 'static>(node: &Node, work: impl FnOnce() -> T + Send + 'static) -> Result<T, QueryError> {
+    node.compute(work).await.map_err(|_| QueryError::Aborted)
 }

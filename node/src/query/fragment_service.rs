@@ -2,6 +2,7 @@
 
 use super::changes::ShardChanges;
 use super::frames::{FRAME_BYTES, put_samples, put_series, put_text};
+use crate::compute::ComputeError;
 use crate::node::Node;
 use crate::shard::LocalShard;
 use bytes::Bytes;
@@ -68,7 +69,7 @@ pub enum Found {
 }
 
 /// Why a replica did not answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ReadError {
     /// The replica is not here, lags, or its leader is not known: another attempt may succeed.
     #[error("shard {shard} is unavailable: {reason}")]
@@ -90,6 +91,23 @@ pub enum ReadError {
     /// The asker went away or its deadline passed.
     #[error("query timed out in expression evaluation")]
     Cancelled,
+    /// The node that was asked does not know the operators of the fragment: the samples must be read instead.
+    #[error("shard {shard} does not know the operators of the query")]
+    Unsupported {
+        /// Which shard.
+        shard: ShardId,
+    },
+    /// The answer takes more than the query may hold.
+    #[error(transparent)]
+    OverBudget(promql::EvalError),
+    /// The answer cannot be read.
+    #[error("shard {shard}: {reason}")]
+    BadAnswer {
+        /// Which shard.
+        shard: ShardId,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Stored data could not be read.
     #[error("shard {shard}: {reason}")]
     Storage {
@@ -112,19 +130,30 @@ pub async fn read_local(
     cancelled: Arc<AtomicBool>,
 ) -> Result<Found, ReadError> {
     let shard = local.id;
+    let applied = ready(node, &local, spec.known_revision, deadline).await?;
+    if matches!(spec.kind, ReadKind::Changes) {
+        let range = TimeRange { after_ms: spec.start_ms, to_ms: spec.end_ms };
+        return Ok(Found::Changes(ShardChanges { shard, applied, changes: local.shard.changes(range) }));
+    }
+    let aborted = |e: ComputeError| ReadError::Unavailable { shard, reason: e.to_string() };
+    node.compute(move || read(&local, &spec, &cancelled)).await.map_err(aborted)?
+}
+
+/// Waits until the replica holds what every write acknowledged before the call left; answers up to which entry that is.
+///
+/// # Errors
+/// It lags or its leader is not known, or the shard has a newer map than the asker.
+pub(super) async fn ready(node: &Node, local: &LocalShard, known_revision: u64, deadline: Instant) -> Result<u64, ReadError> {
+    let shard = local.id;
     let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
     let leader = local.group.status().leader.map(|(_, store)| store);
     let leader: StoreId = leader.ok_or_else(|| unavailable("its leader is not known".to_owned()))?;
     let index = node.barrier.confirm(shard, leader, deadline).await.map_err(|e| unavailable(e.to_string()))?;
     local.group.wait_applied(index, deadline).await.map_err(|e| unavailable(e.to_string()))?;
-    if local.shard.generations().iter().any(|g| g.rev > spec.known_revision) {
+    if local.shard.generations().iter().any(|g| g.rev > known_revision) {
         return Err(ReadError::StaleMap { shard });
     }
-    if matches!(spec.kind, ReadKind::Changes) {
-        let range = TimeRange { after_ms: spec.start_ms, to_ms: spec.end_ms };
-        return Ok(Found::Changes(ShardChanges { shard, applied: index, changes: local.shard.changes(range) }));
-    }
-    node.compute(move || read(&local, &spec, &cancelled)).await.map_err(|e| unavailable(e.to_string()))?
+    Ok(index)
 }
 
 fn read(local: &LocalShard, spec: &ReadSpec, cancelled: &AtomicBool) -> Result<Found, ReadError> {
@@ -204,7 +233,7 @@ fn samples(
     Ok(Found::Samples(series))
 }
 
-fn storage_error(shard: ShardId, error: &StorageError) -> ReadError {
+pub(super) fn storage_error(shard: ShardId, error: &StorageError) -> ReadError {
     if error.is_retriable() {
         ReadError::Unavailable { shard, reason: error.to_string() }
     } else {

@@ -3,6 +3,7 @@
 
 use super::active::{Active, QueryInfo};
 use super::admit::{Place, TooManyQueries};
+use super::ask::ShardStats;
 use super::cache::{AGE_MS_MIN, Ask, Upstream};
 use super::changes::ShardChanges;
 use super::engine::{self, Job, QueryError};
@@ -34,6 +35,8 @@ pub struct QueryRequest {
     pub client: String,
     /// Whether kept results may be used, and the result kept.
     pub cache: bool,
+    /// Whether an answer without the samples of shards that cannot be read is better than none.
+    pub partial_response: bool,
 }
 
 /// Where the time of a query went.
@@ -54,6 +57,10 @@ pub struct Answer {
     pub output: QueryOutput,
     /// Where the time went.
     pub timings: Timings,
+    /// What each shard did, where the answer came from one evaluation.
+    pub shards: Vec<ShardStats>,
+    /// Whether samples of some shards are missing, which a warning tells.
+    pub is_partial: bool,
 }
 
 /// Answers a query. Dropping the future stops all its work.
@@ -72,15 +79,16 @@ pub async fn run(node: &Node, workspace: &WorkspaceRecord, request: QueryRequest
     active.runs();
     let budget = engine::budget(node, deadline, &active.handle().flag());
     let query = Query { node, workspace, request: &request, expr: &expr, deadline, active: &active, budget };
-    let output = tokio::select! {
+    let answer = tokio::select! {
         biased;
         () = active.handle().cancelled() => return Err(EvalError::Cancelled.into()),
         // Evaluation looks at its deadline itself; this one is for reads that hang.
         () = tokio::time::sleep_until(deadline) => return Err(EvalError::TimedOut.into()),
-        output = query.answer(plan) => output?,
+        answer = query.answer(plan) => answer?,
     };
     metrics::observe_query(began.elapsed());
-    Ok(Answer { output, timings: Timings { queued, prepared, evaluated: began.elapsed() - prepared - queued } })
+    let engine::Answer { output, shards, is_partial } = answer;
+    Ok(Answer { output, shards, is_partial, timings: Timings { queued, prepared, evaluated: began.elapsed() - prepared - queued } })
 }
 
 fn info(node: &Node, workspace: &WorkspaceRecord, request: &QueryRequest) -> QueryInfo {
@@ -126,9 +134,10 @@ struct Query<'a> {
 }
 
 impl Query<'_> {
-    async fn answer(&self, plan: Plan) -> Result<QueryOutput, QueryError> {
+    async fn answer(&self, plan: Plan) -> Result<engine::Answer, QueryError> {
         let params = self.request.params;
-        if !self.request.cache || !self.node.results.takes(self.expr, &params) {
+        let cache = self.request.cache && !self.request.partial_response;
+        if !cache || !self.node.results.takes(self.expr, &params) {
             return self.evaluate_plan(plan).await;
         }
         let workspace = self.workspace;
@@ -141,16 +150,19 @@ impl Query<'_> {
             params,
             settled_ms: now_ms.saturating_sub(workspace.limits.out_of_order_window_ms.max(AGE_MS_MIN)),
         };
-        self.node.results.answer(&ask, self).await
+        let output = self.node.results.answer(&ask, self).await?;
+        Ok(engine::Answer { output, shards: Vec::new(), is_partial: false })
     }
 
-    async fn evaluate_plan(&self, plan: Plan) -> Result<QueryOutput, QueryError> {
+    async fn evaluate_plan(&self, plan: Plan) -> Result<engine::Answer, QueryError> {
         let job = Job {
-            text: Arc::clone(&self.request.text),
+            text: &self.request.text,
+            expr: self.expr,
             plan,
             deadline: self.deadline,
             budget: self.budget.clone(),
             cancelled: self.active.handle().flag(),
+            partial_response: self.request.partial_response,
         };
         engine::evaluate(self.node, self.workspace, job).await
     }
@@ -182,6 +194,6 @@ impl Upstream for Query<'_> {
     }
 
     async fn evaluate(&self, first_ms: Timestamp, last_ms: Timestamp) -> Result<QueryOutput, QueryError> {
-        self.evaluate_plan(self.plan(first_ms, last_ms)?).await
+        Ok(self.evaluate_plan(self.plan(first_ms, last_ms)?).await?.output)
     }
 }

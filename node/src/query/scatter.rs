@@ -41,7 +41,7 @@ pub async fn scatter(
 }
 
 /// Shards of every generation that covers some of `[start_ms, end_ms]`.
-fn shards_in_range(workspace: &WorkspaceRecord, start_ms: i64, end_ms: i64) -> BTreeSet<ShardId> {
+pub(super) fn shards_in_range(workspace: &WorkspaceRecord, start_ms: i64, end_ms: i64) -> BTreeSet<ShardId> {
     let mut shards = BTreeSet::new();
     for (i, generation) in workspace.generations.iter().enumerate() {
         let until_ms = workspace.generations.get(i + 1).map_or(i64::MAX, |next| next.from_ms - 1);
@@ -60,8 +60,8 @@ async fn read_shard(
     deadline: Instant,
     cancelled: Arc<AtomicBool>,
 ) -> Result<Found, ReadError> {
-    let mut backoff = BACKOFF_MIN;
     for attempt in 0.. {
+        let backoff = backoff_before(attempt + 1);
         let result = match node.shards.get(shard) {
             // Every other attempt asks elsewhere: the own replica may be the one that is cut off, and on a full disk it takes nothing in.
             Some(local) if attempt % 2 == 0 && (!node.reserve_spent.load(Ordering::Relaxed) || local.group.status().is_leader) => {
@@ -72,7 +72,6 @@ async fn read_shard(
         match result {
             Err(ReadError::Unavailable { .. } | ReadError::StaleMap { .. }) if Instant::now() + backoff < deadline => {
                 tokio::time::sleep(backoff).await;
-                backoff = (backoff * 2).min(BACKOFF_MAX);
             }
             other => return other,
         }
@@ -80,8 +79,14 @@ async fn read_shard(
     Err(ReadError::Cancelled)
 }
 
+/// How long to wait before an attempt, the first being number 0.
+pub(super) fn backoff_before(attempt: usize) -> Duration {
+    let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
+    (BACKOFF_MIN * 2_u32.pow(doublings)).min(BACKOFF_MAX)
+}
+
 /// One attempt may not eat the whole deadline: a replica that hangs is left for another.
-fn attempt_deadline(deadline: Instant) -> Instant {
+pub(super) fn attempt_deadline(deadline: Instant) -> Instant {
     deadline.min(Instant::now() + Duration::from_secs(5).max(deadline.saturating_duration_since(Instant::now()) / 2))
 }
 
@@ -156,16 +161,18 @@ pub fn status_of(error: &ReadError) -> tonic::Status {
     let code = match error {
         ReadError::Unavailable { .. } => tonic::Code::Unavailable,
         ReadError::StaleMap { .. } => tonic::Code::FailedPrecondition,
-        ReadError::TooManySamples => tonic::Code::ResourceExhausted,
+        ReadError::TooManySamples | ReadError::OverBudget(_) => tonic::Code::ResourceExhausted,
         ReadError::Cancelled => tonic::Code::Cancelled,
-        ReadError::Storage { .. } => tonic::Code::DataLoss,
+        ReadError::Unsupported { .. } => tonic::Code::Unimplemented,
+        ReadError::Storage { .. } | ReadError::BadAnswer { .. } => tonic::Code::DataLoss,
     };
     tonic::Status::new(code, error.to_string())
 }
 
-fn error_of(shard: ShardId, status: &tonic::Status) -> ReadError {
+pub(super) fn error_of(shard: ShardId, status: &tonic::Status) -> ReadError {
     match status.code() {
         tonic::Code::FailedPrecondition => ReadError::StaleMap { shard },
+        tonic::Code::Unimplemented => ReadError::Unsupported { shard },
         tonic::Code::ResourceExhausted => ReadError::TooManySamples,
         tonic::Code::DataLoss => ReadError::Storage { shard, reason: status.message().to_owned() },
         _ => ReadError::Unavailable { shard, reason: status.message().to_owned() },

@@ -4,6 +4,8 @@ use crate::ingest::route::{reply_of, write_local};
 use crate::meta::command::encode;
 use crate::node::Node;
 use crate::query::CancelOnDrop;
+use crate::query::ask::{spec_of, to_wire};
+use crate::query::execute::execute_local;
 use crate::query::fragment_service::{read_local, to_frames};
 use crate::query::scatter::{from_wire, status_of};
 use crate::shard::runner::{Outcome, Part};
@@ -14,8 +16,8 @@ use futures::stream::BoxStream;
 use model::ShardId;
 use proto::node::node_rpc_server::NodeRpc;
 use proto::node::{
-    FetchMetaReply, FetchMetaRequest, Header, PingReply, PingRequest, ProbeReply, ProbeRequest, ProposeMetaReply, ProposeMetaRequest,
-    ReadFrame, ReadRequest, WriteReply, WriteRequest,
+    ExecuteFrame, ExecuteRequest, FetchMetaReply, FetchMetaRequest, Header, PingReply, PingRequest, ProbeReply, ProbeRequest,
+    ProposeMetaReply, ProposeMetaRequest, ReadFrame, ReadRequest, WriteReply, WriteRequest,
 };
 use raft::ProposeError;
 use std::sync::Arc;
@@ -51,6 +53,7 @@ impl NodeService {
 #[tonic::async_trait]
 impl NodeRpc for NodeService {
     type ReadStream = BoxStream<'static, Result<ReadFrame, Status>>;
+    type ExecuteStream = BoxStream<'static, Result<ExecuteFrame, Status>>;
 
     async fn probe(&self, _: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {
         Ok(Response::new(probe_reply(&self.node.config, &self.node.identity.read())))
@@ -114,6 +117,26 @@ impl NodeRpc for NodeService {
         let frames = to_frames(&found).into_iter().map(|payload| Ok(ReadFrame { payload }));
         Ok(Response::new(futures::stream::iter(frames).boxed()))
     }
+
+    async fn execute(&self, request: Request<ExecuteRequest>) -> Result<Response<Self::ExecuteStream>, Status> {
+        let request = request.into_inner();
+        let left = self.admit(request.header.as_ref())?;
+        let shard = ShardId(request.shard);
+        let local = self.node.shards.get(shard).ok_or_else(|| Status::unavailable(format!("shard {shard} is not here")))?;
+        if local.workspace.as_str() != request.workspace {
+            return Err(Status::permission_denied(format!("shard {shard} is not of workspace {}", request.workspace)));
+        }
+        let spec = spec_of(&request)?;
+        let deadline = Instant::now() + left;
+        let cancel = CancelOnDrop::default();
+        let frames = execute_local(&self.node, local, spec, deadline, Arc::clone(&cancel.cancelled)).await.map_err(|e| status_of(&e))?;
+        // The stream owns the receiver and the flag: when the caller goes away both are dropped and the work ends.
+        let frames = futures::stream::unfold((frames, cancel), |(mut frames, cancel)| async move {
+            let sent = frames.recv().await?;
+            Some((sent.map(|sent| to_wire(&sent)).map_err(|e| status_of(&e)), (frames, cancel)))
+        });
+        Ok(Response::new(frames.take_until(tokio::time::sleep_until(deadline)).boxed()))
+    }
 }
 
 /// What this node tells one that founds or joins.
@@ -141,6 +164,7 @@ const NOT_JOINED: &str = "this node has not joined a cluster";
 #[tonic::async_trait]
 impl NodeRpc for ProbeOnly {
     type ReadStream = BoxStream<'static, Result<ReadFrame, Status>>;
+    type ExecuteStream = BoxStream<'static, Result<ExecuteFrame, Status>>;
 
     async fn probe(&self, _: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {
         Ok(Response::new(self.reply.clone()))
@@ -163,6 +187,10 @@ impl NodeRpc for ProbeOnly {
     }
 
     async fn read(&self, _: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        Err(Status::unavailable(NOT_JOINED))
+    }
+
+    async fn execute(&self, _: Request<ExecuteRequest>) -> Result<Response<Self::ExecuteStream>, Status> {
         Err(Status::unavailable(NOT_JOINED))
     }
 }

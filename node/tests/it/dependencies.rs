@@ -17,7 +17,7 @@ const NETWORK: &[&str] = &["tokio", "hyper", "axum", "tonic", "reqwest", "rustls
 
 const TABLE: &[Row] = &[
     Row { name: "model", may_import: &[], never: &["rocksdb", "openraft", "prost", "serde"] },
-    Row { name: "promql", may_import: &["model"], never: &["rocksdb", "openraft", "prost", "metrics"] },
+    Row { name: "promql", may_import: &["model"], never: &["rocksdb", "openraft", "tonic", "proto", "metrics"] },
     Row { name: "tsdb", may_import: &["model"], never: &["openraft", "prost"] },
     Row { name: "proto", may_import: &[], never: &["rocksdb", "openraft", "axum", "metrics"] },
     Row { name: "raft", may_import: &["model", "proto"], never: &["axum"] },

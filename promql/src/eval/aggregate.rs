@@ -4,6 +4,7 @@
 //! independent of the order of series: sums are exact, ties are broken by labels.
 
 pub(crate) mod count_values;
+pub(crate) mod histogram;
 pub(crate) mod quantile;
 pub(crate) mod rank;
 mod sampler;
@@ -12,8 +13,10 @@ pub(crate) mod state;
 use super::Evaluator;
 use super::block::{Block, SeriesMeta};
 use crate::ast::AggregateOp;
+use crate::budget::{Budget, Reservation};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind};
+use histogram::SumNotes;
 use model::Labels;
 use model::labels::METRIC_NAME;
 use state::State;
@@ -66,6 +69,15 @@ impl Groups {
         number
     }
 
+    /// The groups that these are the meta data of, each once.
+    pub(crate) fn of_metas(metas: Vec<SeriesMeta>) -> Self {
+        let mut groups = Self::default();
+        for meta in metas {
+            groups.number(meta.labels, meta.drop_name);
+        }
+        groups
+    }
+
     /// Number of groups.
     pub(crate) fn len(&self) -> usize {
         self.metas.len()
@@ -101,7 +113,14 @@ pub(crate) fn evaluate<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Res
             let label = param.map(|param| evaluator.string(param)).unwrap_or_default();
             count_values::evaluate(evaluator, *input, &label, grouping)
         }
-        _ => incremental(evaluator, node, *op, *input, grouping),
+        _ => Ok(partial(evaluator, node)?.finish(evaluator, node)),
+    }
+}
+
+/// Removes the histograms of an input, and tells of it, where the operator is about numbers only.
+fn leave_out_histograms(evaluator: &mut Evaluator<'_>, op: AggregateOp, input: NodeId, block: &mut Block) {
+    if block.clear_histograms() {
+        info_ignored(evaluator, op, input);
     }
 }
 
@@ -109,33 +128,87 @@ fn parameter(evaluator: &mut Evaluator<'_>, param: Option<NodeId>) -> Result<Vec
     param.map_or_else(|| Ok(Vec::new()), |param| evaluator.scalar(param))
 }
 
-fn incremental<'p>(
-    evaluator: &mut Evaluator<'p>,
-    node: &Node,
-    op: AggregateOp,
-    input: NodeId,
-    grouping: Grouping<'_>,
-) -> Result<Block, EvalError> {
-    let steps = node.grid.steps;
-    let mut groups = Groups::default();
-    let mut states: Vec<State> = Vec::new();
-    let mut held = Vec::new();
-    evaluator.stream(input, &mut |evaluator, block| {
-        for (i, meta) in block.series.iter().enumerate() {
-            let group = groups.number(grouping.labels_of(&meta.labels), meta.drop_name);
-            if group == states.len() {
-                let state = State::new(op, steps);
-                let bytes = state.heap_bytes() + meta.labels.heap_bytes();
-                held.push(evaluator.budget.reserve(0, bytes as u64)?);
-                states.push(state);
+/// The groups of an aggregation and their states.
+#[derive(Debug, Default)]
+pub(crate) struct Partial {
+    groups: Groups,
+    states: Vec<State>,
+    held: Vec<Reservation>,
+}
+
+impl Partial {
+    /// Whether there are no groups.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.states.is_empty()
+    }
+
+    fn hold(&mut self, state: State, labels_bytes: usize, budget: &Budget) -> Result<(), EvalError> {
+        self.held.push(budget.reserve(0, (state.heap_bytes() + labels_bytes) as u64)?);
+        self.states.push(state);
+        Ok(())
+    }
+
+    /// Takes states of other series.
+    pub(crate) fn merge(&mut self, groups: Groups, states: Vec<State>, budget: &Budget) -> Result<(), EvalError> {
+        for (meta, state) in groups.metas.into_iter().zip(states) {
+            let labels_bytes = meta.labels.heap_bytes();
+            let group = self.groups.number(meta.labels, meta.drop_name);
+            if group == self.states.len() {
+                self.hold(state, labels_bytes, budget)?;
+            } else {
+                self.states[group].merge(state);
             }
-            states[group].add(block.row(i));
+        }
+        Ok(())
+    }
+
+    /// Removes some groups, at most `count`.
+    pub(crate) fn take(&mut self, count: usize) -> (Groups, Vec<State>) {
+        let at = self.states.len().saturating_sub(count);
+        (Groups::of_metas(self.groups.metas.split_off(at)), self.states.split_off(at))
+    }
+
+    /// The results of the aggregation `node`, groups in the order of their labels.
+    pub(crate) fn finish(self, evaluator: &mut Evaluator<'_>, node: &Node) -> Block {
+        let NodeKind::Aggregate { op, input, .. } = &node.kind else { unreachable!("called for aggregations only") };
+        let mut result = Block::with_rows(node.grid.steps, self.states.len());
+        let mut groups: Vec<(SeriesMeta, State)> = self.groups.metas.into_iter().zip(self.states).collect();
+        groups.sort_by(|(a, _), (b, _)| a.labels.cmp(&b.labels));
+        let mut notes = SumNotes::default();
+        for (meta, state) in groups {
+            result.push_with(meta, |row| state.finish(*op, row, &mut notes));
+        }
+        notes.report(evaluator.node(*input).span, &mut evaluator.annotations);
+        result
+    }
+}
+
+/// The states of an aggregation whose state is small, over the series that are here.
+pub(crate) fn partial<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Result<Partial, EvalError> {
+    let NodeKind::Aggregate { op, input, grouping, without, .. } = &node.kind else { unreachable!("called for aggregations only") };
+    let grouping = Grouping { names: grouping, without: *without };
+    let mut partial = Partial::default();
+    evaluator.stream(*input, &mut |evaluator, block| {
+        for (i, meta) in block.series.iter().enumerate() {
+            let group = partial.groups.number(grouping.labels_of(&meta.labels), meta.drop_name);
+            if group == partial.states.len() {
+                partial.hold(State::new(*op, node.grid.steps), meta.labels.heap_bytes(), evaluator.budget)?;
+            }
+            partial.states[group].add(block.row(i), meta.labels.metric_name());
+            if !block.row(i).histograms.is_empty() {
+                info_ignored(evaluator, *op, *input);
+            }
         }
         Ok(())
     })?;
-    let mut result = Block::with_rows(steps, states.len());
-    for (meta, state) in groups.metas.into_iter().zip(states) {
-        result.push_with(meta, |row| state.finish(op, row));
+    Ok(partial)
+}
+
+/// Adds the info that an aggregation leaves histograms out, if it does.
+fn info_ignored(evaluator: &mut Evaluator<'_>, op: AggregateOp, input: NodeId) {
+    use AggregateOp as A;
+    if matches!(op, A::Min | A::Max | A::Stddev | A::Stdvar | A::Quantile | A::Topk | A::Bottomk) {
+        let span = evaluator.node(input).span;
+        evaluator.annotations.info(span, format!("ignored histogram in {} aggregation", op.as_str()));
     }
-    Ok(result)
 }

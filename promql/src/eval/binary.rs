@@ -1,14 +1,16 @@
 //! Binary operators.
 
+mod histogram;
 mod matching;
 mod set;
 
 use super::block::{Row, RowMut};
 use super::labels::{drop_name, is_unique_without_name, join_equal};
 use super::{Evaluator, Sink};
-use crate::ast::{BinaryOp, ValueType};
+use crate::ast::{BinaryOp, Span, ValueType};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind};
+use histogram::Notes;
 
 /// The value of `left op right`; comparisons yield 0 or 1.
 pub(crate) fn scalar_operation(op: BinaryOp, left: f64, right: f64) -> f64 {
@@ -50,14 +52,18 @@ struct Operation {
 impl Operation {
     /// Whether the result is no longer the metric that it was.
     fn drops_name(self) -> bool {
-        self.return_bool || !self.op.is_comparison()
+        self.return_bool || !(self.op.is_comparison() || self.is_trim())
     }
 
-    /// Replaces the values of `row` by those of `row op other`, or of `other op row` if `swapped`. A comparison without `bool`
-    /// keeps the values of `row` where it holds. `other` has one value a step.
+    /// Whether it takes histograms on the left only.
+    fn is_trim(self) -> bool {
+        matches!(self.op, BinaryOp::TrimUpper | BinaryOp::TrimLower)
+    }
+
+    /// Replaces the floats of `row` by those of `row op other`, or of `other op row` if `swapped`. A comparison without `bool`
+    /// keeps the floats of `row` where it holds. `other` has one value a step.
     fn apply(self, row: &mut RowMut<'_>, other: &[f64], swapped: bool) {
         let op = self.op;
-        row.clear_histograms();
         match (op, swapped) {
             (BinaryOp::Add, _) => each(row, other, |a, b| a + b),
             (BinaryOp::Mul, _) => each(row, other, |a, b| a * b),
@@ -65,6 +71,7 @@ impl Operation {
             (BinaryOp::Sub, true) => each(row, other, |a, b| b - a),
             (BinaryOp::Div, false) => each(row, other, |a, b| a / b),
             (BinaryOp::Div, true) => each(row, other, |a, b| b / a),
+            (BinaryOp::TrimUpper | BinaryOp::TrimLower, _) => row.valid.fill(0),
             _ if op.is_comparison() => self.compare(row, other, swapped),
             (_, false) => each(row, other, |a, b| arithmetic(op, a, b)),
             (_, true) => each(row, other, |a, b| arithmetic(op, b, a)),
@@ -88,9 +95,10 @@ fn each(row: &mut RowMut<'_>, other: &[f64], f: impl Fn(f64, f64) -> f64) {
     row.values.iter_mut().zip(other).for_each(|(value, other)| *value = f(*value, *other));
 }
 
-/// The bits that are set in both rows.
+/// The bits of the steps at which both rows have a float or a histogram.
 fn common(a: Row<'_>, b: Row<'_>) -> impl Iterator<Item = u64> {
-    a.valid.iter().zip(b.valid).map(|(a, b)| a & b)
+    let (a, b) = (a.present().into_owned(), b.present().into_owned());
+    a.into_iter().zip(b).map(|(a, b)| a & b)
 }
 
 /// Streams the result of a binary operator with at least one vector.
@@ -99,13 +107,17 @@ pub(crate) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
     let operation = Operation { op: *op, return_bool: *return_bool };
     let is_scalar = |id: NodeId| evaluator.node(id).value_type == ValueType::Scalar;
     match (is_scalar(*left), is_scalar(*right), matching) {
-        (false, true, _) => with_scalar(evaluator, operation, *left, *right, false, sink),
-        (true, false, _) => with_scalar(evaluator, operation, *right, *left, true, sink),
+        (false, true, _) => with_scalar(evaluator, (operation, node.span), *left, *right, false, sink),
+        (true, false, _) => with_scalar(evaluator, (operation, node.span), *right, *left, true, sink),
         (false, false, Some(by)) => {
             let (left, right) = (evaluator.vector(*left)?, evaluator.vector(*right)?);
-            let block =
-                if op.is_set() { set::combine(*op, left, right, by)? } else { matching::combine(evaluator, operation, left, right, by)? };
-            sink(evaluator, block)
+            if op.is_set() {
+                return sink(evaluator, set::combine(*op, left, right, by)?);
+            }
+            let mut notes = Notes::default();
+            let block = matching::combine(evaluator, operation, (left, right), by, &mut notes);
+            notes.report(*op, node.span, &mut evaluator.annotations);
+            sink(evaluator, block?)
         }
         _ => unreachable!("the type check gives vectors a matching and scalars a scalar type"),
     }
@@ -113,7 +125,7 @@ pub(crate) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
 
 fn with_scalar<'p>(
     evaluator: &mut Evaluator<'p>,
-    operation: Operation,
+    (operation, span): (Operation, Span),
     vector: NodeId,
     scalar: NodeId,
     swapped: bool,
@@ -124,12 +136,20 @@ fn with_scalar<'p>(
     let drops = operation.drops_name();
     let is_unique = delayed || !drops || is_unique_without_name(evaluator.plan, vector);
     let mut apply = |evaluator: &mut Evaluator<'p>, mut block: super::block::Block| {
+        let mut notes = Notes::default();
         for i in 0..block.len() {
-            operation.apply(&mut block.tile.row_mut(i), &values, swapped);
+            let mut row = block.tile.row_mut(i);
+            let histograms = std::mem::take(row.histograms);
+            if operation.is_trim() && row.as_row().count() > 0 {
+                notes.add_floats();
+            }
+            operation.apply(&mut row, &values, swapped);
+            histogram::with_scalar(operation, &histograms, &values, swapped, &mut row, &mut notes);
             if drops {
                 drop_name(&mut block.series[i], delayed);
             }
         }
+        notes.report(operation.op, span, &mut evaluator.annotations);
         sink(evaluator, if is_unique { block } else { join_equal(block)? })
     };
     if is_unique {

@@ -187,6 +187,15 @@ impl RowMut<'_> {
         }
     }
 
+    /// Copies the float or histogram that another row of the same grid has at `step`, to where there is none.
+    pub(crate) fn copy_step(&mut self, row: Row<'_>, step: usize) {
+        match (row.get(step), row.histogram(step)) {
+            (Some(value), _) => self.set(step, value),
+            (None, Some(histogram)) => self.set_histogram(step, Arc::clone(histogram)),
+            (None, None) => {}
+        }
+    }
+
     /// Removes the histograms.
     pub(crate) fn clear_histograms(&mut self) {
         self.histograms.clear();
@@ -312,6 +321,11 @@ impl Block {
     /// Steps of its grid.
     pub(crate) fn steps(&self) -> usize {
         self.steps
+    }
+
+    /// Removes the histograms; true if there were any.
+    pub(crate) fn clear_histograms(&mut self) -> bool {
+        self.tile.histograms.iter_mut().fold(false, |found, list| !std::mem::take(list).is_empty() || found)
     }
 
     /// Values of series `index`.

@@ -5,18 +5,19 @@ pub(crate) mod date;
 pub(crate) mod histogram;
 pub(crate) mod label;
 pub(crate) mod math;
+mod native;
 pub(crate) mod sort;
 
 use super::absent;
-use super::block::{Block, RowMut, SeriesMeta};
+use super::block::{Block, RowMut, SeriesMeta, set_bits};
 use super::labels::{drop_name, is_unique_without_name, join_equal};
 use super::range::RangeFunction;
 use super::selector::{Of, stream_newest};
-use super::{Evaluator, Sink};
-use crate::ast::Expr;
+use super::{Evaluator, Sink, info};
 use crate::error::{EvalError, PlanError};
 use crate::plan::{Node, NodeId, NodeKind};
 pub(crate) use date::DatePart;
+use histogram::Statistic;
 pub(crate) use math::MathFunction;
 use model::Labels;
 
@@ -44,6 +45,13 @@ pub(crate) enum Function {
     Date(DatePart),
     /// `timestamp`.
     Timestamp,
+    /// `start_timestamp`.
+    StartTimestamp,
+    /// `info`; the second argument is the selector of the info series, whether or not one was given.
+    Info {
+        /// Whether info series themselves stay as they are.
+        skips_info: bool,
+    },
     /// `time`.
     Time,
     /// `pi`.
@@ -64,10 +72,14 @@ pub(crate) enum Function {
     Vector,
     /// `scalar`.
     Scalar,
-    /// `histogram_quantile` on classic buckets.
+    /// `histogram_quantile`.
     HistogramQuantile,
-    /// `histogram_fraction` on classic buckets.
+    /// `histogram_quantiles`.
+    HistogramQuantiles,
+    /// `histogram_fraction`.
     HistogramFraction,
+    /// A number of each native histogram.
+    HistogramStatistic(Statistic),
     /// `label_replace`.
     LabelReplace,
     /// `label_join`.
@@ -90,7 +102,7 @@ impl Function {
         match self {
             Self::Range(function) => Some(function.range_argument()),
             Self::Math(_) | Self::Clamp { .. } | Self::Round | Self::Date(_) | Self::Timestamp => Some(0),
-            Self::Sort { .. } | Self::SortByLabel { .. } => Some(0),
+            Self::Sort { .. } | Self::SortByLabel { .. } | Self::HistogramStatistic(_) => Some(0),
             _ => None,
         }
     }
@@ -100,44 +112,20 @@ impl Function {
 ///
 /// # Errors
 /// This engine does not compute it.
-pub(crate) fn resolve(name: &'static str, _args: &[Expr]) -> Result<Function, PlanError> {
-    use RangeFunction as R;
+pub(crate) fn resolve(name: &'static str) -> Result<Function, PlanError> {
     if let Some(function) = MathFunction::find(name) {
         return Ok(Function::Math(function));
     }
     if let Some(part) = DatePart::find(name) {
         return Ok(Function::Date(part));
     }
-    let range = |function| Ok(Function::Range(function));
-    match name {
-        "rate" => range(R::Rate),
-        "increase" => range(R::Increase),
-        "delta" => range(R::Delta),
-        "irate" => range(R::Irate),
-        "idelta" => range(R::Idelta),
-        "resets" => range(R::Resets),
-        "changes" => range(R::Changes),
-        "deriv" => range(R::Deriv),
-        "predict_linear" => range(R::PredictLinear),
-        "double_exponential_smoothing" => range(R::DoubleExponentialSmoothing),
-        "sum_over_time" => range(R::Sum),
-        "avg_over_time" => range(R::Avg),
-        "min_over_time" => range(R::Min),
-        "max_over_time" => range(R::Max),
-        "count_over_time" => range(R::Count),
-        "last_over_time" => range(R::Last),
-        "first_over_time" => range(R::First),
-        "present_over_time" => range(R::Present),
-        "stddev_over_time" => range(R::Stddev),
-        "stdvar_over_time" => range(R::Stdvar),
-        "quantile_over_time" => range(R::Quantile),
-        "mad_over_time" => range(R::Mad),
-        "ts_of_first_over_time" => range(R::TimeOfFirst),
-        "ts_of_last_over_time" => range(R::TimeOfLast),
-        "ts_of_min_over_time" => range(R::TimeOfMin),
-        "ts_of_max_over_time" => range(R::TimeOfMax),
-        _ => resolve_other(name).ok_or(PlanError::UnsupportedFunction { function: name }),
+    if let Some(statistic) = Statistic::find(name) {
+        return Ok(Function::HistogramStatistic(statistic));
     }
+    if let Some(function) = RangeFunction::find(name) {
+        return Ok(Function::Range(function));
+    }
+    resolve_other(name).ok_or(PlanError::UnsupportedFunction { function: name })
 }
 
 fn resolve_other(name: &str) -> Option<Function> {
@@ -149,6 +137,7 @@ fn resolve_other(name: &str) -> Option<Function> {
         "clamp_max" => Function::Clamp { min: false, max: true },
         "round" => Function::Round,
         "timestamp" => Function::Timestamp,
+        "start_timestamp" => Function::StartTimestamp,
         "time" => Function::Time,
         "pi" => Function::Pi,
         "start" => Function::Start,
@@ -160,6 +149,7 @@ fn resolve_other(name: &str) -> Option<Function> {
         "vector" => Function::Vector,
         "scalar" => Function::Scalar,
         "histogram_quantile" => Function::HistogramQuantile,
+        "histogram_quantiles" => Function::HistogramQuantiles,
         "histogram_fraction" => Function::HistogramFraction,
         "label_replace" => Function::LabelReplace,
         "label_join" => Function::LabelJoin,
@@ -229,6 +219,11 @@ pub(crate) fn stream<'p>(
         }
         Function::Date(part) => map_values(evaluator, args[0], sink, |_, row| row.values.iter_mut().for_each(|v| *v = part.of(*v))),
         Function::Timestamp => timestamp(evaluator, args[0], sink),
+        Function::StartTimestamp => start_timestamp(evaluator, args[0], sink),
+        Function::Info { skips_info } => {
+            let block = info::evaluate(evaluator, args, skips_info)?;
+            sink(evaluator, block)
+        }
         Function::Vector => {
             let values = evaluator.scalar(args[0])?;
             sink(evaluator, single_series(values.len(), |step| values[step]))
@@ -236,7 +231,9 @@ pub(crate) fn stream<'p>(
         Function::Absent => absent::of_vector(evaluator, node, args[0], sink),
         Function::AbsentOverTime => absent::over_time(evaluator, node, args[0], sink),
         Function::HistogramQuantile => histogram::quantile(evaluator, args, sink),
+        Function::HistogramQuantiles => histogram::quantiles(evaluator, args, sink),
         Function::HistogramFraction => histogram::fraction(evaluator, args, sink),
+        Function::HistogramStatistic(of) => histogram::statistic(evaluator, args[0], of, sink),
         Function::LabelReplace => label::replace(evaluator, args, sink),
         Function::LabelJoin => label::join(evaluator, args, sink),
         Function::Sort { descending } => sort::by_value(evaluator, node, args[0], descending, sink),
@@ -253,8 +250,21 @@ fn single_series(steps: usize, value: impl Fn(usize) -> f64) -> Block {
     block
 }
 
-/// Streams the series of `input` without their names and with the values that `change` makes of each row.
+/// Streams the series of `input` without their names and with the floats that `change` makes of each row; histograms are ignored.
 pub(crate) fn map_values<'p>(
+    evaluator: &mut Evaluator<'p>,
+    input: NodeId,
+    sink: Sink<'_, 'p>,
+    change: impl Fn(&Evaluator<'p>, &mut RowMut<'_>),
+) -> Result<(), EvalError> {
+    map_rows(evaluator, input, sink, |evaluator, row| {
+        row.clear_histograms();
+        change(evaluator, row);
+    })
+}
+
+/// Streams the series of `input` without their names and with what `change` makes of each row.
+pub(crate) fn map_rows<'p>(
     evaluator: &mut Evaluator<'p>,
     input: NodeId,
     sink: Sink<'_, 'p>,
@@ -265,9 +275,7 @@ pub(crate) fn map_values<'p>(
     let mut apply = |evaluator: &mut Evaluator<'p>, mut block: Block| {
         for i in 0..block.len() {
             drop_name(&mut block.series[i], delayed);
-            let mut row = block.tile.row_mut(i);
-            row.clear_histograms();
-            change(evaluator, &mut row);
+            change(evaluator, &mut block.tile.row_mut(i));
         }
         sink(evaluator, if is_unique { block } else { join_equal(block)? })
     };
@@ -313,34 +321,46 @@ fn round<'p>(evaluator: &mut Evaluator<'p>, args: &[NodeId], sink: Sink<'_, 'p>)
     })
 }
 
+/// `start_timestamp`: of the sample itself; there is none if the argument is not a selector.
+fn start_timestamp<'p>(evaluator: &mut Evaluator<'p>, input: NodeId, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
+    match &evaluator.node(input).kind {
+        NodeKind::Vector { .. } if evaluator.plan.params.use_start_timestamps => of_samples(evaluator, input, Of::StartTimestamp, sink),
+        _ => Ok(()),
+    }
+}
+
 /// `timestamp`: of the sample itself if the argument is a selector, else of the evaluation.
 fn timestamp<'p>(evaluator: &mut Evaluator<'p>, input: NodeId, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
     let argument = evaluator.node(input);
-    let grid = argument.grid;
-    if let NodeKind::Vector { select, shift } = &argument.kind {
-        let delayed = evaluator.plan.params.delayed_name_removal;
-        let is_unique = delayed || is_unique_without_name(evaluator.plan, input);
-        let mut all = Block::new(grid.steps);
-        stream_newest(
-            evaluator,
-            argument,
-            *select,
-            *shift,
-            &mut |evaluator, mut block| {
-                block.series.iter_mut().for_each(|meta| drop_name(meta, delayed));
-                if is_unique {
-                    return sink(evaluator, block);
-                }
-                all.append(block.account(evaluator.budget)?);
-                Ok(())
-            },
-            Of::Timestamp,
-        )?;
-        return if is_unique { Ok(()) } else { sink(evaluator, join_equal(all)?) };
+    if matches!(argument.kind, NodeKind::Vector { .. }) {
+        return of_samples(evaluator, input, Of::Timestamp, sink);
     }
-    map_values(evaluator, input, sink, |_, row| {
-        for (step, value) in row.values.iter_mut().enumerate() {
-            *value = grid.time(step) as f64 / 1000.0;
-        }
+    let grid = argument.grid;
+    map_rows(evaluator, input, sink, |_, row| {
+        let present = row.as_row().present().into_owned();
+        row.clear_histograms();
+        set_bits(&present).for_each(|step| row.set(step, grid.time(step) as f64 / 1000.0));
     })
+}
+
+/// Streams something of the samples that a selector finds.
+fn of_samples<'p>(evaluator: &mut Evaluator<'p>, input: NodeId, of: Of, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
+    let argument = evaluator.node(input);
+    let delayed = evaluator.plan.params.delayed_name_removal;
+    let is_unique = delayed || is_unique_without_name(evaluator.plan, input);
+    let mut all = Block::new(argument.grid.steps);
+    stream_newest(
+        evaluator,
+        argument,
+        &mut |evaluator, mut block| {
+            block.series.iter_mut().for_each(|meta| drop_name(meta, delayed));
+            if is_unique {
+                return sink(evaluator, block);
+            }
+            all.append(block.account(evaluator.budget)?);
+            Ok(())
+        },
+        of,
+    )?;
+    if is_unique { Ok(()) } else { sink(evaluator, join_equal(all)?) }
 }

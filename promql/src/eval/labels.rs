@@ -91,13 +91,14 @@ fn merge_row(into: &mut RowMut<'_>, from: super::block::Row<'_>) -> Result<(), E
     Ok(())
 }
 
-/// Fails if two series have equal labels, whether or not their values meet.
+/// Fails if two series that have any values have equal labels, whether or not their values meet.
 ///
 /// # Errors
 /// There are such series.
 pub(crate) fn require_unique(block: &Block) -> Result<(), EvalError> {
     let mut seen = std::collections::HashSet::with_capacity(block.len());
-    if block.series.iter().all(|meta| seen.insert(&meta.labels)) { Ok(()) } else { Err(EvalError::DuplicateLabelSet) }
+    let mut has_values = block.series.iter().enumerate().filter(|(row, _)| !block.row(*row).is_empty());
+    if has_values.all(|(_, meta)| seen.insert(&meta.labels)) { Ok(()) } else { Err(EvalError::DuplicateLabelSet) }
 }
 
 /// Ends delayed name removal: takes the names, joins what became equal.

@@ -1,5 +1,6 @@
 //! Functions over ranges: each series' samples are walked once while the window slides over them.
 
+pub(crate) mod histogram;
 pub(crate) mod over_time;
 pub(crate) mod rate;
 pub(crate) mod regression;
@@ -10,7 +11,7 @@ use super::labels::{drop_name, is_unique_without_name, require_unique};
 use super::selector::tile_series;
 use super::{Evaluator, Sink};
 use crate::annotations::Annotations;
-use crate::ast::Span;
+use crate::ast::{Extended, Span};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind, RangeInput, TimeShift};
 use crate::source::{HistogramSample, RawSeries, histogram_bytes, histogram_samples};
@@ -19,9 +20,10 @@ use model::Labels;
 use model::histogram::{CounterResetHint, FloatHistogram};
 use model::labels::quote;
 use model::sample::{STALE_NAN_BITS, is_stale};
+use rate::Ends;
 use std::borrow::Cow;
 use std::sync::Arc;
-use window::{Samples, Windows};
+use window::{Samples, Windows, reach_ms};
 
 /// Functions whose argument is a range vector and whose result has a value for each series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +57,49 @@ pub(crate) enum RangeFunction {
     TimeOfMax,
 }
 
+const NAMES: [(RangeFunction, &str); 26] = [
+    (RangeFunction::Rate, "rate"),
+    (RangeFunction::Increase, "increase"),
+    (RangeFunction::Delta, "delta"),
+    (RangeFunction::Irate, "irate"),
+    (RangeFunction::Idelta, "idelta"),
+    (RangeFunction::Resets, "resets"),
+    (RangeFunction::Changes, "changes"),
+    (RangeFunction::Deriv, "deriv"),
+    (RangeFunction::PredictLinear, "predict_linear"),
+    (RangeFunction::DoubleExponentialSmoothing, "double_exponential_smoothing"),
+    (RangeFunction::Sum, "sum_over_time"),
+    (RangeFunction::Avg, "avg_over_time"),
+    (RangeFunction::Min, "min_over_time"),
+    (RangeFunction::Max, "max_over_time"),
+    (RangeFunction::Count, "count_over_time"),
+    (RangeFunction::Last, "last_over_time"),
+    (RangeFunction::First, "first_over_time"),
+    (RangeFunction::Present, "present_over_time"),
+    (RangeFunction::Stddev, "stddev_over_time"),
+    (RangeFunction::Stdvar, "stdvar_over_time"),
+    (RangeFunction::Quantile, "quantile_over_time"),
+    (RangeFunction::Mad, "mad_over_time"),
+    (RangeFunction::TimeOfFirst, "ts_of_first_over_time"),
+    (RangeFunction::TimeOfLast, "ts_of_last_over_time"),
+    (RangeFunction::TimeOfMin, "ts_of_min_over_time"),
+    (RangeFunction::TimeOfMax, "ts_of_max_over_time"),
+];
+
 impl RangeFunction {
     /// Which argument is the range vector.
     pub(crate) fn range_argument(self) -> usize {
         usize::from(self == Self::Quantile)
+    }
+
+    /// Its name in the language.
+    pub(crate) fn name(self) -> &'static str {
+        NAMES.iter().find(|(function, _)| *function == self).map_or("", |(_, name)| name)
+    }
+
+    /// The function of this name.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(_, known)| *known == name).map(|(function, _)| *function)
     }
 
     fn keeps_name(self) -> bool {
@@ -68,17 +109,20 @@ impl RangeFunction {
 
 /// A range vector argument, resolved.
 #[derive(Clone, Copy, Debug)]
-struct RangeArgument {
+struct RangeArgument<'p> {
+    node: &'p Node,
     input: RangeInput,
     range_ms: i64,
     shift: TimeShift,
+    extended: Option<Extended>,
     span: Span,
 }
 
-fn range_argument(evaluator: &Evaluator<'_>, id: NodeId) -> RangeArgument {
-    let node = evaluator.node(id);
+fn range_argument(node: &Node) -> RangeArgument<'_> {
     match &node.kind {
-        NodeKind::Matrix { input, range_ms, shift } => RangeArgument { input: *input, range_ms: *range_ms, shift: *shift, span: node.span },
+        NodeKind::Matrix { input, range_ms, shift, extended, .. } => {
+            RangeArgument { node, input: *input, range_ms: *range_ms, shift: *shift, extended: *extended, span: node.span }
+        }
         _ => unreachable!("the type check lets only range vectors be used as such"),
     }
 }
@@ -92,12 +136,14 @@ pub(crate) fn stream<'p>(
     sink: Sink<'_, 'p>,
 ) -> Result<(), EvalError> {
     let range_id = args[function.range_argument()];
-    let argument = range_argument(evaluator, range_id);
+    let argument = range_argument(evaluator.node(range_id));
+    check_extended(argument.extended, function)?;
     let params = parameters(evaluator, function, args)?;
     let delayed = evaluator.plan.params.delayed_name_removal;
     let is_unique = delayed || function.keeps_name() || is_unique_without_name(evaluator.plan, range_id);
     let mut all = (!is_unique).then(|| Block::new(node.grid.steps));
-    let windows = Windows::new(node.grid, argument.range_ms, argument.shift);
+    let lookback_ms = evaluator.plan.params.lookback_ms;
+    let windows = Windows::new(node.grid, argument.range_ms, argument.shift).reaching(argument.extended, lookback_ms);
     let rows = tile_series(node.grid.steps);
     let mut block = Block::with_rows(node.grid.steps, rows.min(16));
     for_each_series(evaluator, argument, &mut |evaluator, mut meta, samples| {
@@ -131,6 +177,23 @@ pub(crate) fn stream<'p>(
         None if block.is_empty() => Ok(()),
         None => sink(evaluator, block),
     }
+}
+
+/// Only differences can be taken of windows whose ends are extended.
+fn check_extended(extended: Option<Extended>, function: RangeFunction) -> Result<(), EvalError> {
+    use RangeFunction as F;
+    match (extended, function) {
+        (None, _) | (Some(_), F::Rate | F::Increase | F::Delta) | (Some(Extended::Anchored), F::Resets | F::Changes) => Ok(()),
+        (Some(extended), _) => Err(refused(extended, function.name())),
+    }
+}
+
+fn refused(extended: Extended, function: &'static str) -> EvalError {
+    let allowed = match extended {
+        Extended::Anchored => "changes, delta, increase, rate, resets",
+        Extended::Smoothed => "delta, increase, rate",
+    };
+    EvalError::ExtendedFunction { modifier: extended.as_str(), allowed, function }
 }
 
 /// The other arguments' values at each step.
@@ -173,6 +236,15 @@ pub(crate) struct RangeCall<'a> {
 impl RangeCall<'_> {
     fn compute(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
         self.compute_floats(samples, row);
+        if !samples.histograms.is_empty() {
+            self.compute_histograms(samples, row);
+        }
+    }
+
+    fn warn_overlap(&mut self) {
+        let name = quote(self.labels.metric_name());
+        let text = format!("sample has start time that overlaps with previous sample timestamp for metric {name}");
+        self.annotations.warn(self.span, text);
     }
 
     fn compute_floats(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
@@ -182,9 +254,7 @@ impl RangeCall<'_> {
             F::Rate | F::Increase | F::Delta if windows.extended().is_some() => rate::extended(samples, windows, function, row),
             F::Rate | F::Increase | F::Delta => {
                 if rate::extrapolated(samples, windows, function, row) {
-                    let name = metric_suffix(self.labels);
-                    let text = format!("sample has start time that overlaps with previous sample timestamp{name}");
-                    self.annotations.warn(self.span, text);
+                    self.warn_overlap();
                 }
             }
             F::Irate => rate::instant(samples, windows, true, row),
@@ -230,11 +300,11 @@ fn annotate(evaluator: &mut Evaluator<'_>, function: RangeFunction, labels: &Lab
 /// Takes one series' meta data and samples, without stale markers.
 type SeriesSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesMeta, Samples<'_>) -> Result<(), EvalError>;
 
-fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument, each: SeriesSink<'_, 'p>) -> Result<(), EvalError> {
+fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_>, each: SeriesSink<'_, 'p>) -> Result<(), EvalError> {
     match argument.input {
-        RangeInput::Select(select) => {
+        RangeInput::Select(_) => {
             let with_starts = evaluator.plan.params.use_start_timestamps;
-            for raw in evaluator.read(select)?.iter() {
+            for raw in evaluator.read_for(argument.node)?.iter() {
                 evaluator.budget.check()?;
                 let meta = SeriesMeta { labels: raw.labels.clone(), drop_name: false };
                 let (times, values, starts) = floats_without_stale_markers(raw);
@@ -320,16 +390,15 @@ fn histograms_without_stale_markers(raw: &RawSeries, with_starts: bool) -> Cow<'
 
 /// The value of a range vector that is the whole of an instant query.
 pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result<Vec<Series>, EvalError> {
-    let NodeKind::Matrix { input, range_ms, shift } = &node.kind else {
-        unreachable!("only selectors and subqueries have the type of a range vector")
-    };
-    let argument = RangeArgument { input: *input, range_ms: *range_ms, shift: *shift, span: node.span };
-    let end_ms = shift.apply(node.grid.start_ms);
-    let start_ms = end_ms.saturating_sub(*range_ms);
+    let argument = range_argument(node);
+    let end_ms = argument.shift.apply(node.grid.start_ms);
+    let start_ms = end_ms.saturating_sub(argument.range_ms);
+    let lookback_ms = evaluator.plan.params.lookback_ms;
+    let (back_ms, ahead_ms) = argument.extended.map_or((0, 0), |extended| reach_ms(extended, lookback_ms));
     let mut series = Vec::new();
     let mut held = Vec::new();
     for_each_series(evaluator, argument, &mut |evaluator, meta, samples| {
-        let within = samples.between(start_ms, end_ms);
+        let within = samples.between(start_ms.saturating_sub(back_ms), end_ms.saturating_add(ahead_ms));
         if within.times.is_empty() && within.histograms.is_empty() {
             return Ok(());
         }
@@ -337,9 +406,17 @@ pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result
         let bytes = within.times.len() * 16 + within.histograms.iter().map(|h| histogram_bytes(&h.histogram)).sum::<usize>();
         held.push(evaluator.budget.reserve(samples, bytes as u64)?);
         let labels = if meta.drop_name { super::labels::without_name(&meta.labels) } else { meta.labels };
+        let points = match argument.extended {
+            Some(extended) => Ends::of(within, start_ms, end_ms, extended == Extended::Smoothed, false)
+                .map_or_else(Vec::new, |ends| ends.points(start_ms, end_ms)),
+            None => within.times.iter().copied().zip(within.values.iter().copied()).collect(),
+        };
+        if points.is_empty() && within.histograms.is_empty() {
+            return Ok(());
+        }
         series.push(Series {
             labels,
-            points: within.times.iter().copied().zip(within.values.iter().copied()).collect(),
+            points,
             histograms: within.histograms.iter().map(|h| (h.timestamp_ms, Arc::clone(&h.histogram))).collect(),
         });
         Ok(())
@@ -350,7 +427,13 @@ pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result
 
 /// For each step, whether any series has a sample in the window.
 pub(crate) fn presence(evaluator: &mut Evaluator<'_>, node: &Node, range_id: NodeId) -> Result<Vec<bool>, EvalError> {
-    let argument = range_argument(evaluator, range_id);
+    if let Some(present) = evaluator.imported_presence(range_id) {
+        return Ok(present);
+    }
+    let argument = range_argument(evaluator.node(range_id));
+    if let Some(extended) = argument.extended {
+        return Err(refused(extended, "absent_over_time"));
+    }
     let windows = Windows::new(node.grid, argument.range_ms, argument.shift);
     let mut present = vec![false; node.grid.steps];
     for_each_series(evaluator, argument, &mut |_, _, samples| {

@@ -1,10 +1,13 @@
 //! Instant vector selectors: the newest sample of each series at each step, unless it is too old or a stale marker.
 
+pub(crate) mod smoothed;
+
 use super::block::{Block, RowMut, SeriesMeta, TILE_SERIES};
 use super::{Evaluator, Sink};
+use crate::ast::Extended;
 use crate::error::EvalError;
-use crate::plan::{Grid, Node, TimeShift};
-use crate::source::{RawSeries, SelectId};
+use crate::plan::{Grid, Node, NodeKind, TimeShift};
+use crate::source::RawSeries;
 use model::sample::{STALE_NAN_BITS, is_stale};
 use std::sync::Arc;
 
@@ -23,31 +26,32 @@ pub(crate) enum Of {
     Value,
     /// Its time in seconds.
     Timestamp,
+    /// Its time in milliseconds.
+    Milliseconds,
     /// When its counter started, in seconds.
     StartTimestamp,
 }
 
 /// Streams the series of a selector.
-pub(crate) fn stream<'p>(
-    evaluator: &mut Evaluator<'p>,
-    node: &'p Node,
-    select: SelectId,
-    shift: TimeShift,
-    sink: Sink<'_, 'p>,
-) -> Result<(), EvalError> {
-    stream_newest(evaluator, node, select, shift, &mut |evaluator, block| sink(evaluator, block), Of::Value)
+pub(crate) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
+    if let NodeKind::Vector { extended: Some(Extended::Smoothed), .. } = node.kind {
+        return smoothed::stream(evaluator, node, sink);
+    }
+    stream_newest(evaluator, node, &mut |evaluator, block| sink(evaluator, block), Of::Value)
+}
+
+/// Where a selector looks.
+fn shift_of(node: &Node) -> TimeShift {
+    match &node.kind {
+        NodeKind::Vector { shift, .. } => *shift,
+        _ => unreachable!("called for selectors only"),
+    }
 }
 
 /// Streams something of the newest sample of each series at each step.
-pub(crate) fn stream_newest<'p>(
-    evaluator: &mut Evaluator<'p>,
-    node: &'p Node,
-    select: SelectId,
-    shift: TimeShift,
-    sink: Sink<'_, 'p>,
-    of: Of,
-) -> Result<(), EvalError> {
-    let series = evaluator.read(select)?;
+pub(crate) fn stream_newest<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Sink<'_, 'p>, of: Of) -> Result<(), EvalError> {
+    let shift = shift_of(node);
+    let series = evaluator.read_for(node)?;
     let newest = Newest { grid: node.grid, shift, lookback_ms: evaluator.plan.params.lookback_ms };
     let rows = tile_series(node.grid.steps);
     for chunk in series.chunks(rows) {
@@ -83,6 +87,7 @@ impl Newest {
         match of {
             Of::Value => self.fill(raw, row, |_, _, value| value),
             Of::Timestamp => self.fill(raw, row, |_, time, _| seconds(time)),
+            Of::Milliseconds => self.fill(raw, row, |_, time, _| time as f64),
             Of::StartTimestamp => self.fill(raw, row, |index, _, _| seconds(raw.start_ms(index))),
         }
     }
@@ -117,6 +122,7 @@ impl Newest {
                 (_, Some(h)) if !is_stale(h.histogram.sum) => match of {
                     Of::Value => row.set_histogram(step, Arc::clone(&h.histogram)),
                     Of::Timestamp => row.set(step, seconds(h.timestamp_ms)),
+                    Of::Milliseconds => row.set(step, h.timestamp_ms as f64),
                     Of::StartTimestamp => row.set(step, seconds(h.start_ms)),
                 },
                 _ => {}
@@ -133,6 +139,7 @@ fn set_float(row: &mut RowMut<'_>, step: usize, of: Of, raw: &RawSeries, index: 
             match of {
                 Of::Value => value,
                 Of::Timestamp => seconds(raw.timestamps[index]),
+                Of::Milliseconds => raw.timestamps[index] as f64,
                 Of::StartTimestamp => seconds(raw.start_ms(index)),
             },
         );

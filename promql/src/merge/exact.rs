@@ -4,6 +4,7 @@
 //! more than 2^53 apart) and, beyond the range of a float, into a fixed-point number.
 
 use super::wide::{Wide, power_of_two};
+use crate::frame::codec::{FrameError, Reader, put_float, put_number};
 use std::collections::HashMap;
 
 /// `a + b` as (rounded, error), exact if both are finite: near the largest float the error can overflow where the sum does not.
@@ -163,9 +164,11 @@ impl ExactSums {
 
     /// Adds another state of the same steps.
     pub fn merge(&mut self, other: &Self) {
-        for step in 0..self.high.len() {
-            self.add(step, other.high[step]);
-            self.add(step, other.low[step]);
+        for (step, (high, low)) in other.high.iter().zip(&other.low).enumerate() {
+            if *high != 0.0 || *low != 0.0 {
+                self.add(step, *high);
+                self.add(step, *low);
+            }
         }
         for (step, theirs) in &other.spills {
             self.spills.entry(*step).or_default().merge(theirs);
@@ -202,6 +205,54 @@ impl ExactSums {
             }
         }
         wide
+    }
+
+    /// Appends the sums of the steps that `counts` says have any. The small halves are left out where there are none.
+    pub(crate) fn encode(&self, counts: &[u32], out: &mut Vec<u8>) {
+        let steps = || (0..self.high.len()).filter(|step| counts[*step] > 0);
+        steps().for_each(|step| put_float(out, self.high[step]));
+        let has_low = steps().any(|step| self.low[step] != 0.0);
+        out.push(u8::from(has_low));
+        if has_low {
+            steps().for_each(|step| put_float(out, self.low[step]));
+        }
+        let mut spills: Vec<(&usize, &Spill)> = self.spills.iter().collect();
+        spills.sort_by_key(|(step, _)| **step);
+        put_number(out, spills.len() as u64);
+        for (step, spill) in spills {
+            put_number(out, *step as u64);
+            put_number(out, spill.limbs.len() as u64);
+            spill.limbs.iter().for_each(|limb| put_float(out, *limb));
+            match &spill.wide {
+                Some(wide) => wide.encode(out),
+                None => out.push(0),
+            }
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    pub(crate) fn decode(counts: &[u32], reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let mut sums = Self::new(counts.len());
+        let filled: Vec<usize> = (0..counts.len()).filter(|step| counts[*step] > 0).collect();
+        let floats = |reader: &mut Reader<'_>, of: &mut [f64]| {
+            reader.floats(filled.len())?.zip(&filled).for_each(|(value, step)| of[*step] = value);
+            if of.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(reader.error("sum is not finite")) }
+        };
+        floats(reader, &mut sums.high)?;
+        if reader.byte()? != 0 {
+            floats(reader, &mut sums.low)?;
+        }
+        for _ in 0..reader.count(3)? {
+            let step = usize::try_from(reader.number()?).unwrap_or(usize::MAX);
+            let count = reader.count(8)?;
+            let limbs: Vec<f64> = reader.floats(count)?.collect();
+            if step >= counts.len() || limbs.iter().any(|limb| !limb.is_finite()) {
+                return Err(reader.error("spill that cannot be"));
+            }
+            let wide = Wide::decode(reader)?.map(Box::new);
+            sums.spills.insert(step, Spill { limbs, wide });
+        }
+        Ok(sums)
     }
 
     /// Bytes held, for memory accounting.

@@ -1,5 +1,7 @@
 //! A fixed-point number that holds any sum of floats and of squares of floats without rounding.
 
+use crate::frame::codec::{FrameError, Reader, put_number, put_signed};
+
 /// Digits of 32 bits; the sign is in the last.
 const DIGITS: usize = 138;
 /// Bit 0 of the number is `2^-BASE`: a multiple of 32 below the smallest square, `2^-2148`.
@@ -87,6 +89,33 @@ impl Wide {
             *mine += theirs;
         }
         self.carry();
+    }
+
+    /// Appends the digits that are not zero; at least one byte that is not zero.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let mut carried = self.clone();
+        carried.carry();
+        let digits = carried.digits.iter().enumerate().filter(|(_, digit)| **digit != 0);
+        put_number(out, digits.clone().count() as u64 + 1);
+        for (i, digit) in digits {
+            put_number(out, i as u64);
+            put_signed(out, *digit);
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote, or none if there is a zero.
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Option<Self>, FrameError> {
+        let Some(count) = reader.number()?.checked_sub(1) else { return Ok(None) };
+        let mut wide = Self::default();
+        for _ in 0..count.min(DIGITS as u64 + 1) {
+            let (at, digit) = (usize::try_from(reader.number()?).unwrap_or(usize::MAX), reader.signed()?);
+            let range = if at == DIGITS - 1 { -(1 << 40)..1 << 40 } else { 0..1 << 32 };
+            if at >= DIGITS || !range.contains(&digit) {
+                return Err(reader.error("digit that cannot be"));
+            }
+            wide.digits[at] = digit;
+        }
+        if count <= DIGITS as u64 { Ok(Some(wide)) } else { Err(reader.error("too many digits")) }
     }
 
     /// Brings all digits but the last into `0..2^32`.

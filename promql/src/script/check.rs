@@ -1,10 +1,11 @@
 //! Compares answers with what a script expects.
 
 use super::{Annotated, Expected, Text};
-use crate::value::{Series, Value};
+use crate::parse::{SequenceValue, SeriesDescription};
+use crate::value::{QueryOutput, SampleValue, Series, Value};
+use model::histogram::FloatHistogram;
 use model::sample::is_stale;
 use model::{Labels, Timestamp};
-use std::collections::HashMap;
 
 /// Relative difference of floats that are taken for equal.
 const EPSILON: f64 = 1e-6;
@@ -24,20 +25,69 @@ pub(super) fn almost_equal(a: f64, b: f64) -> bool {
     difference / size.min(f64::MAX) < EPSILON
 }
 
+/// Whether a histogram is as expected, but for empty buckets and rounding; the hint counts only if one was given.
+fn almost_equal_histograms(expected: &FloatHistogram, found: &FloatHistogram, has_hint: bool) -> bool {
+    if has_hint && expected.counter_reset_hint != found.counter_reset_hint {
+        return false;
+    }
+    let [mut expected, mut found] = [expected.clone(), found.clone()];
+    expected.compact(0);
+    found.compact(0);
+    let all_equal = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| almost_equal(*a, *b));
+    let is_same = |a: &f64, b: &f64| a.to_bits() == b.to_bits();
+    expected.schema == found.schema
+        && almost_equal(expected.count, found.count)
+        && almost_equal(expected.sum, found.sum)
+        && expected.zero_threshold == found.zero_threshold
+        && almost_equal(expected.zero_count, found.zero_count)
+        && expected.positive_spans == found.positive_spans
+        && expected.negative_spans == found.negative_spans
+        && all_equal(&expected.positive_buckets, &found.positive_buckets)
+        && all_equal(&expected.negative_buckets, &found.negative_buckets)
+        && expected.custom_values.len() == found.custom_values.len()
+        && expected.custom_values.iter().zip(found.custom_values.iter()).all(|(a, b)| is_same(a, b))
+}
+
+fn is_as_expected(expected: &SequenceValue, found: &SampleValue) -> bool {
+    match (expected, found) {
+        (SequenceValue::Float(expected), SampleValue::Float(found)) => almost_equal(*expected, *found),
+        (SequenceValue::Histogram { histogram, has_hint }, SampleValue::Histogram(found)) => {
+            almost_equal_histograms(histogram, found, *has_hint)
+        }
+        _ => false,
+    }
+}
+
 impl Text {
-    pub(super) fn accepts(&self, message: &str) -> bool {
+    fn accepts(&self, message: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Exactly(text) => text == message,
-            Self::Matching(pattern) => {
-                model::regex::Regex::anchored(&format!(".*(?:{pattern}).*")).is_ok_and(|regex| regex.is_match(message))
-            }
+            Self::Matching(regex) => regex.is_match(message),
         }
     }
 }
 
-/// Checks warnings or infos.
-pub(super) fn annotations(expected: &Annotated, found: &[String]) -> Result<(), String> {
+/// Checks whether a query failed as it should; its output if it should not and did not.
+pub(super) fn outcome(expected: &Expected, answer: Result<QueryOutput, String>) -> Result<Option<QueryOutput>, String> {
+    match (answer, &expected.fails) {
+        (Ok(output), None) => Ok(Some(output)),
+        (Ok(output), Some(_)) => Err(format!("did not fail: {:?}", output.value)),
+        (Err(message), None) => Err(format!("failed: {message}")),
+        (Err(message), Some(text)) if text.accepts(&message) => Ok(None),
+        (Err(message), Some(text)) => Err(format!("failed with {message:?}, expected {text:?}")),
+    }
+}
+
+/// Checks warnings and infos.
+pub(super) fn annotations(expected: &Expected, output: &QueryOutput) -> Result<(), String> {
+    for (expected, found) in [(&expected.warnings, &output.warnings), (&expected.infos, &output.infos)] {
+        annotated(expected, found)?;
+    }
+    Ok(())
+}
+
+fn annotated(expected: &Annotated, found: &[String]) -> Result<(), String> {
     if expected.none && !found.is_empty() {
         return Err(format!("unexpected annotations {found:?}"));
     }
@@ -61,11 +111,11 @@ pub(super) fn instant(expected: &Expected, value: &Value) -> Result<(), String> 
             other => Err(format!("scalar {value}, expected {other:?}")),
         },
         Value::String { value, .. } => match &expected.string {
-            Some(text) if text.as_bytes() == value => Ok(()),
+            Some(text) if text == value => Ok(()),
             other => Err(format!("string {value:?}, expected {other:?}")),
         },
         Value::Vector { samples, .. } => {
-            let found: Vec<(&Labels, f64)> = samples.iter().filter_map(|s| s.value.as_float().map(|v| (&s.labels, v))).collect();
+            let found: Vec<(&Labels, SampleValue)> = samples.iter().map(|s| (&s.labels, s.value.clone())).collect();
             let wanted = wanted(expected)?;
             vector(&wanted, &found)?;
             let is_ordered = wanted.iter().map(|w| w.0).eq(found.iter().map(|f| f.0));
@@ -78,26 +128,32 @@ pub(super) fn instant(expected: &Expected, value: &Value) -> Result<(), String> 
     }
 }
 
-fn wanted(expected: &Expected) -> Result<Vec<(&Labels, f64)>, String> {
+/// The elements that a vector must have, each with its one value.
+fn wanted(expected: &Expected) -> Result<Vec<(&Labels, &SequenceValue)>, String> {
     if let Some(scalar) = expected.scalar {
         return Err(format!("a vector, expected scalar {scalar}"));
     }
-    let one = |(labels, values): &'_ super::FloatSeries| values.first().copied().flatten().map(|v| (labels.clone(), v));
-    if expected.series.iter().any(|series| one(series).is_none()) {
-        return Err("an expected series has no value".to_owned());
+    if expected.string.is_some() || expected.range_vector.is_some() {
+        return Err("a vector, expected something else".to_owned());
     }
-    Ok(expected.series.iter().filter_map(|(labels, values)| values.first().copied().flatten().map(|v| (labels, v))).collect())
+    let one = |series: &'_ SeriesDescription| match &series.values[..] {
+        [SequenceValue::Omitted] | [] | [_, _, ..] => Err(format!("{} is not expected to have exactly one value", series.labels)),
+        [_] => Ok(()),
+    };
+    expected.series.iter().try_for_each(one)?;
+    Ok(expected.series.iter().map(|series| (&series.labels, &series.values[0])).collect())
 }
 
-fn vector(wanted: &[(&Labels, f64)], found: &[(&Labels, f64)]) -> Result<(), String> {
-    let by_labels: HashMap<&Labels, f64> = found.iter().copied().collect();
-    if by_labels.len() != found.len() {
+fn vector(wanted: &[(&Labels, &SequenceValue)], found: &[(&Labels, SampleValue)]) -> Result<(), String> {
+    let mut labels: Vec<&Labels> = found.iter().map(|(labels, _)| *labels).collect();
+    labels.sort_unstable();
+    if !labels.is_sorted_by(|a, b| a < b) {
         return Err(format!("a label set twice: {found:?}"));
     }
     for (labels, value) in wanted {
-        match by_labels.get(labels) {
-            Some(found) if almost_equal(*value, *found) => {}
-            Some(found) => return Err(format!("{labels} is {found:?}, expected {value:?}")),
+        match found.iter().find(|(other, _)| other == labels) {
+            Some((_, found)) if is_as_expected(value, found) => {}
+            Some((_, found)) => return Err(format!("{labels} is {found:?}, expected {value:?}")),
             None => return Err(format!("{labels} is missing, found {found:?}")),
         }
     }
@@ -107,42 +163,57 @@ fn vector(wanted: &[(&Labels, f64)], found: &[(&Labels, f64)]) -> Result<(), Str
 /// Checks the step in the middle of a range query against the answer that an instant query must give there.
 pub(super) fn middle(expected: &Expected, value: &Value, at_ms: Timestamp) -> Result<(), String> {
     let Value::Matrix(series) = value else { return Err("no matrix".to_owned()) };
-    let at = |series: &Series| series.points.iter().find(|(t, _)| *t == at_ms).map(|(_, v)| *v);
-    let found: Vec<(&Labels, f64)> = series.iter().filter_map(|s| at(s).map(|v| (&s.labels, v))).collect();
+    require_sorted(series)?;
+    let at = |series: &Series| {
+        let float = series.points.iter().find(|(t, _)| *t == at_ms).map(|(_, v)| SampleValue::Float(*v));
+        float.or_else(|| series.histograms.iter().find(|(t, _)| *t == at_ms).map(|(_, h)| SampleValue::Histogram(h.clone())))
+    };
+    let found: Vec<(&Labels, SampleValue)> = series.iter().filter_map(|s| at(s).map(|v| (&s.labels, v))).collect();
     match expected.scalar {
-        Some(scalar) => {
-            let empty = Labels::empty();
-            vector(&[(&empty, scalar)], &found)
-        }
+        Some(scalar) => vector(&[(&Labels::empty(), &SequenceValue::Float(scalar))], &found),
         None => vector(&wanted(expected)?, &found),
     }
 }
 
+fn require_sorted(series: &[Series]) -> Result<(), String> {
+    if series.is_sorted_by(|a, b| a.labels <= b.labels) { Ok(()) } else { Err("not sorted by labels".to_owned()) }
+}
+
 /// Checks the answer of a range query.
 pub(super) fn matrix(expected: &Expected, found: &[Series], start_ms: i64, end_ms: i64, step_ms: i64) -> Result<(), String> {
-    if !found.is_sorted_by(|a, b| a.labels <= b.labels) {
-        return Err("not sorted by labels".to_owned());
+    require_sorted(found)?;
+    if expected.scalar.is_some() || expected.string.is_some() {
+        return Err("a matrix, expected something else".to_owned());
     }
-    let wanted: Vec<(&Labels, Vec<(i64, f64)>)> = match expected.scalar {
-        Some(_) => return Err("a scalar of a range query".to_owned()),
-        None => expected.series.iter().map(|(labels, values)| (labels, points(values, start_ms, end_ms, step_ms))).collect(),
-    };
-    for (labels, points) in &wanted {
-        let Some(series) = found.iter().find(|s| s.labels == **labels) else {
+    for series in &expected.series {
+        let labels = &series.labels;
+        let Some(found) = found.iter().find(|s| s.labels == *labels) else {
             return Err(format!("{labels} is missing, found {found:?}"));
         };
-        let is_equal = |(a, b): (&(i64, f64), &(i64, f64))| a.0 == b.0 && almost_equal(a.1, b.1);
-        if points.len() != series.points.len() || !points.iter().zip(&series.points).all(is_equal) {
-            return Err(format!("{labels} is {:?}, expected {points:?}", series.points));
+        let wanted = points(series, start_ms, end_ms, step_ms);
+        let found = samples(found);
+        let is_equal =
+            |((a, expected), (b, found)): (&(i64, &SequenceValue), &(i64, SampleValue))| a == b && is_as_expected(expected, found);
+        if wanted.len() != found.len() || !wanted.iter().zip(&found).all(is_equal) {
+            return Err(format!("{labels} is {found:?}, expected {wanted:?}"));
         }
     }
-    match found.iter().find(|s| !wanted.iter().any(|(labels, _)| s.labels == **labels)) {
+    match found.iter().find(|s| !expected.series.iter().any(|series| s.labels == series.labels)) {
         Some(series) => Err(format!("unexpected {}", series.labels)),
         None => Ok(()),
     }
 }
 
-fn points(values: &[Option<f64>], start_ms: i64, end_ms: i64, step_ms: i64) -> Vec<(i64, f64)> {
+/// Floats and histograms of a series by time.
+fn samples(series: &Series) -> Vec<(i64, SampleValue)> {
+    let floats = series.points.iter().map(|(t, v)| (*t, SampleValue::Float(*v)));
+    let mut all: Vec<_> = floats.chain(series.histograms.iter().map(|(t, h)| (*t, SampleValue::Histogram(h.clone())))).collect();
+    all.sort_by_key(|(t, _)| *t);
+    all
+}
+
+fn points(series: &SeriesDescription, start_ms: i64, end_ms: i64, step_ms: i64) -> Vec<(i64, &SequenceValue)> {
     let at = |i: usize| start_ms + i as i64 * step_ms;
-    values.iter().enumerate().filter_map(|(i, v)| v.filter(|_| at(i) <= end_ms).map(|v| (at(i), v))).collect()
+    let is_given = |(t, value): &(i64, &SequenceValue)| *t <= end_ms && !matches!(value, SequenceValue::Omitted);
+    series.values.iter().enumerate().map(|(i, value)| (at(i), value)).filter(is_given).collect()
 }

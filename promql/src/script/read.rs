@@ -1,12 +1,13 @@
 //! Reads scripts.
 
-use super::{Command, Eval, Expected, FloatSeries, Load, LoadLine, ScriptError, Text, When};
-use crate::parse::{SequenceValue, series_description};
-use model::Labels;
+use super::{Command, Eval, Expected, Load, ScriptError, Text, When};
+use crate::ast::ExprKind;
+use crate::parse::{Options, parse_with, series_description, start_timestamps};
+use model::regex::Regex;
 use model::time::parse_duration;
 
-/// Reads all commands of a script.
-pub(super) fn commands(text: &str) -> Result<Vec<Command>, ScriptError> {
+/// Reads all commands of a script, each with its line.
+pub(super) fn commands(text: &str) -> Result<Vec<(usize, Command)>, ScriptError> {
     let lines: Vec<&str> = text.lines().map(str::trim).map(|line| if line.starts_with('#') { "" } else { line }).collect();
     let mut commands = Vec::new();
     let mut at = 0;
@@ -18,19 +19,19 @@ pub(super) fn commands(text: &str) -> Result<Vec<Command>, ScriptError> {
         }
         let error = |detail: String| ScriptError { line: first + 1, detail };
         let word = lines[first].split_whitespace().next().unwrap_or("").to_lowercase();
-        if word.starts_with("clear") {
-            commands.push(Command::Clear);
+        if word == "clear" {
+            commands.push((first + 1, Command::Clear));
             continue;
         }
         let length = lines[at..].iter().position(|line| line.is_empty()).unwrap_or(lines.len() - at);
         let body = &lines[at..at + length];
         at += length;
         if word.starts_with("load") {
-            commands.push(Command::Load(load(lines[first], body).map_err(error)?));
+            commands.push((first + 1, Command::Load(load(lines[first], body).map_err(error)?)));
         } else if word.starts_with("eval") {
             let (eval, used) = eval(first + 1, lines[first], body).map_err(error)?;
             at -= length - used;
-            commands.push(Command::Eval(Box::new(eval)));
+            commands.push((first + 1, Command::Eval(Box::new(eval))));
         } else {
             return Err(error(format!("invalid command {word:?}")));
         }
@@ -40,37 +41,22 @@ pub(super) fn commands(text: &str) -> Result<Vec<Command>, ScriptError> {
 
 fn load(head: &str, body: &[&str]) -> Result<Load, String> {
     let (word, step) = head.split_once(char::is_whitespace).ok_or("no step")?;
-    let step_ms = duration(step.trim())?;
-    let series = body.iter().map(|line| load_line(line)).collect();
-    Ok(Load { step_ms, with_buckets: word.contains("with_nhcb"), series })
-}
-
-fn load_line(line: &str) -> LoadLine {
-    let has_start_times = line.split_whitespace().next().is_some_and(|first| first.ends_with("@st"));
-    if has_start_times {
-        let metric = line.split("@st").next().unwrap_or("");
-        return LoadLine::Other(labels(metric));
+    let with_native = match word {
+        "load" => false,
+        "load_with_nhcb" => true,
+        _ => return Err(format!("invalid load command {word:?}")),
+    };
+    let mut load = Load { step_ms: duration(step.trim())?, with_native, series: Vec::new(), starts: Vec::new() };
+    for line in body {
+        match start_timestamps(line).map_err(|e| e.to_string())? {
+            Some(starts) => load.starts.push(starts),
+            None => load.series.push(series_description(line).map_err(|e| e.to_string())?),
+        }
     }
-    if let Some(at) = line.find("{{") {
-        return LoadLine::Other(labels(&line[..at]));
+    match load.starts.iter().find(|starts| !load.series.iter().any(|series| series.labels == starts.labels)) {
+        Some(starts) => Err(format!("{} has start timestamps but no values", starts.labels)),
+        None => Ok(load),
     }
-    floats(line).map_or_else(|_| LoadLine::Other(None), LoadLine::Floats)
-}
-
-/// A series of floats alone.
-fn floats(line: &str) -> Result<FloatSeries, String> {
-    let series = series_description(line).map_err(|e| e.to_string())?;
-    let values = series.values.iter().map(|value| match value {
-        SequenceValue::Omitted => Ok(None),
-        SequenceValue::Float(value) => Ok(Some(*value)),
-        SequenceValue::Histogram { .. } => Err("native histograms are not supported".to_owned()),
-    });
-    Ok((series.labels, values.collect::<Result<_, _>>()?))
-}
-
-/// Labels of a series whose values cannot be read.
-fn labels(text: &str) -> Option<Labels> {
-    series_description(text.trim_end()).ok().map(|series| series.labels)
 }
 
 fn duration(text: &str) -> Result<i64, String> {
@@ -98,12 +84,16 @@ fn eval(line: usize, head: &str, body: &[&str]) -> Result<(Eval, usize), String>
         let (step, query) = rest.trim_start().split_once(char::is_whitespace).ok_or("no query")?;
         (When::Range { start_ms: duration(start.trim())?, end_ms: duration(end.trim())?, step_ms: duration(step)? }, query)
     };
-    let mut expected = Expected { must_fail: word == "eval_fail", ordered: word == "eval_ordered", ..Expected::default() };
+    let mut expected = Expected { ordered: word == "eval_ordered", ..Expected::default() };
     match word {
+        "eval" | "eval_ordered" => {}
+        "eval_fail" => expected.fails = Some(Text::Any),
         "eval_warn" => expected.warnings.some.push(Text::Any),
         "eval_info" => expected.infos.some.push(Text::Any),
-        _ => {}
+        _ => return Err(format!("invalid eval command {word:?}")),
     }
+    let query = query.trim();
+    let expr = parse_with(query, Options::ALL).map_err(|errors| format!("does not parse: {errors}"))?;
     let mut used = 0;
     for text in body {
         used += 1;
@@ -111,7 +101,15 @@ fn eval(line: usize, head: &str, body: &[&str]) -> Result<(Eval, usize), String>
             break;
         }
     }
-    Ok((Eval { line, when, query: query.trim().to_owned(), expected }, used))
+    for (annotated, name) in [(&expected.warnings, "warn"), (&expected.infos, "info")] {
+        if annotated.none && !annotated.some.is_empty() {
+            return Err(format!("{name} and no_{name} are both expected"));
+        }
+    }
+    if expected.ordered && matches!(when, When::Range { .. }) {
+        return Err("the answer of a range query has no other order".to_owned());
+    }
+    Ok((Eval { line, when, query: query.to_owned(), expr, expected }, used))
 }
 
 /// Reads one line of what an `eval` must answer; false if it is the last one.
@@ -121,7 +119,7 @@ fn expectation(line: &str, expected: &mut Expected) -> Result<bool, String> {
         return Ok(false);
     }
     if let Some(pattern) = line.strip_prefix("expected_fail_regexp") {
-        expected.fails = Some(Text::Matching(pattern.trim().to_owned()));
+        expected.fails = Some(matching(pattern.trim())?);
         return Ok(false);
     }
     if let Some(times) = line.strip_prefix("expect range vector") {
@@ -133,9 +131,8 @@ fn expectation(line: &str, expected: &mut Expected) -> Result<bool, String> {
     }
     if let Some(literal) = line.strip_prefix("expect string") {
         let expr = crate::parse::parse(literal.trim()).map_err(|e| e.to_string())?;
-        if let crate::ast::ExprKind::String(bytes) = &expr.kind {
-            expected.string = Some(String::from_utf8_lossy(bytes).into_owned());
-        }
+        let ExprKind::String(bytes) = expr.kind else { return Err(format!("{literal} is no string")) };
+        expected.string = Some(bytes);
         return Ok(true);
     }
     if let Some(what) = line.strip_prefix("expect ").or_else(|| line.strip_prefix("expect\t")) {
@@ -145,11 +142,13 @@ fn expectation(line: &str, expected: &mut Expected) -> Result<bool, String> {
         expected.scalar = Some(number);
         return Ok(false);
     }
-    match floats(line) {
-        Ok(series) => expected.series.push(series),
-        Err(error) => expected.unreadable = Some(error),
-    }
+    expected.series.push(series_description(line).map_err(|e| e.to_string())?);
     Ok(true)
+}
+
+/// A pattern that is found anywhere in a message.
+fn matching(pattern: &str) -> Result<Text, String> {
+    Regex::anchored(&format!("(?s:.*)(?:{pattern})(?s:.*)")).map(Text::Matching).map_err(|e| e.to_string())
 }
 
 fn expect(what: &str, expected: &mut Expected) -> Result<(), String> {
@@ -157,15 +156,14 @@ fn expect(what: &str, expected: &mut Expected) -> Result<(), String> {
     let (kind, rest) = (&what[..end], what[end..].trim());
     let text = match rest.split_once(':') {
         Some(("msg", text)) => Text::Exactly(text.trim().to_owned()),
-        Some(("regex", text)) => Text::Matching(text.trim().to_owned()),
-        _ => Text::Any,
+        Some(("regex", text)) => matching(text.trim())?,
+        _ if rest.is_empty() => Text::Any,
+        _ => return Err(format!("cannot expect {rest:?}")),
     };
     match kind {
         "ordered" => expected.ordered = true,
-        "fail" => {
-            expected.must_fail = true;
-            expected.fails = Some(text);
-        }
+        "fail" if expected.fails.is_some() => return Err("a failure is expected twice".to_owned()),
+        "fail" => expected.fails = Some(text),
         "warn" => expected.warnings.some.push(text),
         "no_warn" => expected.warnings.none = true,
         "info" => expected.infos.some.push(text),

@@ -1,33 +1,66 @@
 //! Runs scripts.
 
-use super::{Command, Eval, Failure, Load, LoadLine, Report, ScriptError, When, check, read};
-use crate::ast::{At, Expr, ExprKind};
-use crate::budget::Budget;
+use super::pin::pin;
+use super::store::Store;
+use super::{Command, Eval, Failure, Report, ScriptError, When, check, read};
+use crate::ast::Expr;
+use crate::budget::{BYTES_MAX_DEFAULT, Budget};
+use crate::error::EvalError;
 use crate::parse::{Options, parse_with};
 use crate::plan::{Plan, QueryParams};
-use crate::source::{MemorySource, RawSeries};
+use crate::source::MemorySource;
 use crate::value::{QueryOutput, Value};
-use model::labels::METRIC_NAME;
-use model::{Labels, LabelsBuilder, Timestamp};
+use model::Timestamp;
 
-/// Runs a script from an empty store, with names dropped at the end of queries or, as the server does, by each operator.
+/// Samples that a query of a script may hold.
+const SAMPLES_MAX: u64 = 10_000;
+
+/// How a plan is evaluated: with the text of its query, over all series of the script.
+type Evaluate<'a> = &'a dyn Fn(&Plan, &str, &MemorySource, &Budget) -> Result<QueryOutput, EvalError>;
+
+/// How a script is run.
+#[derive(Clone, Copy)]
+pub struct Settings<'a> {
+    /// Whether names are dropped at the end of queries or, as the server does, by each operator.
+    pub delayed_name_removal: bool,
+    /// Whether start timestamps count.
+    pub use_start_timestamps: bool,
+    /// How a plan is evaluated.
+    pub evaluate: Evaluate<'a>,
+}
+
+impl Settings<'_> {
+    /// The settings of Prometheus's own runner, on series in memory.
+    #[must_use]
+    pub fn prometheus() -> Self {
+        let evaluate: Evaluate<'_> = &|plan, query, source, budget| plan.evaluate(query, source, budget);
+        Self { delayed_name_removal: true, use_start_timestamps: true, evaluate }
+    }
+}
+
+impl std::fmt::Debug for Settings<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let flags = (self.delayed_name_removal, self.use_start_timestamps);
+        f.debug_tuple("Settings").field(&flags).finish()
+    }
+}
+
+/// Runs a script from an empty store. After an `eval` that fails the rest is still run.
 ///
 /// # Errors
-/// A line is no command.
-pub fn run(text: &str, delayed_name_removal: bool) -> Result<Report, ScriptError> {
+/// A line is no command, a query does not parse, or what is loaded makes no sense.
+pub fn run(text: &str, settings: Settings<'_>) -> Result<Report, ScriptError> {
     let mut report = Report::default();
-    let empty = || Store { delayed_name_removal, ..Store::default() };
-    let mut store = empty();
-    for command in read::commands(text)? {
+    let mut store = Store::default();
+    for (line, command) in read::commands(text)? {
         match command {
-            Command::Clear => store = empty(),
-            Command::Load(load) => store.load(load),
+            Command::Clear => store = Store::default(),
+            Command::Load(load) => store.load(&load).map_err(|detail| ScriptError { line, detail })?,
             Command::Eval(eval) => {
                 report.evals += 1;
-                match store.eval(&eval) {
+                match (Run { store: &store, settings, eval: &eval }).check() {
                     Ok(()) => report.passed += 1,
-                    Err(Outcome::Skipped(why)) => report.skipped.push((eval.line, why)),
-                    Err(Outcome::Wrong { query, detail }) => report.failures.push(Failure { line: eval.line, query, detail }),
+                    Err(Wrong { query, detail }) => report.failures.push(Failure { line: eval.line, query, detail }),
                 }
             }
         }
@@ -35,194 +68,72 @@ pub fn run(text: &str, delayed_name_removal: bool) -> Result<Report, ScriptError
     Ok(report)
 }
 
-/// Why an eval did not pass.
-enum Outcome {
-    Skipped(String),
-    Wrong { query: String, detail: String },
+/// A query that was not answered as expected.
+struct Wrong {
+    query: String,
+    detail: String,
 }
 
-#[derive(Default)]
-struct Store {
-    series: Vec<RawSeries>,
-    /// Series that exist but are not held, since they are not of floats alone.
-    other: Vec<Labels>,
-    /// Whether there are series of which not even the labels are known.
-    is_unknown: bool,
-    source: MemorySource,
-    delayed_name_removal: bool,
+/// One `eval` on what is loaded.
+struct Run<'a> {
+    store: &'a Store,
+    settings: Settings<'a>,
+    eval: &'a Eval,
 }
 
-impl Store {
-    fn load(&mut self, load: Load) {
-        let first = self.series.len();
-        for line in load.series {
-            match line {
-                LoadLine::Other(Some(labels)) => self.other.push(labels),
-                LoadLine::Other(None) => self.is_unknown = true,
-                LoadLine::Floats((labels, values)) => {
-                    if load.with_buckets {
-                        self.other.push(base_of_bucket(&labels));
-                    }
-                    let samples = values.iter().enumerate().filter_map(|(i, v)| v.map(|v| (i as i64 * load.step_ms, v)));
-                    let (timestamps, values) = samples.unzip();
-                    // In one load a later line takes the place of an earlier one of the same series.
-                    if let Some(at) = self.series[first..].iter().position(|s| s.labels == labels) {
-                        self.series.remove(first + at);
-                    }
-                    self.series.push(RawSeries::floats(labels, timestamps, values));
+impl Run<'_> {
+    fn check(&self) -> Result<(), Wrong> {
+        let eval = self.eval;
+        match eval.when {
+            When::Range { start_ms, end_ms, step_ms } => self.range(start_ms, end_ms, step_ms),
+            When::Instant { at_ms } => {
+                self.instant(&eval.expr, &eval.query, at_ms)?;
+                let mut pinned = eval.expr.clone();
+                if !pin(&mut pinned, at_ms) {
+                    return Ok(());
                 }
+                let text = pinned.to_string();
+                let pinned = parse_with(&text, Options::ALL)
+                    .map_err(|e| Wrong { query: text.clone(), detail: format!("does not parse again: {e}") })?;
+                let times = if at_ms == 0 { vec![-1_000, 0, 1_000] } else { vec![-10 * at_ms, 0, at_ms / 5, at_ms, 10 * at_ms] };
+                times.into_iter().try_for_each(|time| self.instant(&pinned, &text, time))
             }
-        }
-        self.source = MemorySource::new(self.series.clone());
-    }
-
-    fn eval(&self, eval: &Eval) -> Result<(), Outcome> {
-        if let Some(line) = &eval.expected.unreadable {
-            return Err(Outcome::Skipped(format!("expected line: {line}")));
-        }
-        let expr = parse(&eval.query)?;
-        let (start_ms, end_ms, step_ms) = match eval.when {
-            When::Instant { at_ms } => (at_ms, at_ms, 0),
-            When::Range { start_ms, end_ms, step_ms } => (start_ms, end_ms, step_ms),
-        };
-        let wrong = |detail: String| Outcome::Wrong { query: eval.query.clone(), detail };
-        let answer = self.query(&expr, &eval.query, start_ms, end_ms, step_ms)?;
-        if eval.expected.must_fail {
-            return match (answer, &eval.expected.fails) {
-                (Ok(output), _) => Err(wrong(format!("did not fail: {:?}", output.value))),
-                (Err(message), Some(text)) if !text.accepts(&message) => Err(wrong(format!("failed with {message:?}, expected {text:?}"))),
-                (Err(_), _) => Ok(()),
-            };
-        }
-        let output = answer.map_err(|message| wrong(format!("failed: {message}")))?;
-        check::annotations(&eval.expected.warnings, &output.warnings).map_err(wrong)?;
-        check::annotations(&eval.expected.infos, &output.infos).map_err(wrong)?;
-        match (&output.value, eval.when) {
-            (Value::Matrix(series), When::Range { start_ms, end_ms, step_ms }) => {
-                check::matrix(&eval.expected, series, start_ms, end_ms, step_ms).map_err(wrong)
-            }
-            (value, When::Instant { at_ms }) => {
-                check::instant(&eval.expected, value).map_err(wrong)?;
-                self.as_range(eval, &expr, at_ms)?;
-                self.at_other_times(eval, &expr, at_ms)
-            }
-            (value, When::Range { .. }) => Err(wrong(format!("no matrix: {value:?}"))),
         }
     }
 
-    /// The same query must give the same answer in the middle of a range.
-    fn as_range(&self, eval: &Eval, expr: &Expr, at_ms: Timestamp) -> Result<(), Outcome> {
-        let names_the_range = ["start()", "end()", "range()", "step()"].iter().any(|call| eval.query.contains(call));
-        let expected = &eval.expected;
+    fn range(&self, start_ms: Timestamp, end_ms: Timestamp, step_ms: i64) -> Result<(), Wrong> {
+        let wrong = |detail: String| Wrong { query: self.eval.query.clone(), detail };
+        let answer = self.query(&self.eval.expr, &self.eval.query, QueryParams::range(start_ms, end_ms, step_ms));
+        let Some(output) = check::outcome(&self.eval.expected, answer).map_err(wrong)? else { return Ok(()) };
+        check::annotations(&self.eval.expected, &output).map_err(wrong)?;
+        match &output.value {
+            Value::Matrix(series) => check::matrix(&self.eval.expected, series, start_ms, end_ms, step_ms).map_err(wrong),
+            value => Err(wrong(format!("no matrix: {value:?}"))),
+        }
+    }
+
+    /// The query at one time, and in the middle of a range around it.
+    fn instant(&self, expr: &Expr, text: &str, at_ms: Timestamp) -> Result<(), Wrong> {
+        let expected = &self.eval.expected;
+        let wrong = |detail: String| Wrong { query: format!("{text}, at {at_ms}"), detail };
+        let answer = self.query(expr, text, QueryParams::instant(at_ms));
+        let Some(output) = check::outcome(expected, answer).map_err(wrong)? else { return Ok(()) };
+        check::annotations(expected, &output).map_err(wrong)?;
+        check::instant(expected, &output.value).map_err(wrong)?;
+        let names_the_range = ["start()", "end()", "range()", "step()"].iter().any(|call| text.contains(call));
         if names_the_range || expected.string.is_some() || expected.range_vector.is_some() || expected.ordered {
             return Ok(());
         }
-        let text = expr.to_string();
-        let wrong = |detail: String| Outcome::Wrong { query: format!("{text}, as range around {at_ms}"), detail };
-        let answer = self.query(expr, &text, at_ms - 60_000, at_ms + 60_000, 60_000)?;
+        let wrong = |detail: String| Wrong { query: format!("{text}, as range around {at_ms}"), detail };
+        let answer = self.query(expr, text, QueryParams::range(at_ms - 60_000, at_ms + 60_000, 60_000));
         let output = answer.map_err(|message| wrong(format!("failed: {message}")))?;
         check::middle(expected, &output.value, at_ms).map_err(wrong)
     }
 
-    /// The same query with `@` of its time must give the same answer whenever it is asked.
-    fn at_other_times(&self, eval: &Eval, expr: &Expr, at_ms: Timestamp) -> Result<(), Outcome> {
-        let mut pinned = expr.clone();
-        if !pin(&mut pinned, at_ms) {
-            return Ok(());
-        }
-        let text = pinned.to_string();
-        let pinned =
-            parse_with(&text, OPTIONS).map_err(|e| Outcome::Wrong { query: text.clone(), detail: format!("does not parse again: {e}") })?;
-        let times = if at_ms == 0 { vec![-1_000, 0, 1_000] } else { vec![-10 * at_ms, 0, at_ms / 5, at_ms, 10 * at_ms] };
-        for time in times {
-            let wrong = |detail: String| Outcome::Wrong { query: format!("{text}, at {time}"), detail };
-            let output = self.query(&pinned, &text, time, time, 0)?.map_err(|message| wrong(format!("failed: {message}")))?;
-            check::instant(&eval.expected, &output.value).map_err(wrong)?;
-            let moved = Eval { query: text.clone(), ..eval.clone() };
-            self.as_range(&moved, &pinned, time)?;
-        }
-        Ok(())
-    }
-
-    /// Evaluates, unless the query needs what this engine has not.
-    fn query(&self, expr: &Expr, text: &str, start_ms: i64, end_ms: i64, step_ms: i64) -> Result<Result<QueryOutput, String>, Outcome> {
-        let params = QueryParams { delayed_name_removal: self.delayed_name_removal, ..QueryParams::range(start_ms, end_ms, step_ms) };
-        let plan = match Plan::new(expr, params) {
-            Ok(plan) => plan,
-            Err(crate::error::PlanError::UnsupportedFunction { function }) => {
-                return Err(Outcome::Skipped(format!("function {function}")));
-            }
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        let reads_other = plan.fragments().iter().any(|select| {
-            let matches = |labels: &Labels| select.matchers.iter().all(|m| m.matches_labels(labels));
-            self.is_unknown || self.other.iter().any(matches)
-        });
-        if reads_other {
-            return Err(Outcome::Skipped("reads series that are not of floats alone".to_owned()));
-        }
-        Ok(plan.evaluate(text, &self.source, &Budget::default()).map_err(|e| e.to_string()))
-    }
-}
-
-const OPTIONS: Options = Options::ALL;
-
-fn parse(query: &str) -> Result<Expr, Outcome> {
-    parse_with(query, OPTIONS).map_err(|errors| Outcome::Skipped(format!("does not parse: {errors}")))
-}
-
-/// The native histogram that Prometheus makes of a classic one.
-fn base_of_bucket(labels: &Labels) -> Labels {
-    let name = labels.metric_name();
-    let base = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
-    let mut builder = LabelsBuilder::from_labels(labels);
-    builder.set(METRIC_NAME, base).remove("le");
-    builder.build()
-}
-
-/// Functions whose value follows the evaluation time even if their arguments stand still.
-const FOLLOW_TIME: [&str; 13] = [
-    "days_in_month",
-    "day_of_month",
-    "day_of_week",
-    "day_of_year",
-    "hour",
-    "minute",
-    "month",
-    "year",
-    "predict_linear",
-    "time",
-    "timestamp",
-    "start",
-    "end",
-];
-
-/// Gives every selector and outermost subquery without `@` the time `at_ms`; false if the value follows the evaluation time anyway.
-fn pin(expr: &mut Expr, at_ms: Timestamp) -> bool {
-    let at = Some(At::Time(at_ms));
-    match &mut expr.kind {
-        ExprKind::Number { .. } | ExprKind::String(_) => true,
-        ExprKind::Vector(selector) | ExprKind::Matrix { selector, .. } => {
-            selector.at = selector.at.or(at);
-            true
-        }
-        ExprKind::Subquery(subquery) => {
-            subquery.at = subquery.at.or(at);
-            // Inside, times stay as they are: only the functions count.
-            pin(&mut subquery.expr.clone(), at_ms)
-        }
-        ExprKind::Aggregate(aggregate) => {
-            let is_safe = aggregate.param.as_mut().is_none_or(|param| pin(param, at_ms));
-            pin(&mut aggregate.expr, at_ms) && is_safe
-        }
-        ExprKind::Call { function, args } => {
-            let are_safe = args.iter_mut().all(|arg| pin(arg, at_ms));
-            are_safe && !FOLLOW_TIME.contains(&function.name)
-        }
-        ExprKind::Unary { expr, .. } | ExprKind::Paren(expr) => pin(expr, at_ms),
-        ExprKind::Binary(binary) => {
-            let is_safe = pin(&mut binary.left, at_ms);
-            pin(&mut binary.right, at_ms) && is_safe
-        }
+    fn query(&self, expr: &Expr, text: &str, times: QueryParams) -> Result<QueryOutput, String> {
+        let Settings { delayed_name_removal, use_start_timestamps, evaluate } = self.settings;
+        let params = QueryParams { delayed_name_removal, use_start_timestamps, ..times };
+        let plan = Plan::new(expr, params).map_err(|e| e.to_string())?;
+        evaluate(&plan, text, &self.store.source, &Budget::new(SAMPLES_MAX, BYTES_MAX_DEFAULT)).map_err(|e| e.to_string())
     }
 }

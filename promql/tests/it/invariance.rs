@@ -1,7 +1,12 @@
 //! Results depend on the data alone: not on how many shards answered, in which order, or which series lies where.
 
 use model::Labels;
-use promql::{Budget, GatheredSource, MemorySource, Options, Plan, QueryOutput, QueryParams, RawSeries, Value, parse_with};
+use model::hash::{jump_hash, placement_hash};
+use model::{Generation, ShardId};
+use promql::{
+    Budget, Distributed, Fragment, Frame, Gather, GatheredSource, MemorySource, Options, Plan, QueryOutput, QueryParams, RawSeries,
+    Residence, SeriesSource, Value, parse_with,
+};
 use proptest::prelude::*;
 
 const MINUTE_MS: i64 = 60_000;
@@ -54,6 +59,14 @@ fn query() -> impl Strategy<Value = String> {
             inner.clone().prop_map(|e| format!("abs({e}) * 2")),
             inner.clone().prop_map(|e| format!("sort_desc({e})")),
             inner.clone().prop_map(|e| format!("histogram_quantile(0.7, {e})")),
+            inner.clone().prop_map(|e| format!("absent({e})")),
+            inner.clone().prop_map(|e| format!("absent_over_time(({e})[3m:1m])")),
+            inner.clone().prop_map(|e| format!("({e}) + scalar({e})")),
+            inner.clone().prop_map(|e| format!("topk(scalar(count({e})), {e})")),
+            inner.clone().prop_map(|e| format!("label_join({e}, \"instance\", \"-\", \"job\")")),
+            inner.clone().prop_map(|e| format!("clamp_max({e}, scalar(max({e})))")),
+            inner.clone().prop_map(|e| format!("sum without (le) ({e} > 1)")),
+            inner.clone().prop_map(|e| format!("vector(scalar({e})) or {e}")),
             inner.prop_map(|e| format!("sum_over_time(({e})[5m:1m])")),
         ]
     })
@@ -92,27 +105,37 @@ fn data() -> impl Strategy<Value = Vec<RawSeries>> {
     })
 }
 
-/// The whole answer with all bits of the values.
-fn fingerprint(answer: Result<QueryOutput, promql::EvalError>) -> String {
+/// The whole answer, floats in the digits that tell them apart.
+pub(crate) fn fingerprint(answer: Result<QueryOutput, promql::EvalError>) -> String {
     match answer {
         Err(error) => format!("error {error}"),
-        Ok(QueryOutput { value, warnings, infos, .. }) => {
-            let value = match value {
-                Value::Vector { samples, .. } => {
-                    format!(
-                        "{:?}",
-                        samples.iter().map(|s| (s.labels.to_string(), s.value.as_float().map(f64::to_bits))).collect::<Vec<_>>()
-                    )
-                }
-                Value::Matrix(series) => {
-                    let points = |s: &promql::Series| s.points.iter().map(|(t, v)| (*t, v.to_bits())).collect::<Vec<_>>();
-                    format!("{:?}", series.iter().map(|s| (s.labels.to_string(), points(s))).collect::<Vec<_>>())
-                }
-                other => format!("{other:?}"),
-            };
-            format!("{value} {warnings:?} {infos:?}")
-        }
+        Ok(QueryOutput { value, warnings, infos, .. }) => format!("{value:?} {warnings:?} {infos:?}"),
     }
+}
+
+/// Whether two evaluations that look at the operators in different orders agree: of several errors each may tell another.
+pub(crate) fn agree(a: &str, b: &str) -> bool {
+    a == b || (a.starts_with("error ") && b.starts_with("error "))
+}
+
+/// The answer of shards that talk in bytes.
+pub(crate) fn over_the_wire(
+    distributed: &Distributed,
+    text: &str,
+    shards: &[MemorySource],
+    budget: &Budget,
+) -> Result<QueryOutput, promql::EvalError> {
+    let fragment = &Fragment::decode(&distributed.fragment().encode()).expect("a fragment reads what it wrote");
+    let mut gather = Gather::new(distributed, budget);
+    for shard in shards {
+        let mut answer = Vec::new();
+        fragment.execute(shard, budget, &mut |frame| {
+            answer.push(Frame::decode(&frame.encode(), fragment, budget).expect("a frame reads what it wrote"));
+            Ok(())
+        })?;
+        gather.add(answer)?;
+    }
+    gather.finish(distributed, text)
 }
 
 /// Splits the answers to all selects over `shards`, in the order of `keys`.
@@ -141,6 +164,132 @@ fn gathered(plan: &Plan, series: &[RawSeries], shards: usize, keys: &[u32], spli
     GatheredSource::new(parts)
 }
 
+/// The series of each shard, placed as a cluster places them.
+pub(crate) fn placed(series: &[RawSeries], shards: u32, key: u64) -> Vec<MemorySource> {
+    let mut of_shards = vec![Vec::new(); shards as usize];
+    for one in series {
+        of_shards[jump_hash(placement_hash(&one.labels, key), shards) as usize].push(one.clone());
+    }
+    of_shards.into_iter().map(MemorySource::new).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn c15_every_number_of_shards_gives_the_answer_of_one_evaluator_over_all_series(
+        text in query(),
+        series in data(),
+        key in any::<u64>(),
+        delayed_name_removal in any::<bool>(),
+        is_range in any::<bool>(),
+    ) {
+        let expr = parse_with(&text, Options { experimental_functions: true, ..Options::default() }).expect(&text);
+        let times = if is_range { QueryParams::range(2 * MINUTE_MS, 15 * MINUTE_MS, 70_000) } else { QueryParams::instant(9 * MINUTE_MS) };
+        let plan = Plan::new(&expr, QueryParams { delayed_name_removal, ..times }).expect(&text);
+        let budget = Budget::default();
+        // All operators in one place, none of them at a shard.
+        let whole = fingerprint(Distributed::raw(plan.clone()).evaluate(&text, &[&MemorySource::new(series.clone())], &budget));
+        let distributed = Distributed::new(plan);
+        let one = fingerprint(distributed.evaluate(&text, &[&MemorySource::new(series.clone())], &budget));
+        prop_assert!(agree(&whole, &one), "{}\n{}\n{}", text, whole, one);
+        for shards in [2, 3, 7] {
+            let sources = placed(&series, shards, key);
+            let here: Vec<&dyn SeriesSource> = sources.iter().map(|source| source as _).collect();
+            prop_assert_eq!(&one, &fingerprint(distributed.evaluate(&text, &here, &budget)), "{} over {} shards", text, shards);
+            prop_assert_eq!(&one, &fingerprint(over_the_wire(&distributed, &text, &sources, &budget)), "{} over {} shards", text, shards);
+        }
+        prop_assert!(budget.reserve(promql::budget::SAMPLES_MAX_DEFAULT, 0).is_ok(), "all room is given back");
+    }
+}
+
+/// Shards of two generations, the second from `from_ms` on, and what each holds.
+fn in_two_generations(series: &[RawSeries], sizes: [u64; 2], from_ms: i64, key: u64) -> (Residence, Vec<MemorySource>) {
+    let shards = |size: u64| (0..size).map(ShardId).collect::<Vec<_>>();
+    let generation = |generation, from_ms, size| Generation { generation, rev: generation, from_ms, shards: shards(size) };
+    let list = [generation(1, i64::MIN, sizes[0]), generation(2, from_ms, sizes[1])];
+    let residence = Residence::between(&list, key, i64::MIN, i64::MAX).expect("two generations");
+    let mut held = vec![Vec::new(); sizes.into_iter().max().unwrap_or(1) as usize];
+    for one in series {
+        let cut = one.timestamps.partition_point(|t| *t < from_ms);
+        for (size, range) in sizes.into_iter().zip([0..cut, cut..one.timestamps.len()]) {
+            let (timestamps, values) = (one.timestamps[range.clone()].to_vec(), one.values[range].to_vec());
+            held[jump_hash(placement_hash(&one.labels, key), size as u32) as usize].push(RawSeries::floats(
+                one.labels.clone(),
+                timestamps,
+                values,
+            ));
+        }
+    }
+    (residence, held.into_iter().map(MemorySource::new).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn c8_windows_that_straddle_generations_answer_as_if_the_shards_had_never_changed(
+        text in query(),
+        series in data(),
+        key in any::<u64>(),
+        sizes in prop_oneof![Just([1, 2]), Just([2, 3]), Just([3, 7]), Just([5, 2])],
+        from_minute in 0..16_i64,
+        delayed_name_removal in any::<bool>(),
+        is_range in any::<bool>(),
+    ) {
+        let expr = parse_with(&text, Options { experimental_functions: true, ..Options::default() }).expect(&text);
+        let times = if is_range { QueryParams::range(2 * MINUTE_MS, 15 * MINUTE_MS, 70_000) } else { QueryParams::instant(9 * MINUTE_MS) };
+        let distributed = Distributed::new(Plan::new(&expr, QueryParams { delayed_name_removal, ..times }).expect(&text));
+        let budget = Budget::default();
+        let one = fingerprint(distributed.evaluate(&text, &[&MemorySource::new(series.clone())], &budget));
+        let (residence, shards) = in_two_generations(&series, sizes, from_minute * MINUTE_MS, key);
+        let mut gather = Gather::new(&distributed, &budget);
+        for shard in &shards {
+            let mut answer = Vec::new();
+            distributed.fragment().execute_resident(shard, &residence, &budget, &mut |frame| {
+                answer.push(Frame::decode(&frame.encode(), distributed.fragment(), &budget).expect("a frame reads what it wrote"));
+                Ok(())
+            }).expect("frames are taken");
+            gather.add(answer).expect("an answer has an end");
+        }
+        prop_assert_eq!(&one, &fingerprint(gather.finish(&distributed, &text)), "{} over {:?} shards", text, sizes);
+    }
+
+    #[test]
+    fn slices_of_time_put_together_are_the_whole(
+        text in query(),
+        series in data(),
+        delayed_name_removal in any::<bool>(),
+        size in 1..9_usize,
+    ) {
+        let expr = parse_with(&text, Options { experimental_functions: true, ..Options::default() }).expect(&text);
+        let params = QueryParams { delayed_name_removal, ..QueryParams::range(2 * MINUTE_MS, 15 * MINUTE_MS, 70_000) };
+        let whole = Plan::new(&expr, params).expect(&text);
+        prop_assume!(whole.can_be_sliced());
+        let (budget, source) = (Budget::default(), MemorySource::new(series));
+        let steps = whole.steps();
+        let slice = |from: usize| {
+            let distributed = Distributed::new(Plan::of_steps(&expr, params, from..from + size).expect(&text));
+            let mut gather = Gather::new(&distributed, &budget);
+            let mut answer = Vec::new();
+            distributed.fragment().execute(&source, &budget, &mut |frame| {
+                answer.push(frame);
+                Ok(())
+            })?;
+            gather.add(answer)?;
+            gather.finish_steps(&distributed)
+        };
+        let joined = (0..steps).step_by(size).map(slice).reduce(|all, next| {
+            let mut all = all?;
+            all.append(next?);
+            Ok(all)
+        });
+        let joined = joined.expect("there are steps").map(|steps| steps.output(&text));
+        let expected = fingerprint(whole.evaluate(&text, &source, &budget));
+        prop_assert!(agree(&expected, &fingerprint(joined.clone())), "{}\n{}\n{}", text, expected, fingerprint(joined));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
@@ -160,7 +309,9 @@ proptest! {
         let whole = fingerprint(plan.evaluate(&text, &MemorySource::new(series.clone()), &budget));
         for shards in [1, 2, 3, 7] {
             let source = gathered(&plan, &series, shards, &keys, split_in_time);
-            prop_assert_eq!(&whole, &fingerprint(plan.evaluate(&text, &source, &budget)), "{} over {} shards", text, shards);
+            let raw = Distributed::raw(plan.clone()).evaluate(&text, &[&source], &budget);
+            let raw = fingerprint(raw);
+            prop_assert!(agree(&whole, &raw), "{} over {} shards\n{}\n{}", text, shards, whole, raw);
         }
         prop_assert!(budget.reserve(promql::budget::SAMPLES_MAX_DEFAULT, 0).is_ok(), "all room is given back");
     }

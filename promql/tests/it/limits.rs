@@ -69,12 +69,6 @@ fn long_chains_of_operators_are_followed_to_a_limit() {
 }
 
 #[test]
-fn a_function_of_native_histograms_is_refused_by_name() {
-    let refused = Plan::new(&parse("histogram_count(m)").unwrap(), QueryParams::instant(0)).unwrap_err();
-    assert_eq!(refused.to_string(), "function \"histogram_count\" is not supported: it needs native histograms or start timestamps");
-}
-
-#[test]
 fn a_range_query_must_be_a_vector_or_a_scalar() {
     let refused = |query: &str| Plan::new(&parse(query).unwrap(), QueryParams::range(0, 10, 1)).unwrap_err().to_string();
     assert_eq!(refused("m[5m]"), "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector");

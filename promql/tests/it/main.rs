@@ -1,6 +1,14 @@
 //! Integration tests of the engine.
 
+mod distributed;
+mod harness;
 mod invariance;
 mod limits;
 mod promqltest;
 mod semantics;
+mod semantics_aggregate;
+mod semantics_function;
+mod semantics_limits;
+mod semantics_names;
+mod semantics_rate;
+mod semantics_time;

@@ -8,6 +8,7 @@ use crate::eval::function::label::invalid_name;
 use crate::plan::NodeId;
 use model::LabelsBuilder;
 use std::collections::HashMap;
+use std::fmt;
 
 /// Bytes of the bookkeeping of one group.
 const GROUP_BYTES: usize = 256;
@@ -18,19 +19,21 @@ pub(super) fn evaluate(evaluator: &mut Evaluator<'_>, input: NodeId, label: &[u8
     let is_hidden = grouping.without && grouping.names(name);
     let block = evaluator.vector(input)?;
     let mut groups = Groups::default();
-    let mut by_value: HashMap<(usize, u64), usize> = HashMap::new();
+    let mut by_value: HashMap<(usize, Counted), usize> = HashMap::new();
     let mut bases = Groups::default();
     let base_of = bases.of_block(&block, grouping);
     let mut counts: Vec<HashMap<usize, f64>> = Vec::new();
     let mut held = Vec::new();
     for (row, base) in base_of.iter().enumerate() {
         evaluator.budget.check()?;
-        for (step, value) in block.row(row).iter() {
-            let group = *by_value.entry((*base, value.to_bits())).or_insert_with(|| {
+        let from = block.row(row);
+        let floats = from.iter().map(|(step, value)| (step, Counted::Float(value.to_bits())));
+        for (step, value) in floats.chain(from.histograms.iter().map(|(step, h)| (*step, Counted::Histogram(h.to_string())))) {
+            let group = *by_value.entry((*base, value)).or_insert_with_key(|(_, value)| {
                 let meta = &bases.metas[*base];
                 let mut labels = LabelsBuilder::from_labels(&meta.labels);
                 if !is_hidden {
-                    labels.set(name, &format_value(value));
+                    labels.set(name, &value.to_string());
                 }
                 groups.number(labels.build(), meta.drop_name)
             });
@@ -50,13 +53,26 @@ pub(super) fn evaluate(evaluator: &mut Evaluator<'_>, input: NodeId, label: &[u8
     Ok(result)
 }
 
-/// As Go formats with `'f'` and as many digits as needed.
-fn format_value(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
-    } else {
-        value.to_string()
+/// A value that is counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Counted {
+    /// The bits of a float.
+    Float(u64),
+    /// A histogram as it is printed.
+    Histogram(String),
+}
+
+/// Floats as Go formats them with `'f'` and as many digits as needed.
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Histogram(text) => f.write_str(text),
+            Self::Float(bits) => match f64::from_bits(*bits) {
+                value if value.is_nan() => f.write_str("NaN"),
+                f64::INFINITY => f.write_str("+Inf"),
+                f64::NEG_INFINITY => f.write_str("-Inf"),
+                value => write!(f, "{value}"),
+            },
+        }
     }
 }

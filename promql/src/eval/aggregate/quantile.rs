@@ -2,7 +2,7 @@
 
 use super::{Grouping, Groups};
 use crate::annotations::general;
-use crate::ast::Span;
+use crate::ast::{AggregateOp, Span};
 use crate::error::EvalError;
 use crate::eval::Evaluator;
 use crate::eval::block::Block;
@@ -48,7 +48,8 @@ pub(crate) fn warn_about(evaluator: &mut Evaluator<'_>, quantiles: &[f64], span:
 
 /// `quantile(q, …)`.
 pub(super) fn evaluate(evaluator: &mut Evaluator<'_>, input: NodeId, q: &[f64], grouping: Grouping<'_>) -> Result<Block, EvalError> {
-    let block = evaluator.vector(input)?;
+    let mut block = evaluator.vector(input)?;
+    super::leave_out_histograms(evaluator, AggregateOp::Quantile, input, &mut block);
     let mut groups = Groups::default();
     let numbers = groups.of_block(&block, grouping);
     let mut members = vec![Vec::new(); groups.len()];

@@ -5,7 +5,7 @@ use crate::annotations::general;
 use crate::ast::{AggregateOp, Span};
 use crate::error::EvalError;
 use crate::eval::Evaluator;
-use crate::eval::block::Block;
+use crate::eval::block::{Block, set_bits};
 use crate::plan::NodeId;
 use std::cmp::Ordering;
 
@@ -18,9 +18,12 @@ pub(super) fn evaluate(
     grouping: Grouping<'_>,
 ) -> Result<Block, EvalError> {
     let limits = limits(k)?;
-    let block = evaluator.vector(input)?;
+    let mut block = evaluator.vector(input)?;
     if limits.iter().all(|k| *k == 0) {
         return Ok(Block::new(block.steps()));
+    }
+    if op != AggregateOp::Limitk {
+        super::leave_out_histograms(evaluator, op, input, &mut block);
     }
     let mut groups = Groups::default();
     let numbers = groups.of_block(&block, grouping);
@@ -33,7 +36,7 @@ pub(super) fn evaluate(
     let mut chosen: Vec<Vec<usize>> = vec![Vec::new(); groups.len() * steps];
     for row in rows_by_labels(&block) {
         evaluator.budget.check()?;
-        block.row(row).for_each(|step, _| {
+        set_bits(&block.row(row).present()).for_each(|step| {
             let candidates = &mut chosen[numbers[row] * steps + step];
             candidates.push(row);
             if candidates.len() >= trim_length(limits[step]) {
@@ -44,7 +47,12 @@ pub(super) fn evaluate(
     for (i, candidates) in chosen.iter_mut().enumerate() {
         trim(op, &block, i % steps, candidates, limits[i % steps]);
     }
-    Ok(if evaluator.plan.params.step_ms == 0 && steps == 1 { in_order(&block, &chosen) } else { by_row(&block, &chosen) })
+    if evaluator.plan.params.step_ms == 0 && steps == 1 {
+        let mut order: Vec<usize> = (0..groups.len()).collect();
+        order.sort_by(|a, b| groups.metas[*a].labels.cmp(&groups.metas[*b].labels));
+        return Ok(in_order(&block, order.iter().map(|group| &chosen[*group])));
+    }
+    Ok(by_row(&block, &chosen))
 }
 
 /// `limit_ratio`: the share of all series that their hashes choose. Grouping makes no difference.
@@ -62,9 +70,9 @@ pub(super) fn limit_ratio(evaluator: &mut Evaluator<'_>, input: NodeId, ratios: 
         for (row, meta) in block.series.iter().enumerate() {
             let position = sampler::position(&meta.labels);
             result.push_with(meta.clone(), |out| {
-                let values = block.row(row).iter();
-                let kept = values.filter(|(step, _)| sampler::keeps(ratios[*step].clamp(-1.0, 1.0), position));
-                kept.for_each(|(step, value)| out.set(step, value));
+                let from = block.row(row);
+                let is_kept = |step: usize| sampler::keeps(ratios[step].clamp(-1.0, 1.0), position);
+                set_bits(&from.present()).filter(|step| is_kept(*step)).for_each(|step| out.copy_step(from, step));
             });
         }
         Ok(())
@@ -118,9 +126,9 @@ fn rows_by_labels(block: &Block) -> Vec<usize> {
 }
 
 /// The chosen rows of an instant query, group after group, best first.
-fn in_order(block: &Block, chosen: &[Vec<usize>]) -> Block {
+fn in_order<'a>(block: &Block, chosen: impl Iterator<Item = &'a Vec<usize>>) -> Block {
     let mut result = Block::new(1);
-    chosen.iter().flatten().for_each(|row| result.push(block.series[*row].clone(), block.row(*row)));
+    chosen.flatten().for_each(|row| result.push(block.series[*row].clone(), block.row(*row)));
     result
 }
 
@@ -134,7 +142,7 @@ fn by_row(block: &Block, chosen: &[Vec<usize>]) -> Block {
     let mut result = Block::new(steps);
     for (row, chosen_at) in steps_of.iter().enumerate().filter(|(_, at)| !at.is_empty()) {
         result.push_with(block.series[row].clone(), |out| {
-            chosen_at.iter().for_each(|step| out.set(*step, block.row(row).values[*step]));
+            chosen_at.iter().for_each(|step| out.copy_step(block.row(row), *step));
         });
     }
     result

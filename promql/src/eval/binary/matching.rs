@@ -1,7 +1,9 @@
 //! Arithmetic and comparisons between two vectors.
 
+use super::histogram::{self, Notes};
 use super::{Operation, common};
 use crate::ast::{Cardinality, VectorMatching};
+use crate::budget::Reservation;
 use crate::error::EvalError;
 use crate::eval::Evaluator;
 use crate::eval::block::{Block, Row, SeriesMeta, set_bits};
@@ -27,14 +29,16 @@ fn matching_labels(labels: &Labels, by: &VectorMatching) -> Labels {
     if by.on { labels.filtered(named) } else { labels.filtered(|name| name != METRIC_NAME && !named(name)) }
 }
 
-/// The error of the earliest step; of several at one step the first that was found.
+/// The error of the earliest step; of several at one step the first by its text, so that it is the same however series are spread.
 #[derive(Default)]
 struct Earliest(Option<(usize, EvalError)>);
 
 impl Earliest {
     fn note(&mut self, step: Option<usize>, error: impl FnOnce() -> EvalError) {
-        if let Some(step) = step.filter(|step| self.0.as_ref().is_none_or(|(known, _)| step < known)) {
-            self.0 = Some((step, error()));
+        let Some(step) = step.filter(|step| self.0.as_ref().is_none_or(|(known, _)| step <= known)) else { return };
+        let error = error();
+        if self.0.as_ref().is_none_or(|(known, other)| step < *known || error.to_string() < other.to_string()) {
+            self.0 = Some((step, error));
         }
     }
 }
@@ -43,22 +47,32 @@ impl Earliest {
 pub(super) fn combine(
     evaluator: &Evaluator<'_>,
     operation: Operation,
-    left: Block,
-    right: Block,
+    (left, right): (Block, Block),
     by: &VectorMatching,
+    notes: &mut Notes,
 ) -> Result<Block, EvalError> {
     let (of_left, of_right, count) = signatures(&left, &right, by);
     let swapped = by.cardinality == Cardinality::OneToMany;
     let (many, one, of_many, of_one) = if swapped { (right, left, of_right, of_left) } else { (left, right, of_left, of_right) };
     let mut ones = vec![Vec::new(); count];
     of_one.iter().enumerate().for_each(|(row, signature)| ones[*signature].push(row));
-    let mut join = Join { operation, swapped, by, delayed: evaluator.plan.params.delayed_name_removal, many, one };
+    // Which two series an error names follows from their labels, not from where they came from.
+    ones.iter_mut().filter(|rows| rows.len() > 1).for_each(|rows| rows.sort_by(|a, b| one.series[*a].labels.cmp(&one.series[*b].labels)));
+    // As in Prometheus, `group_right` swaps the sides but not what fills them: `fill_left` is for the "many" side in any case.
+    let (fill_many, fill_one) = (by.fill_left, by.fill_right);
+    let delayed = evaluator.plan.params.delayed_name_removal;
+    let mut join = Join { operation, swapped, by, delayed, many, one, fill_many, fill_one, matched: HashMap::new(), held: Vec::new() };
     let mut earliest = Earliest::default();
     join.check_one_side(&ones, &mut earliest);
-    let result = join.pairs(evaluator, &of_many, &ones, &mut earliest)?;
+    let mut out = Output { operation, swapped, block: Block::with_rows(join.many.steps(), join.many.len()), notes };
+    join.pairs(evaluator, &of_many, &ones, &mut out, &mut earliest)?;
+    join.fill_missing(evaluator, (&of_many, &of_one), &mut out, &mut earliest)?;
     match earliest.0 {
-        Some((_, error)) => Err(error),
-        None => join_equal(result),
+        Some((step, error)) => {
+            evaluator.fail_at(step);
+            Err(error)
+        }
+        None => join_equal(out.block),
     }
 }
 
@@ -69,29 +83,39 @@ struct Join<'a> {
     delayed: bool,
     many: Block,
     one: Block,
+    /// What stands for a missing sample of either side.
+    fill_many: Option<f64>,
+    fill_one: Option<f64>,
+    /// At which steps the series of a signature, or of a result's labels, have matched.
+    matched: HashMap<(usize, Option<Labels>), Vec<u64>>,
+    held: Vec<Reservation>,
 }
 
 impl Join<'_> {
-    /// Notes where two series of the "one" side have the same matching labels, while neither side is empty.
+    /// Notes where two series of the "one" side have the same matching labels, while neither side is empty and stays so.
     fn check_one_side(&self, ones: &[Vec<usize>], earliest: &mut Earliest) {
         if ones.iter().all(|rows| rows.len() < 2) {
             return;
         }
-        let populated: Vec<u64> = any_value(&self.many).iter().zip(any_value(&self.one)).map(|(a, b)| a & b).collect();
+        let populated: Vec<u64> = if self.fill_many.is_some() || self.fill_one.is_some() {
+            vec![u64::MAX; self.one.steps().div_ceil(64)]
+        } else {
+            any_value(&self.many).iter().zip(any_value(&self.one)).map(|(a, b)| a & b).collect()
+        };
         for rows in ones.iter().filter(|rows| rows.len() > 1) {
             let mut seen = vec![0; populated.len()];
             for (i, row) in rows.iter().enumerate() {
-                let valid = self.one.row(*row).valid;
-                let step = first_common(valid, &seen, &populated);
+                let present = self.one.row(*row).present();
+                let step = first_common(&present, &seen, &populated);
                 earliest.note(step, || self.duplicate(&rows[..i], *row, step.unwrap_or(0)));
-                seen.iter_mut().zip(valid).for_each(|(seen, word)| *seen |= word);
+                seen.iter_mut().zip(present.iter()).for_each(|(seen, word)| *seen |= word);
             }
         }
     }
 
     fn duplicate(&self, before: &[usize], row: usize, step: usize) -> EvalError {
         let text = |row: usize| self.one.series[row].labels.to_string();
-        let first = before.iter().find(|other| self.one.row(**other).get(step).is_some()).map_or_else(String::new, |other| text(*other));
+        let first = before.iter().find(|other| self.one.row(**other).has(step)).map_or_else(String::new, |other| text(*other));
         EvalError::DuplicateMatch {
             group: matching_labels(&self.one.series[row].labels, self.by).to_string(),
             side: if self.swapped { "left" } else { "right" },
@@ -100,19 +124,15 @@ impl Join<'_> {
         }
     }
 
-    /// The results of all matching pairs; those of the same labels are not joined yet.
+    /// Adds the results of all matching pairs; those of the same labels are not joined yet.
     fn pairs(
         &mut self,
         evaluator: &Evaluator<'_>,
         of_many: &[usize],
         ones: &[Vec<usize>],
+        out: &mut Output<'_>,
         earliest: &mut Earliest,
-    ) -> Result<Block, EvalError> {
-        let steps = self.many.steps();
-        let mut result = Block::with_rows(steps, self.many.len());
-        let mut held = Vec::new();
-        let is_one_to_one = self.by.cardinality == Cardinality::OneToOne;
-        let mut matched: HashMap<(usize, Option<Labels>), Vec<u64>> = HashMap::new();
+    ) -> Result<(), EvalError> {
         for (row, signature) in of_many.iter().enumerate() {
             evaluator.budget.check()?;
             for other in &ones[*signature] {
@@ -120,36 +140,78 @@ impl Join<'_> {
                 if both.iter().all(|word| *word == 0) {
                     continue;
                 }
-                let meta = self.result_meta(row, *other);
-                held.push(evaluator.budget.reserve(0, (steps * 8 + meta.labels.heap_bytes()) as u64)?);
-                let key = (*signature, (!is_one_to_one).then(|| meta.labels.clone()));
-                let seen = matched.entry(key).or_insert_with(|| vec![0; both.len()]);
-                earliest.note(first_common(&both, seen, &both), || {
-                    if is_one_to_one { EvalError::ImplicitManyToOne } else { EvalError::AmbiguousGrouping }
-                });
-                seen.iter_mut().zip(&both).for_each(|(seen, word)| *seen |= word);
-                self.push(&mut result, meta, row, *other, &both);
+                let meta = self.result_meta(&self.many.series[row].labels, &self.one.series[*other].labels);
+                self.note_match(evaluator, *signature, &meta, &both, earliest)?;
+                out.push(meta, (self.many.row(row), self.one.row(*other)), &both);
             }
         }
-        Ok(result)
+        Ok(())
     }
 
-    fn push(&self, result: &mut Block, meta: SeriesMeta, row: usize, other: usize, both: &[u64]) {
-        let (mine, theirs): (Row<'_>, Row<'_>) = (self.many.row(row), self.one.row(other));
-        let swapped = self.swapped;
-        let keeps_left_value = swapped && self.operation.op.is_comparison() && !self.operation.return_bool;
-        result.push_with(meta, |out| {
-            // A comparison keeps the value of the left operand, whichever side is the "one" side.
-            let (base, other, swapped) = if keeps_left_value { (theirs, mine, false) } else { (mine, theirs, swapped) };
-            out.values.copy_from_slice(base.values);
-            out.valid.copy_from_slice(both);
-            self.operation.apply(out, other.values, swapped);
-        });
+    /// Adds the results of series with what stands for the missing other side.
+    fn fill_missing(
+        &mut self,
+        evaluator: &Evaluator<'_>,
+        (of_many, of_one): (&[usize], &[usize]),
+        out: &mut Output<'_>,
+        earliest: &mut Earliest,
+    ) -> Result<(), EvalError> {
+        let steps = self.many.steps();
+        for (fill, is_one_missing) in [(self.fill_one, true), (self.fill_many, false)] {
+            let Some(fill) = fill else { continue };
+            let filled = Filled::new(steps, fill);
+            let (present, signatures) = if is_one_missing { (&self.one, of_many) } else { (&self.many, of_one) };
+            let of_present = if is_one_missing { of_one } else { of_many };
+            let taken = presence(present, of_present);
+            for (row, signature) in signatures.iter().enumerate() {
+                evaluator.budget.check()?;
+                let own = if is_one_missing { self.many.row(row) } else { self.one.row(row) };
+                let alone: Vec<u64> = match taken.get(signature) {
+                    Some(taken) => own.present().iter().zip(taken).map(|(own, taken)| own & !taken).collect(),
+                    None => own.present().into_owned(),
+                };
+                if alone.iter().all(|word| *word == 0) {
+                    continue;
+                }
+                let series = if is_one_missing { &self.many.series[row] } else { &self.one.series[row] };
+                let stand_in = matching_labels(&series.labels, self.by);
+                let meta = match is_one_missing {
+                    true => self.result_meta(&series.labels, &stand_in),
+                    false => self.result_meta(&stand_in, &series.labels),
+                };
+                self.note_match(evaluator, *signature, &meta, &alone, earliest)?;
+                let rows = if is_one_missing { (self.many.row(row), filled.row()) } else { (filled.row(), self.one.row(row)) };
+                out.push(meta, rows, &alone);
+            }
+        }
+        Ok(())
     }
 
-    fn result_meta(&self, many: usize, one: usize) -> SeriesMeta {
-        let (many, one) = (&self.many.series[many].labels, &self.one.series[one].labels);
-        let drops_now = !self.operation.op.is_comparison() || (self.operation.return_bool && !self.delayed);
+    /// Notes the steps at which a signature, or one result of it, has matched before.
+    fn note_match(
+        &mut self,
+        evaluator: &Evaluator<'_>,
+        signature: usize,
+        meta: &SeriesMeta,
+        at: &[u64],
+        earliest: &mut Earliest,
+    ) -> Result<(), EvalError> {
+        self.held.push(evaluator.budget.reserve(0, (self.many.steps() * 8 + meta.labels.heap_bytes()) as u64)?);
+        let is_one_to_one = self.by.cardinality == Cardinality::OneToOne;
+        let key = (signature, (!is_one_to_one).then(|| meta.labels.clone()));
+        let seen = self.matched.entry(key).or_insert_with(|| vec![0; at.len()]);
+        earliest.note(
+            first_common(at, seen, at),
+            || {
+                if is_one_to_one { EvalError::ImplicitManyToOne } else { EvalError::AmbiguousGrouping }
+            },
+        );
+        seen.iter_mut().zip(at).for_each(|(seen, word)| *seen |= word);
+        Ok(())
+    }
+
+    fn result_meta(&self, many: &Labels, one: &Labels) -> SeriesMeta {
+        let drops_now = self.operation.drops_name() && (!self.operation.return_bool || !self.delayed);
         let mut labels = if drops_now { many.filtered(|name| !is_metadata(name)) } else { many.clone() };
         if self.by.cardinality == Cardinality::OneToOne {
             let named = |name: &str| self.by.labels.iter().any(|l| l == name);
@@ -166,11 +228,65 @@ impl Join<'_> {
     }
 }
 
+/// A row that has the same float everywhere.
+struct Filled {
+    values: Vec<f64>,
+    valid: Vec<u64>,
+}
+
+impl Filled {
+    fn new(steps: usize, value: f64) -> Self {
+        Self { values: vec![value; steps], valid: vec![u64::MAX; steps.div_ceil(64)] }
+    }
+
+    fn row(&self) -> Row<'_> {
+        Row { values: &self.values, valid: &self.valid, histograms: &[] }
+    }
+}
+
+/// For each signature, the steps at which any of its series has a value.
+fn presence(block: &Block, signatures: &[usize]) -> HashMap<usize, Vec<u64>> {
+    let mut present: HashMap<usize, Vec<u64>> = HashMap::new();
+    for (row, signature) in signatures.iter().enumerate() {
+        let words = present.entry(*signature).or_insert_with(|| vec![0; block.steps().div_ceil(64)]);
+        words.iter_mut().zip(block.row(row).present().iter()).for_each(|(any, word)| *any |= word);
+    }
+    present
+}
+
+/// Where results go.
+struct Output<'a> {
+    operation: Operation,
+    swapped: bool,
+    block: Block,
+    notes: &'a mut Notes,
+}
+
+impl Output<'_> {
+    /// Adds the result of a row of each side, (many, one), at the steps whose bits are set.
+    fn push(&mut self, meta: SeriesMeta, (many, one): (Row<'_>, Row<'_>), at: &[u64]) {
+        let operation = self.operation;
+        let keeps_left_value = self.swapped && operation.op.is_comparison() && !operation.return_bool;
+        let (left, right) = if self.swapped { (one, many) } else { (many, one) };
+        self.block.push_with(meta, |out| {
+            // A comparison keeps the value of the left operand, whichever side is the "one" side.
+            let (base, other, swapped) = if keeps_left_value { (one, many, false) } else { (many, one, self.swapped) };
+            out.values.copy_from_slice(base.values);
+            out.valid.iter_mut().zip(at).zip(left.valid.iter().zip(right.valid)).for_each(|((out, at), (a, b))| *out = at & a & b);
+            if operation.is_trim() && out.as_row().count() > 0 {
+                self.notes.add_floats();
+            }
+            operation.apply(out, other.values, swapped);
+            histogram::pairs(operation, (left, right), at, out, self.notes);
+        });
+    }
+}
+
 /// The steps at which any series has a value.
 fn any_value(block: &Block) -> Vec<u64> {
     let mut any = vec![0; block.steps().div_ceil(64)];
     for row in 0..block.len() {
-        any.iter_mut().zip(block.row(row).valid).for_each(|(any, word)| *any |= word);
+        any.iter_mut().zip(block.row(row).present().iter()).for_each(|(any, word)| *any |= word);
     }
     any
 }

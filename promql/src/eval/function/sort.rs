@@ -6,7 +6,7 @@ use crate::eval::{Evaluator, Sink};
 use crate::plan::{Node, NodeId};
 use std::cmp::Ordering;
 
-/// `sort` and `sort_desc`; NaN comes last in both.
+/// `sort` and `sort_desc`; NaN comes last in both, histograms are left out. Labels decide between equals.
 pub(crate) fn by_value<'p>(
     evaluator: &mut Evaluator<'p>,
     node: &Node,
@@ -14,15 +14,18 @@ pub(crate) fn by_value<'p>(
     descending: bool,
     sink: Sink<'_, 'p>,
 ) -> Result<(), EvalError> {
-    let block = evaluator.vector(input)?;
+    let mut block = evaluator.vector(input)?;
+    // What has no number has no place in the order.
+    block.clear_histograms();
     if is_range_query(evaluator, node) {
         return sink(evaluator, block);
     }
     let value = |i: usize| block.row(i).get(0).unwrap_or(f64::NAN);
     let sorted = reordered(&block, |a, b| {
-        let (a, b) = (value(a), value(b));
-        let order = if descending { b.partial_cmp(&a) } else { a.partial_cmp(&b) };
-        order.unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+        let (left, right) = (value(a), value(b));
+        let order = if descending { right.partial_cmp(&left) } else { left.partial_cmp(&right) };
+        let order = order.unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()));
+        order.then_with(|| block.series[a].labels.cmp(&block.series[b].labels))
     });
     sink(evaluator, sorted)
 }

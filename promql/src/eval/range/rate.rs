@@ -93,24 +93,24 @@ fn overlap_positions(samples: Samples<'_>) -> Vec<usize> {
 }
 
 /// A window and the samples at its edges.
-struct Edges {
-    start_ms: i64,
-    end_ms: i64,
-    first_ms: i64,
-    last_ms: i64,
-    intervals: f64,
+pub(super) struct Edges {
+    pub(super) start_ms: i64,
+    pub(super) end_ms: i64,
+    pub(super) first_ms: i64,
+    pub(super) last_ms: i64,
+    pub(super) intervals: f64,
     /// When the counter of the first sample was zero, if that is known and inside of the window.
-    started_ms: Option<i64>,
+    pub(super) started_ms: Option<i64>,
 }
 
 impl Edges {
     /// Whether a counter may have started at this time: within the window and before its first sample.
-    fn may_start_at(&self, started_ms: i64) -> bool {
+    pub(super) fn may_start_at(&self, started_ms: i64) -> bool {
         started_ms != 0 && started_ms > self.start_ms && started_ms < self.first_ms
     }
 
     /// By how much the difference grows when it is stretched to the window; `zero_from` is the first value of a counter.
-    fn factor(&self, difference: f64, zero_from: Option<f64>) -> f64 {
+    pub(super) fn factor(&self, difference: f64, zero_from: Option<f64>) -> f64 {
         let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1000.0;
         let mut to_start = seconds(self.start_ms, self.first_ms);
         let mut to_end = seconds(self.last_ms, self.end_ms);
@@ -167,19 +167,19 @@ pub(crate) fn count_pairs(samples: Samples<'_>, windows: &Windows, counts: impl 
         before.push(count);
     }
     windows.slide(samples, |step, window| {
-        let Some(window) = from_anchor(samples, windows, step, window) else { return };
+        let Some(window) = from_anchor(samples.times, windows, step, window) else { return };
         row.set(step, (before[window.end - 1] - before[window.start]) as f64);
     });
 }
 
 /// What `anchored` leaves of a window that was extended into the past: the newest sample at or before its start, and all after that.
 /// None if there is nothing after that. Other windows stay as they are.
-fn from_anchor(samples: Samples<'_>, windows: &Windows, step: usize, window: Range<usize>) -> Option<Range<usize>> {
+pub(super) fn from_anchor(times: &[i64], windows: &Windows, step: usize, window: Range<usize>) -> Option<Range<usize>> {
     if windows.extended().is_none() {
         return Some(window);
     }
     let start_ms = windows.end_ms(step).saturating_sub(windows.range_ms);
-    let after = window.start + samples.times[window.clone()].partition_point(|t| *t <= start_ms);
+    let after = window.start + times[window.clone()].partition_point(|t| *t <= start_ms);
     let anchor = after.saturating_sub(1).max(window.start);
     (after < window.end).then_some(anchor..window.end)
 }

@@ -1,0 +1,242 @@
+//! Asks the shards of a query for their shares, each at its own replica here or at another node, and tries again elsewhere.
+
+use super::execute::{ExecuteSpec, FRAGMENT_BYTES_MAX, Report, Sent, execute_local};
+use super::fragment_service::ReadError;
+use super::scatter::{attempt_deadline, backoff_before, error_of};
+use crate::node::Node;
+use crate::rpc::client::{header, request};
+use model::{ShardId, StoreId};
+use promql::{Budget, DecodeError, Frame, Residence};
+use proto::node::{ExecuteFrame, ExecuteReport, ExecuteRequest, GenerationShards};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The share of one shard.
+#[derive(Debug)]
+pub struct ShardAnswer {
+    /// All frames.
+    pub frames: Vec<Frame>,
+    /// What the work took.
+    pub stats: ShardStats,
+}
+
+/// What one shard did for a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardStats {
+    /// Which.
+    pub shard: ShardId,
+    /// The store whose replica answered.
+    pub store: StoreId,
+    /// Its role, time in the queue and time of evaluation.
+    pub report: Report,
+    /// Series read.
+    pub series: u64,
+    /// Samples read.
+    pub samples: u64,
+    /// Bytes that came over the network; 0 from this node itself.
+    pub bytes: u64,
+    /// Replicas that were asked.
+    pub attempts: usize,
+}
+
+/// One query's view of what it asks.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Whose shards.
+    pub workspace: String,
+    /// What they compute.
+    pub spec: ExecuteSpec,
+    /// The fragment as bytes.
+    pub encoded: bytes::Bytes,
+    /// When a shard is given up.
+    pub deadline: Instant,
+    /// Room for what comes from other nodes.
+    pub budget: Budget,
+    /// Set once the asker has gone.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+impl Question {
+    /// Asks one shard until a replica answers or the deadline passes.
+    ///
+    /// # Errors
+    /// No replica answered in time, or one gave an answer that no other will better.
+    pub async fn ask(&self, node: &Node, shard: ShardId) -> Result<ShardAnswer, ReadError> {
+        for attempt in 0.. {
+            let deadline = attempt_deadline(self.deadline);
+            let outcome = match node.shards.get(shard) {
+                // Every other attempt asks elsewhere: the own replica may be the one that is cut off.
+                Some(local) if attempt % 2 == 0 => {
+                    let store = node.store_id();
+                    match execute_local(node, local, self.spec.clone(), deadline, Arc::clone(&self.cancelled)).await {
+                        Ok(frames) => self.gather_local(shard, store, frames, deadline).await,
+                        Err(error) => Err(error),
+                    }
+                }
+                _ => self.ask_remote(node, shard, attempt, deadline).await,
+            };
+            let backoff = backoff_before(attempt + 1);
+            match outcome {
+                Err(ReadError::Unavailable { .. } | ReadError::StaleMap { .. }) if Instant::now() + backoff < self.deadline => {
+                    tokio::time::sleep(backoff).await;
+                }
+                Ok(mut answer) => {
+                    answer.stats.attempts = attempt + 1;
+                    return Ok(answer);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ReadError::Cancelled)
+    }
+
+    async fn gather_local(
+        &self,
+        shard: ShardId,
+        store: StoreId,
+        mut sent: tokio::sync::mpsc::Receiver<Result<Sent, ReadError>>,
+        deadline: Instant,
+    ) -> Result<ShardAnswer, ReadError> {
+        let mut answer = Unfinished::new(shard, store);
+        while let Ok(Some(sent)) = tokio::time::timeout_at(deadline, sent.recv()).await {
+            let Sent { frame, report } = sent?;
+            answer.frames.push(frame);
+            if let Some(report) = report {
+                return Ok(answer.finish(report));
+            }
+        }
+        Err(ReadError::Unavailable { shard, reason: "the evaluation did not end in time".to_owned() })
+    }
+
+    async fn ask_remote(&self, node: &Node, shard: ShardId, attempt: usize, deadline: Instant) -> Result<ShardAnswer, ReadError> {
+        let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
+        let store = replica_for(node, shard, attempt).ok_or_else(|| unavailable("its replicas are not known".to_owned()))?;
+        let address = node.meta.get().stores.get(&store.0).map(|s| s.rpc_address.clone());
+        let address = address.ok_or_else(|| unavailable(format!("store {store} is not known")))?;
+        let mut client = node.peers.client(&address).map_err(|e| unavailable(e.to_string()))?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let message = self.message(node, shard, left);
+        let mut answer = Unfinished::new(shard, store);
+        let frames = async {
+            let mut stream = client.execute(request(message, left)).await.map_err(|status| error_of(shard, &status))?.into_inner();
+            while let Some(ExecuteFrame { payload, report }) = stream.message().await.map_err(|status| error_of(shard, &status))? {
+                answer.bytes += payload.len() as u64;
+                let (fragment, budget) = (Arc::clone(&self.spec.fragment), self.budget.clone());
+                let frame = node.compute(move || Frame::decode(&payload, &fragment, &budget)).await;
+                let frame = frame.map_err(|e| unavailable(e.to_string()))?;
+                answer.frames.push(frame.map_err(|error| match error {
+                    DecodeError::Budget(error) => ReadError::OverBudget(error),
+                    DecodeError::Frame(_) => ReadError::BadAnswer { shard, reason: error.to_string() },
+                })?);
+                if let Some(report) = report {
+                    return Ok(Some(report_of(&report)));
+                }
+            }
+            Ok(None)
+        };
+        let outcome = match tokio::time::timeout_at(deadline, frames).await {
+            Ok(Ok(Some(report))) => return Ok(answer.finish(report)),
+            Ok(Ok(None)) => Err(unavailable(format!("store {store} ended its answer early"))),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(unavailable(format!("store {store} gave no answer in time"))),
+        };
+        node.leaders.note(shard, None);
+        outcome
+    }
+
+    fn message(&self, node: &Node, shard: ShardId, left: Duration) -> ExecuteRequest {
+        let residence = self.spec.residence.as_deref();
+        let ids = |shards: &Vec<ShardId>| GenerationShards { shards: shards.iter().map(|shard| shard.0).collect() };
+        ExecuteRequest {
+            header: Some(header(&node.cluster_id(), node.store_id().0, left)),
+            workspace: self.workspace.clone(),
+            shard: shard.0,
+            known_revision: self.spec.known_revision,
+            fragment: self.encoded.clone(),
+            placement_key: residence.map_or(0, |residence| residence.key),
+            generations: residence.map(|residence| residence.generations.iter().map(ids).collect()).unwrap_or_default(),
+            samples_max: self.spec.samples_max,
+            bytes_max: self.spec.bytes_max,
+        }
+    }
+}
+
+/// An answer that is still coming.
+struct Unfinished {
+    shard: ShardId,
+    store: StoreId,
+    frames: Vec<Frame>,
+    bytes: u64,
+}
+
+impl Unfinished {
+    fn new(shard: ShardId, store: StoreId) -> Self {
+        Self { shard, store, frames: Vec::new(), bytes: 0 }
+    }
+
+    fn finish(self, report: Report) -> ShardAnswer {
+        let Self { shard, store, frames, bytes } = self;
+        let read = frames.last().and_then(Frame::stats).unwrap_or_default();
+        let stats = ShardStats { shard, store, report, series: read.series_read, samples: read.samples_read, bytes, attempts: 1 };
+        ShardAnswer { frames, stats }
+    }
+}
+
+/// Whom to ask: the leader first, as far as it is known, then one replica after another.
+fn replica_for(node: &Node, shard: ShardId, attempt: usize) -> Option<StoreId> {
+    let meta = node.meta.get();
+    if attempt == 0
+        && let Some(leader) = node.leaders.leader(node, &meta, shard, attempt).filter(|leader| *leader != node.store_id())
+    {
+        return Some(leader);
+    }
+    let others: Vec<StoreId> =
+        meta.shards.get(&shard.0)?.replicas.iter().map(|r| StoreId(r.store)).filter(|store| *store != node.store_id()).collect();
+    // A replica of this node takes every other attempt.
+    let turn = if node.shards.get(shard).is_some() { attempt / 2 } else { attempt };
+    others.get(turn % others.len().max(1)).copied()
+}
+
+/// Reads a request of another node.
+///
+/// # Errors
+/// `UNIMPLEMENTED` for a fragment that this node does not know, `INVALID_ARGUMENT` for one that is none.
+#[allow(clippy::result_large_err)]
+pub fn spec_of(request: &ExecuteRequest) -> Result<ExecuteSpec, tonic::Status> {
+    let fragment = promql::Fragment::decode(&request.fragment).map_err(|error| match error {
+        promql::FragmentError::Unknown { .. } => tonic::Status::unimplemented(error.to_string()),
+        promql::FragmentError::Malformed { .. } => tonic::Status::invalid_argument(error.to_string()),
+    })?;
+    let generations: Vec<Vec<ShardId>> =
+        request.generations.iter().map(|generation| generation.shards.iter().copied().map(ShardId).collect()).collect();
+    if generations.iter().any(Vec::is_empty) {
+        return Err(tonic::Status::invalid_argument("generation without shards"));
+    }
+    let residence = (generations.len() > 1).then(|| Arc::new(Residence { key: request.placement_key, generations }));
+    Ok(ExecuteSpec {
+        fragment: Arc::new(fragment),
+        residence,
+        known_revision: request.known_revision,
+        samples_max: request.samples_max,
+        bytes_max: request.bytes_max.min(FRAGMENT_BYTES_MAX),
+    })
+}
+
+/// A frame as it travels.
+#[must_use]
+pub fn to_wire(sent: &Sent) -> ExecuteFrame {
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let report = sent.report.map(|report| ExecuteReport {
+        queued_us: micros(report.queued),
+        evaluated_us: micros(report.evaluated),
+        is_leader: report.is_leader,
+    });
+    ExecuteFrame { payload: sent.frame.encode().into(), report }
+}
+
+fn report_of(wire: &ExecuteReport) -> Report {
+    let ExecuteReport { queued_us, evaluated_us, is_leader } = *wire;
+    Report { queued: Duration::from_micros(queued_us), evaluated: Duration::from_micros(evaluated_us), is_leader }
+}

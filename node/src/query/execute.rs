@@ -1,0 +1,154 @@
+//! Computes a fragment of a query on this node's replica of a shard: the frames of the answer, as they are made.
+
+use super::fragment_service::{ReadError, ready, storage_error};
+use crate::node::Node;
+use crate::shard::LocalShard;
+use model::ShardId;
+use promql::source::{RawSeries, Select, SeriesSet, SeriesSource, SourceError};
+use promql::{Budget, EvalError, Fragment, Frame, Residence};
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tsdb::view::{ReadView, TimeRange};
+
+/// Bytes that the fragment of one query may hold on one shard.
+pub const FRAGMENT_BYTES_MAX: u64 = 512 << 20;
+/// Frames that wait to be sent; who computes them waits while there are more.
+const FRAMES_WAITING: usize = 4;
+/// Bytes of samples between two looks at the budget while they are read.
+const PROBE_BYTES: u64 = 4 << 20;
+
+/// What to compute.
+#[derive(Clone, Debug)]
+pub struct ExecuteSpec {
+    /// The operators.
+    pub fragment: Arc<Fragment>,
+    /// Where series lie, if the shard map changed within the time that is looked at.
+    pub residence: Option<Arc<Residence>>,
+    /// Newest revision of the shard map that the asker knows.
+    pub known_revision: u64,
+    /// Samples that may be held.
+    pub samples_max: u64,
+    /// Bytes that may be held.
+    pub bytes_max: u64,
+}
+
+/// How a shard worked on a fragment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Time from the read barrier to the beginning of the work.
+    pub queued: Duration,
+    /// Time of the work.
+    pub evaluated: Duration,
+    /// Whether the replica led its group.
+    pub is_leader: bool,
+}
+
+/// A frame of the answer; the last one comes with a report.
+#[derive(Debug)]
+pub struct Sent {
+    /// The frame.
+    pub frame: Frame,
+    /// With the last frame.
+    pub report: Option<Report>,
+}
+
+/// Computes `spec` on this node's replica of `shard` over what every write acknowledged before the call left there. Dropping the
+/// receiver ends the work.
+///
+/// # Errors
+/// The replica cannot be read now.
+pub async fn execute_local(
+    node: &Node,
+    local: Arc<LocalShard>,
+    spec: ExecuteSpec,
+    deadline: Instant,
+    cancelled: Arc<AtomicBool>,
+) -> Result<mpsc::Receiver<Result<Sent, ReadError>>, ReadError> {
+    ready(node, &local, spec.known_revision, deadline).await?;
+    let is_leader = local.group.status().leader.is_some_and(|(_, store)| store == node.store_id());
+    let ends = node.clock.monotonic() + deadline.saturating_duration_since(Instant::now());
+    let budget = Budget::with_deadline(spec.samples_max, spec.bytes_max, Arc::clone(&node.clock), ends, Arc::clone(&cancelled));
+    let (sender, receiver) = mpsc::channel(FRAMES_WAITING);
+    let waiting_since = Instant::now();
+    // Nobody waits for the work itself: its frames and their end tell all.
+    drop(tokio::task::spawn_blocking(move || {
+        let report = Report { queued: waiting_since.elapsed(), evaluated: Duration::ZERO, is_leader };
+        compute(&local, &spec, &budget, &cancelled, report, &sender);
+    }));
+    Ok(receiver)
+}
+
+fn compute(
+    local: &LocalShard,
+    spec: &ExecuteSpec,
+    budget: &Budget,
+    cancelled: &AtomicBool,
+    mut report: Report,
+    sender: &mpsc::Sender<Result<Sent, ReadError>>,
+) {
+    let began = Instant::now();
+    let storage = Storage { view: local.shard.read_view(), shard: local.id, budget, cancelled, failed: RefCell::default() };
+    let mut send = |frame: Frame| {
+        // An answer that failed because of storage is no answer: another replica may give one.
+        let outcome = match storage.failed.take() {
+            Some(error) => Err(error),
+            None => {
+                let is_last = frame.is_last();
+                report.evaluated = began.elapsed();
+                Ok(Sent { frame, report: is_last.then_some(report) })
+            }
+        };
+        sender.blocking_send(outcome).map_err(|_| EvalError::Cancelled)
+    };
+    // That nobody takes the frames any more is all that can go wrong here.
+    let _ = match &spec.residence {
+        Some(residence) => spec.fragment.execute_resident(&storage, residence, budget, &mut send),
+        None => spec.fragment.execute(&storage, budget, &mut send),
+    };
+}
+
+/// The series of one shard.
+struct Storage<'a> {
+    view: ReadView,
+    shard: ShardId,
+    budget: &'a Budget,
+    cancelled: &'a AtomicBool,
+    failed: RefCell<Option<ReadError>>,
+}
+
+impl SeriesSource for Storage<'_> {
+    fn select(&self, select: &Select) -> Result<SeriesSet, SourceError> {
+        let range = TimeRange { after_ms: select.start_ms, to_ms: select.end_ms };
+        let mut series: Vec<Arc<RawSeries>> = Vec::new();
+        let (mut bytes, mut probed) = (0, 0);
+        let mut refused = None;
+        let outcome = self.view.select(&select.matchers, range, |one| {
+            let raw = RawSeries::floats(one.labels.clone(), one.timestamps.to_vec(), one.values.to_vec());
+            bytes += raw.heap_bytes() as u64;
+            series.push(Arc::new(raw));
+            if self.cancelled.load(Ordering::Relaxed) {
+                refused = Some(EvalError::Cancelled);
+            } else if bytes - probed >= PROBE_BYTES {
+                // The evaluator takes the room once all is read; here is only looked whether there is enough.
+                probed = bytes;
+                refused = self.budget.check().and_then(|()| self.budget.reserve(0, bytes).map(drop)).err();
+            }
+            if refused.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if let Some(error) = refused {
+            return Err(SourceError::Refused(Box::new(error)));
+        }
+        if let Err(error) = outcome {
+            let message = error.to_string();
+            *self.failed.borrow_mut() = Some(storage_error(self.shard, &error));
+            return Err(SourceError::Storage { message });
+        }
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(SeriesSet { series })
+    }
+}

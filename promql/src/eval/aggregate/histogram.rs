@@ -1,0 +1,564 @@
+//! Sums of native histograms over series, exact and independent of their order, so that parts may come from several shards.
+
+use crate::annotations::Annotations;
+use crate::ast::Span as Position;
+use crate::eval::block::{Row, RowMut};
+use crate::eval::range::histogram::{collision_text, mixed_schemas_text, reconciled_text};
+use crate::frame::codec::{FrameError, Reader, put_bytes, put_float, put_number, put_signed};
+use crate::merge::exact::ExactSums;
+use model::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, Span, common_bounds, exponential_bound};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A number that is summed exactly; what is not finite is remembered apart.
+#[derive(Clone, Debug)]
+pub(crate) struct ExactSum {
+    finite: ExactSums,
+    saw: u8,
+}
+
+const SAW_NAN: u8 = 1;
+const SAW_POSITIVE_INFINITY: u8 = 2;
+const SAW_NEGATIVE_INFINITY: u8 = 4;
+
+impl Default for ExactSum {
+    fn default() -> Self {
+        Self { finite: ExactSums::new(1), saw: 0 }
+    }
+}
+
+impl ExactSum {
+    fn add(&mut self, value: f64) {
+        match value {
+            v if v.is_finite() => self.finite.add(0, v),
+            v if v.is_nan() => self.saw |= SAW_NAN,
+            v if v > 0.0 => self.saw |= SAW_POSITIVE_INFINITY,
+            _ => self.saw |= SAW_NEGATIVE_INFINITY,
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.finite.merge(&other.finite);
+        self.saw |= other.saw;
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.saw);
+        self.finite.encode(&[1], out);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        Ok(Self { saw: reader.byte()?, finite: ExactSums::decode(&[1], reader)? })
+    }
+
+    /// The sum over `n`, rounded.
+    fn over(&self, n: f64) -> f64 {
+        match self.saw {
+            0 if n == 1.0 => self.finite.rounded(0).value(),
+            0 => self.finite.rounded(0).divided_by(n),
+            SAW_POSITIVE_INFINITY => f64::INFINITY,
+            SAW_NEGATIVE_INFINITY => f64::NEG_INFINITY,
+            _ => f64::NAN,
+        }
+    }
+}
+
+/// Exact counts of buckets by index.
+type ExactBuckets = BTreeMap<i32, ExactSum>;
+
+/// The sum of the histograms of one group at one step. Merging commutes and associates: counts are exact, the schema is the lowest,
+/// the zero threshold the widest of all, custom bounds the common ones. What the zero bucket takes in is found at the end.
+#[derive(Clone, Debug)]
+pub(crate) struct HistogramSum {
+    /// Histograms that were added.
+    histograms: u32,
+    /// Bit `hint as u8`: one with this hint was added.
+    hints: u8,
+    /// Exponential buckets met custom ones: there is no sum.
+    is_mixed: bool,
+    /// Custom bounds differed.
+    is_reconciled: bool,
+    /// The first in order of the names of the metrics.
+    metric_name: String,
+    schema: i32,
+    custom_values: Arc<[f64]>,
+    /// The least and the greatest.
+    zero_thresholds: (f64, f64),
+    zero_count: ExactSum,
+    count: ExactSum,
+    sum: ExactSum,
+    positive: ExactBuckets,
+    negative: ExactBuckets,
+}
+
+impl HistogramSum {
+    /// A sum of one histogram.
+    fn new(first: &FloatHistogram, metric_name: &str) -> Self {
+        let mut sum = Self {
+            histograms: 0,
+            hints: 0,
+            is_mixed: false,
+            is_reconciled: false,
+            metric_name: metric_name.to_owned(),
+            schema: first.schema,
+            custom_values: Arc::clone(&first.custom_values),
+            zero_thresholds: (first.zero_threshold, first.zero_threshold),
+            zero_count: ExactSum::default(),
+            count: ExactSum::default(),
+            sum: ExactSum::default(),
+            positive: ExactBuckets::new(),
+            negative: ExactBuckets::new(),
+        };
+        sum.add(first, metric_name);
+        sum
+    }
+
+    /// Adds a histogram.
+    fn add(&mut self, h: &FloatHistogram, metric_name: &str) {
+        self.histograms += 1;
+        self.hints |= 1 << h.counter_reset_hint as u8;
+        self.adopt_name(metric_name);
+        self.adopt_layout(h.schema, &h.custom_values, (h.zero_threshold, h.zero_threshold));
+        if self.is_mixed {
+            return;
+        }
+        self.zero_count.add(h.zero_count);
+        self.count.add(h.count);
+        self.sum.add(h.sum);
+        let layout = Layout { from: h.schema, to: self.schema, bounds: &h.custom_values, common: &self.custom_values };
+        for (side, spans, counts) in
+            [(&mut self.positive, &h.positive_spans, &h.positive_buckets), (&mut self.negative, &h.negative_spans, &h.negative_buckets)]
+        {
+            for (index, count) in indices(spans).zip(counts).filter(|(_, count)| **count != 0.0) {
+                side.entry(layout.index(index)).or_default().add(*count);
+            }
+        }
+    }
+
+    /// Adds another sum of the same group and step.
+    fn merge(&mut self, other: &Self) {
+        self.adopt_name(&other.metric_name);
+        self.histograms += other.histograms;
+        self.hints |= other.hints;
+        self.is_mixed |= other.is_mixed;
+        self.is_reconciled |= other.is_reconciled;
+        self.adopt_layout(other.schema, &other.custom_values, other.zero_thresholds);
+        if self.is_mixed {
+            return;
+        }
+        self.zero_count.merge(&other.zero_count);
+        self.count.merge(&other.count);
+        self.sum.merge(&other.sum);
+        let layout = Layout { from: other.schema, to: self.schema, bounds: &other.custom_values, common: &self.custom_values };
+        merge_buckets(&mut self.positive, &other.positive, &layout);
+        merge_buckets(&mut self.negative, &other.negative, &layout);
+    }
+
+    fn adopt_name(&mut self, metric_name: &str) {
+        if metric_name < self.metric_name.as_str() {
+            metric_name.clone_into(&mut self.metric_name);
+        }
+    }
+
+    /// Makes the buckets ones that a histogram of this layout can be added to.
+    fn adopt_layout(&mut self, schema: i32, custom_values: &Arc<[f64]>, (narrowest, widest): (f64, f64)) {
+        if (schema == CUSTOM_BUCKETS_SCHEMA) != (self.schema == CUSTOM_BUCKETS_SCHEMA) {
+            self.is_mixed = true;
+        }
+        if self.is_mixed {
+            self.positive.clear();
+            self.negative.clear();
+            return;
+        }
+        let (least, greatest) = self.zero_thresholds;
+        self.zero_thresholds = (least.min(narrowest), greatest.max(widest));
+        if schema >= self.schema && self.custom_values == *custom_values {
+            return;
+        }
+        let common = common_bounds(&self.custom_values, custom_values);
+        self.is_reconciled |= schema == CUSTOM_BUCKETS_SCHEMA;
+        let to = schema.min(self.schema);
+        let layout = Layout { from: self.schema, to, bounds: &self.custom_values, common: &common };
+        for side in [&mut self.positive, &mut self.negative] {
+            let finer = std::mem::take(side);
+            merge_buckets(side, &finer, &layout);
+        }
+        self.schema = to;
+        self.custom_values = common;
+    }
+
+    /// Notes what is to be told about the sum.
+    fn note(&self, notes: &mut SumNotes) {
+        let saw = |hint: CounterResetHint| self.hints >> hint as u8 & 1 == 1;
+        notes.collided |= saw(CounterResetHint::Reset) && saw(CounterResetHint::NotReset);
+        notes.reconciled |= self.is_reconciled && !self.is_mixed;
+        if self.is_mixed {
+            notes.mixed_schemas.insert(self.metric_name.clone());
+        }
+    }
+
+    /// The sum, or the mean if `is_mean`; none if exponential and custom buckets were mixed.
+    fn finish(&self, is_mean: bool) -> Option<FloatHistogram> {
+        if self.is_mixed {
+            return None;
+        }
+        let n = if is_mean { f64::from(self.histograms) } else { 1.0 };
+        let threshold = self.zero_threshold();
+        let mut zero = self.zero_count.clone();
+        let is_zero = |index: i32| threshold.is_some_and(|threshold| exponential_bound(index, self.schema) <= threshold);
+        let mut finished = |side: &ExactBuckets| {
+            side.iter().filter(|(index, _)| is_zero(**index)).for_each(|(_, count)| zero.merge(count));
+            let outside = side.iter().filter(|(index, _)| !is_zero(**index)).map(|(index, count)| (*index, count.over(n)));
+            spans_of(outside.filter(|(_, count)| *count != 0.0))
+        };
+        let (positive_spans, positive_buckets) = finished(&self.positive);
+        let (negative_spans, negative_buckets) = finished(&self.negative);
+        Some(FloatHistogram {
+            counter_reset_hint: self.hint(),
+            schema: self.schema,
+            zero_threshold: threshold.unwrap_or(self.zero_thresholds.1),
+            zero_count: zero.over(n),
+            count: self.count.over(n),
+            sum: self.sum.over(n),
+            positive_spans,
+            negative_spans,
+            positive_buckets,
+            negative_buckets,
+            custom_values: Arc::clone(&self.custom_values),
+        })
+    }
+
+    /// The hint of a sum: gauges win, then what is not the same everywhere is unknown.
+    fn hint(&self) -> CounterResetHint {
+        use CounterResetHint::{Gauge, NotReset, Reset, Unknown};
+        match self.hints {
+            hints if hints >> Gauge as u8 & 1 == 1 => Gauge,
+            hints if hints == 1 << Reset as u8 => Reset,
+            hints if hints == 1 << NotReset as u8 => NotReset,
+            _ => Unknown,
+        }
+    }
+
+    /// If thresholds differ, the least one that is not below any of them and cuts no populated bucket.
+    fn zero_threshold(&self) -> Option<f64> {
+        let (least, greatest) = self.zero_thresholds;
+        if self.schema == CUSTOM_BUCKETS_SCHEMA || least == greatest {
+            return None;
+        }
+        // Buckets of both sides have the same bounds, so that the bound where the widened zero bucket ends is not cut again.
+        let populated = self.positive.iter().chain(&self.negative).filter(|(_, count)| count.over(1.0) != 0.0);
+        let begun = populated.filter(|(index, _)| exponential_bound(index.wrapping_sub(1), self.schema) < greatest);
+        Some(begun.map(|(index, _)| exponential_bound(*index, self.schema)).fold(greatest, f64::max))
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_number(out, u64::from(self.histograms));
+        out.push(self.hints);
+        out.push(u8::from(self.is_mixed) | u8::from(self.is_reconciled) << 1);
+        put_bytes(out, self.metric_name.as_bytes());
+        put_signed(out, i64::from(self.schema));
+        put_number(out, self.custom_values.len() as u64);
+        self.custom_values.iter().for_each(|bound| put_float(out, *bound));
+        put_float(out, self.zero_thresholds.0);
+        put_float(out, self.zero_thresholds.1);
+        [&self.zero_count, &self.count, &self.sum].into_iter().for_each(|sum| sum.encode(out));
+        for side in [&self.positive, &self.negative] {
+            put_number(out, side.len() as u64);
+            for (index, count) in side {
+                put_signed(out, i64::from(*index));
+                count.encode(out);
+            }
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let histograms = u32::try_from(reader.number()?).map_err(|_| reader.error("count out of range"))?;
+        let hints = reader.byte()?;
+        let flags = reader.byte()?;
+        let metric_name = reader.text()?.to_owned();
+        let schema = index(reader)?;
+        let bounds = reader.count(8)?;
+        let custom_values = reader.floats(bounds)?.collect();
+        Ok(Self {
+            histograms,
+            hints,
+            is_mixed: flags & 1 != 0,
+            is_reconciled: flags & 2 != 0,
+            metric_name,
+            schema,
+            custom_values,
+            zero_thresholds: (reader.float()?, reader.float()?),
+            zero_count: ExactSum::decode(reader)?,
+            count: ExactSum::decode(reader)?,
+            sum: ExactSum::decode(reader)?,
+            positive: decode_buckets(reader)?,
+            negative: decode_buckets(reader)?,
+        })
+    }
+
+    /// Bytes held, for memory accounting.
+    fn heap_bytes(&self) -> usize {
+        const BUCKET_BYTES: usize = size_of::<(i32, ExactSum)>() + 64;
+        size_of::<Self>() + (self.positive.len() + self.negative.len()) * BUCKET_BYTES + self.custom_values.len() * 8
+    }
+}
+
+fn index(reader: &mut Reader<'_>) -> Result<i32, FrameError> {
+    i32::try_from(reader.signed()?).map_err(|_| reader.error("index out of range"))
+}
+
+fn decode_buckets(reader: &mut Reader<'_>) -> Result<ExactBuckets, FrameError> {
+    (0..reader.count(3)?).map(|_| Ok((index(reader)?, ExactSum::decode(reader)?))).collect()
+}
+
+/// The sums of the native histograms of one group, by step.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HistogramSums(BTreeMap<usize, HistogramSum>);
+
+impl HistogramSums {
+    /// Takes the histograms of one series.
+    pub(crate) fn add(&mut self, row: Row<'_>, metric_name: &str) {
+        for (step, histogram) in row.histograms {
+            match self.0.entry(*step) {
+                Entry::Occupied(mut sum) => sum.get_mut().add(histogram, metric_name),
+                Entry::Vacant(none) => {
+                    none.insert(HistogramSum::new(histogram, metric_name));
+                }
+            }
+        }
+    }
+
+    /// Takes the sums of other series of the same group.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (step, theirs) in other.0 {
+            match self.0.entry(step) {
+                Entry::Occupied(mut sum) => sum.get_mut().merge(&theirs),
+                Entry::Vacant(none) => {
+                    none.insert(theirs);
+                }
+            }
+        }
+    }
+
+    /// Sets the sums, or means if `is_mean`. A group that has floats too at a step, which are set already, has no value there.
+    pub(crate) fn finish(&self, is_mean: bool, row: &mut RowMut<'_>, notes: &mut SumNotes) {
+        for (step, sum) in &self.0 {
+            if row.as_row().get(*step).is_some() {
+                row.clear(*step);
+                notes.mixed_types = true;
+                continue;
+            }
+            sum.note(notes);
+            if let Some(histogram) = sum.finish(is_mean) {
+                row.set_histogram(*step, Arc::new(histogram));
+            }
+        }
+    }
+
+    /// Appends the sums as bytes.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_number(out, self.0.len() as u64);
+        for (step, sum) in &self.0 {
+            put_number(out, *step as u64);
+            sum.encode(out);
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote of a grid of so many steps.
+    pub(crate) fn decode(steps: usize, reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let mut sums = BTreeMap::new();
+        for _ in 0..reader.count(3)? {
+            let step = usize::try_from(reader.number()?).ok().filter(|step| *step < steps);
+            let step = step.ok_or_else(|| reader.error("step beyond the last"))?;
+            sums.insert(step, HistogramSum::decode(reader)?);
+        }
+        Ok(Self(sums))
+    }
+
+    /// Bytes held, for memory accounting.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.0.values().map(HistogramSum::heap_bytes).sum()
+    }
+}
+
+/// What is to be told about the sums of an aggregation.
+#[derive(Debug, Default)]
+pub(crate) struct SumNotes {
+    mixed_types: bool,
+    /// Names of metrics of which exponential and custom buckets were mixed.
+    mixed_schemas: BTreeSet<String>,
+    collided: bool,
+    reconciled: bool,
+}
+
+impl SumNotes {
+    /// Adds the annotations about what stands at `position`.
+    pub(crate) fn report(self, position: Position, annotations: &mut Annotations) {
+        if self.mixed_types {
+            annotations.warn(position, "encountered a mix of histograms and floats for aggregation");
+        }
+        self.mixed_schemas.iter().for_each(|name| annotations.warn(position, mixed_schemas_text(name)));
+        if self.collided {
+            annotations.warn(position, collision_text("aggregation"));
+        }
+        if self.reconciled {
+            annotations.info(position, reconciled_text("aggregation"));
+        }
+    }
+}
+
+/// How indices of one layout become those of a coarser one.
+struct Layout<'a> {
+    from: i32,
+    to: i32,
+    bounds: &'a [f64],
+    common: &'a [f64],
+}
+
+impl Layout<'_> {
+    fn index(&self, index: i32) -> i32 {
+        if self.from != CUSTOM_BUCKETS_SCHEMA {
+            return (index.wrapping_sub(1) >> (self.from - self.to).clamp(0, 31)).wrapping_add(1);
+        }
+        if self.bounds == self.common {
+            return index;
+        }
+        let bound = usize::try_from(index).ok().and_then(|index| self.bounds.get(index));
+        bound.map_or(self.common.len(), |bound| self.common.partition_point(|common| common < bound)) as i32
+    }
+}
+
+fn merge_buckets(into: &mut ExactBuckets, from: &ExactBuckets, layout: &Layout<'_>) {
+    for (index, count) in from {
+        into.entry(layout.index(*index)).or_default().merge(count);
+    }
+}
+
+/// The indices of the buckets of spans.
+fn indices(spans: &[Span]) -> impl Iterator<Item = i32> + '_ {
+    let mut next = 0i32;
+    spans.iter().flat_map(move |span| {
+        let first = next.wrapping_add(span.offset);
+        next = first.wrapping_add_unsigned(span.length);
+        (0..span.length).map(move |i| first.wrapping_add_unsigned(i))
+    })
+}
+
+/// Spans and counts of buckets in ascending order.
+fn spans_of(buckets: impl Iterator<Item = (i32, f64)>) -> (Vec<Span>, Vec<f64>) {
+    let (mut spans, mut counts): (Vec<Span>, Vec<f64>) = (Vec::new(), Vec::new());
+    let mut next = 0i32;
+    for (index, count) in buckets {
+        match spans.last_mut() {
+            Some(span) if index == next => span.length += 1,
+            _ => spans.push(Span { offset: index.wrapping_sub(next), length: 1 }),
+        }
+        counts.push(count);
+        next = index.wrapping_add(1);
+    }
+    (spans, counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn side() -> impl Strategy<Value = (Vec<Span>, Vec<f64>)> {
+        let count = prop_oneof![Just(0.0), (0u32..1000).prop_map(f64::from), any::<f64>().prop_filter("finite", |v| v.is_finite())];
+        prop::collection::btree_map(-20i32..20, count, 0..8).prop_map(|side| spans_of(side.into_iter()))
+    }
+
+    fn histogram() -> impl Strategy<Value = FloatHistogram> {
+        let zero = prop::sample::select(vec![0.0, 0.001, 0.7, 1.5, 3.0]);
+        let hint = prop::sample::select(vec![
+            CounterResetHint::Unknown,
+            CounterResetHint::Reset,
+            CounterResetHint::NotReset,
+            CounterResetHint::Gauge,
+        ]);
+        let bounds = prop::collection::btree_set(0i32..6, 0..5);
+        (any::<bool>(), -2i32..3, zero, (side(), side()), hint, bounds, any::<f64>()).prop_map(
+            |(is_custom, schema, zero, (positive, negative), hint, bounds, sum)| {
+                let mut h = FloatHistogram { counter_reset_hint: hint, schema, count: 7.5, sum, ..FloatHistogram::default() };
+                if is_custom {
+                    h.schema = CUSTOM_BUCKETS_SCHEMA;
+                    h.custom_values = bounds.into_iter().map(f64::from).collect();
+                    let counts: Vec<f64> = positive.1.into_iter().take(h.custom_values.len() + 1).collect();
+                    (h.positive_spans, h.positive_buckets) = spans_of((0..).zip(counts));
+                    return h;
+                }
+                h.zero_threshold = zero;
+                h.zero_count = 3.0;
+                (h.positive_spans, h.positive_buckets) = positive;
+                (h.negative_spans, h.negative_buckets) = negative;
+                h
+            },
+        )
+    }
+
+    fn sum_of(histograms: &[FloatHistogram]) -> HistogramSum {
+        let mut sum = HistogramSum::new(&histograms[0], "b");
+        histograms[1..].iter().for_each(|h| sum.add(h, "a"));
+        sum
+    }
+
+    fn told(sum: &HistogramSum) -> String {
+        let mut notes = SumNotes::default();
+        sum.note(&mut notes);
+        notes.mixed_schemas.clear();
+        format!("{:?} {:?} {notes:?} {}", sum.finish(false), sum.finish(true), sum.histograms)
+    }
+
+    proptest! {
+        #[test]
+        fn c15_sums_depend_neither_on_order_nor_on_grouping(
+            mut histograms in prop::collection::vec(histogram(), 1..7),
+            cut in 0usize..7,
+            shift in 0usize..7,
+        ) {
+            let all = told(&sum_of(&histograms));
+            let (left, right) = histograms.split_at(cut.min(histograms.len()));
+            if !left.is_empty() && !right.is_empty() {
+                let mut merged = sum_of(right);
+                merged.merge(&sum_of(left));
+                prop_assert_eq!(&told(&merged), &all);
+                let mut bytes = Vec::new();
+                merged.encode(&mut bytes);
+                let mut reader = Reader::new(&bytes);
+                let decoded = HistogramSum::decode(&mut reader).unwrap();
+                prop_assert_eq!((told(&decoded), reader.end()), (told(&merged), Ok(())));
+            }
+            let by = shift % histograms.len();
+            histograms.rotate_left(by);
+            prop_assert_eq!(told(&sum_of(&histograms)), all);
+        }
+
+        #[test]
+        fn sums_of_whole_counts_are_those_of_additions(counts in prop::collection::vec((side(), 0u32..9), 1..5)) {
+            let whole = |values: &[f64]| values.iter().map(|v| (v.abs() % 1000.0).floor()).collect::<Vec<_>>();
+            let histograms: Vec<FloatHistogram> = counts.iter().map(|((spans, values), count)| FloatHistogram {
+                count: f64::from(*count),
+                positive_spans: spans.clone(),
+                positive_buckets: whole(values),
+                ..FloatHistogram::default()
+            }).collect();
+            let mut wanted = histograms[0].clone();
+            histograms[1..].iter().for_each(|h| { wanted.add(h).unwrap(); });
+            wanted.compact(0);
+            let found = sum_of(&histograms).finish(false).expect("schemas are the same");
+            prop_assert!(found.equals(&wanted), "{found} {wanted}");
+        }
+    }
+
+    #[test]
+    fn the_zero_bucket_takes_in_what_it_overlaps() {
+        let (spans, buckets) = spans_of([(0, 1.0), (1, 2.0), (2, 4.0)].into_iter());
+        let narrow =
+            FloatHistogram { positive_spans: spans, positive_buckets: buckets, zero_threshold: 0.001, ..FloatHistogram::default() };
+        let wide = FloatHistogram { zero_threshold: 1.5, zero_count: 8.0, ..FloatHistogram::default() };
+        let sum = sum_of(&[narrow, wide]).finish(false).expect("schemas are the same");
+        assert_eq!((sum.zero_threshold, sum.zero_count, sum.positive_buckets), (2.0, 11.0, vec![4.0]));
+    }
+}

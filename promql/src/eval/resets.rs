@@ -1,0 +1,58 @@
+//! Series as `histogram_count` and its kin read them: without a look at the buckets later, so that resets are found on reading.
+
+use super::Evaluator;
+use super::range::window::reach_ms;
+use crate::error::EvalError;
+use crate::plan::{Node, NodeKind, RangeInput};
+use crate::source::RawSeries;
+use model::histogram::{CounterResetHint, FloatHistogram};
+use model::sample::is_stale;
+use std::sync::Arc;
+
+impl<'p> Evaluator<'p> {
+    /// The series of a selector. If resets are to be looked for on reading, each histogram of which nothing is known says whether it
+    /// continues the one before it among those that the selector is about.
+    pub(crate) fn read_for(&mut self, node: &Node) -> Result<Arc<[Arc<RawSeries>]>, EvalError> {
+        let lookback_ms = self.plan.params.lookback_ms;
+        let (select, shift, back_ms, extended, detects_resets) = match &node.kind {
+            NodeKind::Vector { select, shift, extended, detects_resets } => (*select, *shift, lookback_ms, *extended, *detects_resets),
+            NodeKind::Matrix { input: RangeInput::Select(select), range_ms, shift, extended, detects_resets } => {
+                (*select, *shift, *range_ms, *extended, *detects_resets)
+            }
+            _ => unreachable!("called for selectors only"),
+        };
+        let series = self.read(select)?;
+        if !detects_resets || series.iter().all(|one| one.histograms.is_empty()) {
+            return Ok(series);
+        }
+        let (further_ms, ahead_ms) = extended.map_or((0, 0), |extended| reach_ms(extended, lookback_ms));
+        let after_ms = shift.apply(node.grid.start_ms).saturating_sub(back_ms).saturating_sub(further_ms);
+        let to_ms = shift.apply(node.grid.last_ms()).saturating_add(ahead_ms);
+        let bytes: usize = series.iter().filter(|one| !one.histograms.is_empty()).map(|one| one.heap_bytes()).sum();
+        let held = self.budget.reserve(0, bytes as u64)?;
+        self.held.push(held);
+        Ok(series.iter().map(|one| detected(one, after_ms, to_ms)).collect())
+    }
+}
+
+/// A copy of a series whose histograms in `(after_ms, to_ms]` tell of resets.
+fn detected(series: &Arc<RawSeries>, after_ms: i64, to_ms: i64) -> Arc<RawSeries> {
+    if series.histograms.is_empty() {
+        return Arc::clone(series);
+    }
+    let mut copy = RawSeries::clone(series);
+    let mut previous: Option<Arc<FloatHistogram>> = None;
+    for sample in copy.histograms.iter_mut().filter(|h| h.timestamp_ms > after_ms && h.timestamp_ms <= to_ms) {
+        if is_stale(sample.histogram.sum) {
+            continue;
+        }
+        let as_stored = Arc::clone(&sample.histogram);
+        if let Some(previous) = previous.as_ref().filter(|_| as_stored.counter_reset_hint == CounterResetHint::Unknown) {
+            let is_reset = as_stored.detect_reset(previous);
+            let hint = if is_reset { CounterResetHint::Reset } else { CounterResetHint::NotReset };
+            Arc::make_mut(&mut sample.histogram).counter_reset_hint = hint;
+        }
+        previous = Some(as_stored);
+    }
+    Arc::new(copy)
+}
