@@ -20,8 +20,8 @@ mod tests;
 
 use crate::budget::Budget;
 use crate::error::EvalError;
-use crate::eval::aggregate::{Groups, state::State};
-use crate::eval::block::Block;
+use crate::eval::aggregate::state::State;
+use crate::eval::block::{Block, SeriesMeta};
 use crate::plan::fragment::{Fragment, Merge};
 use crate::source::{RawSeries, SelectId};
 pub use codec::FrameError;
@@ -51,7 +51,7 @@ pub(crate) enum Piece {
     /// Some series of an export.
     Rows { export: usize, block: Block },
     /// Some groups of an export.
-    States { export: usize, groups: Groups, states: Vec<State> },
+    States { export: usize, groups: Vec<SeriesMeta>, states: Vec<State> },
     /// Raw series of an export.
     Samples { export: usize, series: Vec<Arc<RawSeries>> },
     /// Samples of a read, of series that other shards hold samples of too.
@@ -108,7 +108,7 @@ impl Frame {
         match &self.0 {
             Piece::Rows { block, .. } => rows::encode(block, &mut out),
             Piece::States { groups, states, .. } => {
-                rows::encode_metas(&groups.metas, &mut out);
+                rows::encode_metas(groups, &mut out);
                 states.iter().for_each(|state| state.encode(&mut out));
             }
             Piece::Samples { series, .. } | Piece::Moved { series, .. } => samples::encode(series, &mut out),
@@ -138,7 +138,7 @@ impl Frame {
                         Piece::Rows { export: number, block: rows::decode(&mut reader, steps, budget)? }
                     }
                     (STATES, Merge::States) => {
-                        let groups = Groups::of_metas(rows::decode_metas(&mut reader)?);
+                        let groups = rows::decode_metas(&mut reader)?;
                         let op = fragment.aggregate_of(export).ok_or_else(|| reader.error("no such aggregation"))?;
                         let _held = budget.reserve(0, (steps * groups.len()) as u64 * 24)?;
                         let states = (0..groups.len()).map(|_| State::decode(op, steps, &mut reader));

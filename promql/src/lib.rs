@@ -1,30 +1,34 @@
 //! The PromQL engine: decides everything, moves nothing.
 //!
-//! It parses a query, plans which series must be read, and evaluates the plan over what was read. It is synchronous, does no I/O and
-//! knows neither shards nor storage: the caller reads what [`Plan::fragments`] lists and hands it over as a [`SeriesSource`].
+//! It parses a query, plans it, and cuts the plan in two: a [`Fragment`] that every shard computes of its own series, and the root,
+//! which is computed of the shards' answers. It is synchronous, does no I/O and knows neither storage nor network: whoever holds series
+//! hands them over as a [`SeriesSource`], whoever carries a fragment or a frame carries bytes.
 //!
 //! ```text
-//! text --parse--> tree --Plan::new--> plan --fragments()--> reads, answered by the caller
-//!                                      |                       |
-//!                                      +------ evaluate <------+ SeriesSource
-//!                                                 |
-//!                                            QueryOutput
+//! text --parse--> tree --Plan::new--> plan --Distributed::new--> root + fragment
+//!
+//! at each shard    Fragment::execute(SeriesSource) ---> frames
+//! at the asker     frames of all shards ---> Gather::add, Gather::finish ---> QueryOutput
 //! ```
+//!
+//! One shard is the same code as many: [`Plan::evaluate`] is the fragment, computed once, and the root. The answer is the same to the
+//! byte for any number of shards, as long as series are placed by [`model::hash::placement_hash`].
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`mod@parse`] | text to tree, errors with positions; beside it lexer, type check, printer and formatter; series descriptions |
 //! | [`ast`], [`functions`] | the tree, the table of functions |
 //! | [`mod@translate`] | the tree as JSON |
-//! | [`plan`] | operators, their evaluation times, the reads they need |
-//! | `eval` | operators over tiles of series, one family of functions a file |
-//! | [`merge`] | states of aggregations that merge exactly in any order |
+//! | [`plan`] | operators, their evaluation times, the reads they need; where the plan is cut; fragments as bytes |
+//! | `eval` | operators over tiles of series, one family of functions a file; a shard's share; what enters the root from shards |
+//! | [`merge`] | exact sums; the shares of all shards become one |
+//! | `frame` | what shards send, as bytes |
 //! | [`source`], [`value`], [`stats`], [`error`] | what goes in and out |
 //! | [`budget`] | samples, bytes and time of one query |
 //! | `annotations` | warnings and infos |
 //! | [`script`] | runs Prometheus's test scripts |
 //!
-//! Floats only: functions of native histograms are refused. Operators nest 500 deep at most; a query's memory is bounded by its
+//! Operators nest 500 deep at most; a query's memory is bounded by its
 //! [`Budget`]. Within one series every function keeps Prometheus's order of operations; sums over series are exact, so answers
 //! do not depend on how series are spread over shards.
 
@@ -55,6 +59,7 @@ pub use parse::{
     Options, ParseError, ParseErrors, SequenceValue, SeriesDescription, StartTimestamps, parse, parse_cached, parse_selector, parse_with,
     series_description, start_timestamps,
 };
+pub use plan::explain::{ExplainedNode, ExplainedRead};
 pub use plan::fragment::{Distributed, Fragment};
 pub use plan::residence::Residence;
 pub use plan::wire::FragmentError;

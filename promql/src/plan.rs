@@ -2,8 +2,11 @@
 //!
 //! The plan is an arena of nodes, children before parents. Every node knows its grid, the times at which it has a value: the
 //! query's own, one single time below an expression that does not change (`@`, literals), or the inner grid of a subquery.
-//! [`Plan::fragments`] lists the reads that leave this process; everything else is evaluated where the answers are gathered.
+//!
+//! [`pushdown`] judges where each operator can be computed, [`fragment`] cuts the plan there, [`wire`] makes bytes of what the shards do,
+//! [`residence`] tells which series are on one shard although the shard map changed. [`Plan::fragments`] lists the reads of the whole plan.
 
+pub(crate) mod explain;
 pub(crate) mod fragment;
 mod logical;
 pub(crate) mod pushdown;

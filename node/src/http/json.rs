@@ -289,15 +289,15 @@ impl Success {
         write_text_point(&mut self.out, timestamp_ms, text);
     }
 
-    /// Ends a query's answer; `stats` is the JSON of `data.stats`, if asked for.
+    /// Ends a query's answer; `extras` are further members of `data`, such as `stats`, with their JSON.
     #[must_use]
-    pub fn finish_query(mut self, result_type: ResultType, stats: Option<&[u8]>, annotations: Annotations<'_>) -> Vec<u8> {
+    pub fn finish_query(mut self, result_type: ResultType, extras: &[(&str, Vec<u8>)], annotations: Annotations<'_>) -> Vec<u8> {
         if matches!(result_type, ResultType::Vector | ResultType::Matrix) {
             self.out.push(b']');
         }
-        if let Some(stats) = stats {
-            self.out.extend_from_slice(b",\"stats\":");
-            self.out.extend_from_slice(stats);
+        for (name, json) in extras {
+            self.out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            self.out.extend_from_slice(json);
         }
         self.out.push(b'}');
         self.finish(annotations)

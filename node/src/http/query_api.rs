@@ -1,5 +1,6 @@
 //! `query` and `query_range`.
 
+mod explain;
 mod stats;
 mod write;
 
@@ -48,6 +49,7 @@ struct Options {
     timeout: Duration,
     lookback_ms: i64,
     stats: StatsLevel,
+    explain: bool,
 }
 
 impl Options {
@@ -55,7 +57,14 @@ impl Options {
         let timeout = params.timeout(node.config.query.timeout)?;
         let default_lookback = i64::try_from(node.config.query.lookback_delta.as_millis()).unwrap_or(i64::MAX);
         let lookback_ms = params.lookback_delta_ms()?.filter(|ms| *ms > 0).unwrap_or(default_lookback);
-        Ok(Self { limit, timeout, lookback_ms, stats: StatsLevel::read(params.get("stats")) })
+        let explain = match params.get("explain") {
+            "" => false,
+            "analyze" => true,
+            other => {
+                return Err(ApiError::invalid_parameter("explain", format_args!("not supported value {}", model::labels::quote(other))));
+            }
+        };
+        Ok(Self { limit, timeout, lookback_ms, stats: StatsLevel::read(params.get("stats")), explain })
     }
 }
 
@@ -68,23 +77,36 @@ async fn answer(
     asker: &Asker,
 ) -> Result<Response, ApiError> {
     let text = checked_query(params)?;
-    let delayed_name_removal = node.config.query.features.delayed_name_removal;
+    let features = &node.config.query.features;
     let request = QueryRequest {
         text: text.into(),
-        params: QueryParams { lookback_ms: options.lookback_ms, delayed_name_removal, ..query },
+        params: QueryParams {
+            lookback_ms: options.lookback_ms,
+            delayed_name_removal: features.delayed_name_removal,
+            use_start_timestamps: features.use_start_timestamps,
+            type_and_unit_labels: features.type_and_unit_labels,
+            ..query
+        },
         timeout: options.timeout,
         client: asker.client.clone(),
-        // Statistics are about an evaluation.
-        cache: !asker.no_store && params.get("nocache") != "1" && !options.stats.is_wanted(),
+        // Statistics and explanations are about an evaluation.
+        cache: !asker.no_store && params.get("nocache") != "1" && !options.stats.is_wanted() && !options.explain,
         partial_response: params.get("partial_response") == "true",
+        explain: options.explain,
     };
     let mut answer = frontend::run(node, workspace, request).await.map_err(api_error)?;
     if let Some(warning) = options.stats.deprecation() {
         write::warn(&mut answer.output.warnings, warning);
     }
-    let stats = options.stats.is_wanted().then(|| stats::to_json(&answer));
+    let mut extras = Vec::new();
+    if options.stats.is_wanted() {
+        extras.push(("stats", stats::to_json(&answer)));
+    }
+    if let Some(plan) = &answer.plan {
+        extras.push(("explain", explain::to_json(node, plan, &answer)));
+    }
     let is_partial = answer.is_partial;
-    let mut response = super::respond::json(write::body(answer.output, options.limit, stats.as_deref()));
+    let mut response = super::respond::json(write::body(answer.output, options.limit, &extras));
     if is_partial {
         response.headers_mut().insert("x-partial-response", HeaderValue::from_static("true"));
     }

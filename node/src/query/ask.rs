@@ -62,7 +62,7 @@ impl Question {
     /// Asks one shard until a replica answers or the deadline passes.
     ///
     /// # Errors
-    /// No replica answered in time, or one gave an answer that no other will better.
+    /// No replica answered in time, the shard map has changed, or a replica gave an answer that no other will better.
     pub async fn ask(&self, node: &Node, shard: ShardId) -> Result<ShardAnswer, ReadError> {
         for attempt in 0.. {
             let deadline = attempt_deadline(self.deadline);
@@ -79,7 +79,7 @@ impl Question {
             };
             let backoff = backoff_before(attempt + 1);
             match outcome {
-                Err(ReadError::Unavailable { .. } | ReadError::StaleMap { .. }) if Instant::now() + backoff < self.deadline => {
+                Err(ReadError::Unavailable { .. }) if Instant::now() + backoff < self.deadline => {
                     tokio::time::sleep(backoff).await;
                 }
                 Ok(mut answer) => {

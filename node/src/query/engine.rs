@@ -30,6 +30,9 @@ const SLICES_MAX: usize = 64;
 /// How long a shard may stay silent before a query that takes partial results goes on without it.
 const PARTIAL_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often is looked for a newer shard map.
+const MAP_POLL: Duration = Duration::from_millis(20);
+
 /// Why a query has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -104,14 +107,18 @@ pub fn budget(node: &Node, deadline: Instant, cancelled: &Arc<AtomicBool>) -> Bu
 /// # Errors
 /// See [`QueryError`].
 pub async fn evaluate(node: &Node, workspace: &WorkspaceRecord, job: Job<'_>) -> Result<Answer, QueryError> {
-    let mut run = Run { node, workspace, job: &job, shards: Vec::new(), missing: BTreeSet::new(), asked: BTreeSet::new() };
+    let mut run =
+        Run { node, workspace: workspace.clone(), job: &job, shards: Vec::new(), missing: BTreeSet::new(), asked: BTreeSet::new() };
     let plan = &job.plan;
     let steps = plan.steps();
     let mut slices = 1;
     let value = loop {
         let outcome = if slices == 1 { run.steps(plan.clone()).await } else { run.slices(steps, slices).await };
         match outcome {
-            Err(QueryError::Eval(EvalError::TooManyBytes { .. })) if slices < SLICES_MAX.min(steps) && plan.can_be_sliced() => slices *= 4,
+            Err(QueryError::Eval(EvalError::TooManyBytes { .. })) if slices < SLICES_MAX.min(steps) && plan.can_be_sliced() => {
+                slices *= 4;
+            }
+            Err(QueryError::Read(ReadError::StaleMap { shard })) if Instant::now() < job.deadline => run.refresh(shard).await?,
             // A node of another version does not know the operators: the samples are brought here.
             Err(QueryError::Read(ReadError::Unsupported { .. })) => break run.from_samples(plan.clone()).await?,
             other => break other?,
@@ -126,7 +133,7 @@ pub async fn evaluate(node: &Node, workspace: &WorkspaceRecord, job: Job<'_>) ->
 /// One query on its way.
 struct Run<'a> {
     node: &'a Node,
-    workspace: &'a WorkspaceRecord,
+    workspace: WorkspaceRecord,
     job: &'a Job<'a>,
     shards: Vec<ShardStats>,
     /// Shards that did not answer.
@@ -135,6 +142,20 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Waits until this node knows a newer shard map, after a shard told that there is one.
+    async fn refresh(&mut self, shard: ShardId) -> Result<(), QueryError> {
+        self.shards.clear();
+        while Instant::now() < self.job.deadline {
+            let newest = self.node.meta.get().workspaces.get(&self.workspace.id).cloned();
+            if let Some(newest) = newest.filter(|newest| newest.map_revision() > self.workspace.map_revision()) {
+                self.workspace = newest;
+                return Ok(());
+            }
+            tokio::time::sleep(MAP_POLL).await;
+        }
+        Err(ReadError::StaleMap { shard }.into())
+    }
+
     /// Evaluates the steps in slices, one after the other.
     async fn slices(&mut self, steps: usize, slices: usize) -> Result<Steps, QueryError> {
         self.shards.clear();
@@ -159,7 +180,7 @@ impl Run<'_> {
         let distributed = Arc::new(Distributed::new(plan));
         let mut gather = Gather::new(&distributed, &self.job.budget);
         if let Some((after_ms, until_ms)) = distributed.fragment().time_range() {
-            let shards = shards_in_range(self.workspace, after_ms.saturating_add(1), until_ms);
+            let shards = shards_in_range(&self.workspace, after_ms.saturating_add(1), until_ms);
             let question = self.question(&distributed, (after_ms, until_ms))?;
             let node = self.node;
             let mut answers: FuturesUnordered<_> =
@@ -171,7 +192,7 @@ impl Run<'_> {
                         // Merging is work too: it is done off the reactor's threads, and while other shards still compute.
                         gather = compute(node, move || gather.add(answer.frames).map(|()| gather)).await??;
                     }
-                    Err(ReadError::Unavailable { .. } | ReadError::StaleMap { .. }) if self.job.partial_response => {
+                    Err(ReadError::Unavailable { .. }) if self.job.partial_response => {
                         self.missing.insert(shard);
                     }
                     Err(ReadError::OverBudget(error)) => return Err(error.into()),
@@ -241,7 +262,7 @@ impl Run<'_> {
     }
 
     async fn fetch(&self, id: SelectId, spec: ReadSpec) -> Result<Vec<(SelectId, Vec<RawSeries>)>, ReadError> {
-        let found = scatter(self.node, self.workspace, spec, self.job.deadline, &self.job.cancelled).await?;
+        let found = scatter(self.node, &self.workspace, spec, self.job.deadline, &self.job.cancelled).await?;
         let mut gathered = vec![(id, Vec::new())];
         for part in found {
             if let Found::Samples(series) = part {

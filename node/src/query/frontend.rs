@@ -7,7 +7,7 @@ use super::ask::ShardStats;
 use super::cache::{AGE_MS_MIN, Ask, Upstream};
 use super::changes::ShardChanges;
 use super::engine::{self, Job, QueryError};
-use super::fragment_service::{Found, ReadKind, ReadSpec};
+use super::fragment_service::{Found, ReadError, ReadKind, ReadSpec};
 use super::scatter::scatter;
 use crate::meta::state::WorkspaceRecord;
 use crate::metrics;
@@ -16,7 +16,7 @@ use model::Timestamp;
 use promql::ast::Expr;
 use promql::plan::{Plan, QueryParams};
 use promql::value::QueryOutput;
-use promql::{Budget, EvalError};
+use promql::{Budget, Distributed, EvalError, ExplainedNode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -37,6 +37,8 @@ pub struct QueryRequest {
     pub cache: bool,
     /// Whether an answer without the samples of shards that cannot be read is better than none.
     pub partial_response: bool,
+    /// Whether the plan is asked for.
+    pub explain: bool,
 }
 
 /// Where the time of a query went.
@@ -61,6 +63,8 @@ pub struct Answer {
     pub shards: Vec<ShardStats>,
     /// Whether samples of some shards are missing, which a warning tells.
     pub is_partial: bool,
+    /// The plan, if it was asked for.
+    pub plan: Option<ExplainedNode>,
 }
 
 /// Answers a query. Dropping the future stops all its work.
@@ -71,6 +75,7 @@ pub async fn run(node: &Node, workspace: &WorkspaceRecord, request: QueryRequest
     let began = Instant::now();
     let expr = promql::parse_with(&request.text, node.config.query.features.parser_options())?;
     let plan = Plan::new(&expr, request.params)?;
+    let explained = request.explain.then(|| Distributed::new(plan.clone()).explain(&request.text));
     let prepared = began.elapsed();
     let deadline = began + request.timeout;
     let active = node.active.enter(info(node, workspace, &request));
@@ -88,7 +93,13 @@ pub async fn run(node: &Node, workspace: &WorkspaceRecord, request: QueryRequest
     };
     metrics::observe_query(began.elapsed());
     let engine::Answer { output, shards, is_partial } = answer;
-    Ok(Answer { output, shards, is_partial, timings: Timings { queued, prepared, evaluated: began.elapsed() - prepared - queued } })
+    Ok(Answer {
+        output,
+        shards,
+        is_partial,
+        plan: explained,
+        timings: Timings { queued, prepared, evaluated: began.elapsed() - prepared - queued },
+    })
 }
 
 fn info(node: &Node, workspace: &WorkspaceRecord, request: &QueryRequest) -> QueryInfo {
@@ -150,8 +161,11 @@ impl Query<'_> {
             params,
             settled_ms: now_ms.saturating_sub(workspace.limits.out_of_order_window_ms.max(AGE_MS_MIN)),
         };
-        let output = self.node.results.answer(&ask, self).await?;
-        Ok(engine::Answer { output, shards: Vec::new(), is_partial: false })
+        match self.node.results.answer(&ask, self).await {
+            // Evaluation waits for the newer map; what is kept belongs to the older one.
+            Err(QueryError::Read(ReadError::StaleMap { .. })) => self.evaluate_plan(plan).await,
+            output => Ok(engine::Answer { output: output?, shards: Vec::new(), is_partial: false }),
+        }
     }
 
     async fn evaluate_plan(&self, plan: Plan) -> Result<engine::Answer, QueryError> {

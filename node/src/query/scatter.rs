@@ -70,6 +70,8 @@ async fn read_shard(
             _ => read_remote(node, workspace, shard, &spec, attempt, attempt_deadline(deadline)).await,
         };
         match result {
+            // Its asker has no use for the answer of a newer map.
+            Err(ReadError::StaleMap { .. }) if matches!(spec.kind, ReadKind::Changes) => return result,
             Err(ReadError::Unavailable { .. } | ReadError::StaleMap { .. }) if Instant::now() + backoff < deadline => {
                 tokio::time::sleep(backoff).await;
             }

@@ -5,5 +5,6 @@ mod cluster;
 mod dependencies;
 mod deploy;
 mod local;
+mod query;
 mod query_api;
 mod up;

@@ -207,6 +207,17 @@ async fn a_kept_result_is_used_until_something_is_written_into_its_time() {
         let text = caller.client.get(format!("{}/metrics", caller.urls[1])).send().await.unwrap().text().await.unwrap();
         ["hit", "partial", "miss"].map(|outcome| cached_slices(&text, outcome))
     };
+    let form = [("query", "sum by (i) (m)"), ("start", &*start), ("end", &*end), ("step", "60"), ("explain", "analyze")];
+    let explain = caller.get(2, "/api/v1/query_range", &form).await.1["data"]["explain"].clone();
+    assert_eq!((&explain["plan"]["operator"], &explain["plan"]["text"]), (&json!("aggregate sum"), &json!("sum by (i) (m)")));
+    assert_eq!(explain["plan"]["inputs"][0]["reads"]["matchers"], json!(["__name__=\"m\""]));
+    let shards = explain["shards"].as_array().unwrap();
+    assert_eq!(shards.iter().map(|shard| shard["series"].as_u64().unwrap()).sum::<u64>(), 20, "{explain}");
+    assert!(shards.iter().all(|shard| shard["node"].as_str().unwrap().starts_with("node-")), "{explain}");
+    assert!(shards.iter().all(|shard| shard["evalTime"].as_f64().is_some()), "{explain}");
+    let refused = caller.get(2, "/api/v1/query", &[("query", "1"), ("explain", "x")]).await.1;
+    assert_eq!(refused["error"], r#"invalid parameter "explain": not supported value "x""#);
+
     let whole = ask(&[("nocache", "1")]).await;
     assert_eq!(whole.as_array().unwrap().len(), 20);
     assert_eq!(slices().await, [0, 0, 0]);

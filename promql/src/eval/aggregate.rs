@@ -69,15 +69,6 @@ impl Groups {
         number
     }
 
-    /// The groups that these are the meta data of, each once.
-    pub(crate) fn of_metas(metas: Vec<SeriesMeta>) -> Self {
-        let mut groups = Self::default();
-        for meta in metas {
-            groups.number(meta.labels, meta.drop_name);
-        }
-        groups
-    }
-
     /// Number of groups.
     pub(crate) fn len(&self) -> usize {
         self.metas.len()
@@ -134,6 +125,7 @@ pub(crate) struct Partial {
     groups: Groups,
     states: Vec<State>,
     held: Vec<Reservation>,
+    held_bytes: u64,
 }
 
 impl Partial {
@@ -143,14 +135,27 @@ impl Partial {
     }
 
     fn hold(&mut self, state: State, labels_bytes: usize, budget: &Budget) -> Result<(), EvalError> {
-        self.held.push(budget.reserve(0, (state.heap_bytes() + labels_bytes) as u64)?);
+        let bytes = (state.heap_bytes() + labels_bytes) as u64;
+        self.held.push(budget.reserve(0, bytes)?);
+        self.held_bytes += bytes;
         self.states.push(state);
         Ok(())
     }
 
+    /// Takes room for what states have grown by: sums of histograms have more buckets than they began with.
+    fn hold_growth(&mut self, budget: &Budget) -> Result<(), EvalError> {
+        let bytes: usize = self.states.iter().map(State::heap_bytes).sum();
+        let growth = (bytes as u64).saturating_sub(self.held_bytes);
+        if growth > 0 {
+            self.held.push(budget.reserve(0, growth)?);
+            self.held_bytes += growth;
+        }
+        Ok(())
+    }
+
     /// Takes states of other series.
-    pub(crate) fn merge(&mut self, groups: Groups, states: Vec<State>, budget: &Budget) -> Result<(), EvalError> {
-        for (meta, state) in groups.metas.into_iter().zip(states) {
+    pub(crate) fn merge(&mut self, groups: Vec<SeriesMeta>, states: Vec<State>, budget: &Budget) -> Result<(), EvalError> {
+        for (meta, state) in groups.into_iter().zip(states) {
             let labels_bytes = meta.labels.heap_bytes();
             let group = self.groups.number(meta.labels, meta.drop_name);
             if group == self.states.len() {
@@ -159,13 +164,13 @@ impl Partial {
                 self.states[group].merge(state);
             }
         }
-        Ok(())
+        self.hold_growth(budget)
     }
 
-    /// Removes some groups, at most `count`.
-    pub(crate) fn take(&mut self, count: usize) -> (Groups, Vec<State>) {
+    /// Removes some groups, at most `count`; none are added any more.
+    pub(crate) fn take(&mut self, count: usize) -> (Vec<SeriesMeta>, Vec<State>) {
         let at = self.states.len().saturating_sub(count);
-        (Groups::of_metas(self.groups.metas.split_off(at)), self.states.split_off(at))
+        (self.groups.metas.split_off(at), self.states.split_off(at))
     }
 
     /// The results of the aggregation `node`, groups in the order of their labels.
@@ -201,6 +206,7 @@ pub(crate) fn partial<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Resu
         }
         Ok(())
     })?;
+    partial.hold_growth(evaluator.budget)?;
     Ok(partial)
 }
 

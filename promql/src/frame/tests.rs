@@ -89,6 +89,29 @@ fn a_frame_that_would_take_more_than_the_budget_is_refused() {
     assert_eq!(outcome.unwrap_err(), DecodeError::Budget(EvalError::TooManyBytes { limit_bytes: 100 }));
 }
 
+#[test]
+fn a_sum_takes_eighteen_bytes_a_group_and_step_at_most() {
+    let (groups, steps) = (50_usize, 121_usize);
+    let one = |i: usize| {
+        let timestamps: Vec<i64> = (0..=20).map(|t| t * 30_000).collect();
+        let values = timestamps.iter().map(|t| 0.1 * (*t as f64 + i as f64)).collect();
+        RawSeries::floats(
+            Labels::from_pairs([("__name__", "m"), ("i", (i % groups).to_string().as_str()), ("k", i.to_string().as_str())]),
+            timestamps,
+            values,
+        )
+    };
+    let source = MemorySource::new((0..groups * 3).map(one).collect());
+    let mut bytes = 0;
+    let send = &mut |frame: Frame| {
+        bytes += frame.encode().len();
+        Ok(())
+    };
+    distributed("sum by (i) (m)").fragment().execute(&source, &Budget::default(), send).expect("frames are taken");
+    let labels = groups * 8 + 100;
+    assert!(bytes > groups * steps * 8 && bytes <= groups * steps * 18 + labels, "{bytes} bytes");
+}
+
 proptest! {
     #[test]
     fn no_bytes_break_the_reader(query in 0..QUERIES.len(), which in any::<prop::sample::Index>(), flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {

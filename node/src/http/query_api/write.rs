@@ -3,8 +3,8 @@
 use crate::http::json::{ANNOTATIONS_MAX, Annotations, ResultType, Success, TRUNCATED};
 use promql::value::{QueryOutput, SampleValue, Value};
 
-/// The body of an answer with at most `limit` series.
-pub(super) fn body(mut output: QueryOutput, limit: Option<usize>, stats: Option<&[u8]>) -> Vec<u8> {
+/// The body of an answer with at most `limit` series and further members of `data`.
+pub(super) fn body(mut output: QueryOutput, limit: Option<usize>, extras: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let rows = match &output.value {
         Value::Vector { samples, .. } => samples.len(),
         Value::Matrix(series) => series.len(),
@@ -34,7 +34,7 @@ pub(super) fn body(mut output: QueryOutput, limit: Option<usize>, stats: Option<
         Value::Scalar { timestamp_ms, value } => success.scalar(*timestamp_ms, *value),
         Value::String { timestamp_ms, value } => success.text(*timestamp_ms, &String::from_utf8_lossy(value)),
     }
-    success.finish_query(result_type, stats, annotations)
+    success.finish_query(result_type, extras, annotations)
 }
 
 fn begin(value: &Value) -> (Success, ResultType) {
