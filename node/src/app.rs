@@ -11,7 +11,9 @@ use crate::http::serve::{ServeLimits, serve};
 use crate::meta::MetaView;
 use crate::meta::machine::MetaMachine;
 use crate::node::{Node, WRITE_ROOM_UNIT};
+use crate::query::active::ActiveQueries;
 use crate::query::admit::QuerySlots;
+use crate::query::cache::ResultCache;
 use crate::rpc::client::Peers;
 use crate::rpc::server::{NodeService, ProbeOnly, probe_reply};
 use crate::shard::{ShardRegistry, keeper};
@@ -202,6 +204,8 @@ fn open(
         peers,
         write_room: Arc::new(Semaphore::new(share(8, u64::MAX).max(WRITE_ROOM_BYTES_MIN) / WRITE_ROOM_UNIT)),
         slots: QuerySlots::new(config.query.max_concurrency),
+        active: ActiveQueries::default(),
+        results: ResultCache::new(config.query.cache_bytes),
         queries: Lane::for_queries(),
         writes: Lane::for_writes(),
         splitters: Arc::default(),

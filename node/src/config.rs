@@ -10,6 +10,7 @@
 mod address;
 mod cli;
 mod error;
+mod features;
 mod layers;
 mod machine;
 mod resolve;
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub use address::{Address, AddressError};
 pub use cli::{Cli, Command, FileArgs, HealthArgs, ServeArgs, UpArgs};
 pub use error::{ConfigError, Fact, Origin, Problem};
+pub use features::{FeatureError, QueryFeatures};
 pub use machine::Machine;
 pub use resolve::Effective;
 pub use settings::{Flags, Setting};
@@ -122,6 +124,10 @@ pub struct QueryConfig {
     pub max_concurrency: usize,
     /// Samples that one query may hold in memory; at least 1.
     pub max_samples: usize,
+    /// Bytes of results that are kept; 0 keeps none.
+    pub cache_bytes: u64,
+    /// Experimental parts of the language that are turned on.
+    pub features: QueryFeatures,
 }
 
 /// Own metrics in the workspace `system`.

@@ -7,16 +7,20 @@
 //! | [`error`] | error types, statuses, plain texts |
 //! | [`encoding`] | gzip and deflate answers |
 //! | [`cors`] | cross-origin headers |
+//! | [`asker`] | who asks |
 //! | [`extract`] | bodies with a byte and a time limit |
 //! | [`routes`], [`router`] | the table of all routes, and the router built from it |
-//! | [`remote_write`], [`query_api`], [`metadata_api`], [`workspaces`], [`health`] | what answers them |
+//! | [`remote_write`], [`query_api`], [`text_api`], [`metadata_api`], [`features_api`], [`active_api`], [`workspaces`], [`health`] | what answers them |
 //! | [`respond`] | answers that are whole in memory |
 //! | [`serve`] | the accept loop and graceful drain |
 
+pub mod active_api;
+pub mod asker;
 pub mod cors;
 pub mod encoding;
 pub mod error;
 pub mod extract;
+pub mod features_api;
 pub mod health;
 pub mod json;
 pub mod metadata_api;
@@ -27,4 +31,5 @@ pub mod respond;
 pub mod router;
 pub mod routes;
 pub mod serve;
+pub mod text_api;
 pub mod workspaces;

@@ -9,6 +9,9 @@ const DISCARDED_SAMPLES: &str = "flotilla_discarded_samples_total";
 const ACTIVE_SERIES: &str = "flotilla_active_series";
 const CHECKPOINT_SECONDS: &str = "flotilla_checkpoint_seconds";
 const QUERY_SECONDS: &str = "flotilla_query_seconds";
+const REFUSED_QUERIES: &str = "flotilla_refused_queries_total";
+const QUERY_CACHE: &str = "flotilla_query_cache_slices_total";
+const QUERY_CACHE_BYTES: &str = "flotilla_query_cache_bytes";
 const STAMPING: &str = "flotilla_clock_stamping";
 const HTTP_REQUESTS: &str = "prometheus_http_requests_total";
 const HTTP_SECONDS: &str = "prometheus_http_request_duration_seconds";
@@ -26,6 +29,12 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(ACTIVE_SERIES, "Series with recent samples in the shards this node leads, by workspace.");
     describe_histogram!(CHECKPOINT_SECONDS, "Time to write a shard's checkpoint.");
     describe_histogram!(QUERY_SECONDS, "Time to answer a query.");
+    describe_counter!(REFUSED_QUERIES, "Queries that got no place to run, by workspace and reason.");
+    describe_counter!(
+        QUERY_CACHE,
+        "Days of range queries, by what the result cache had of them: hit, partial, miss; whole if it had to be left out."
+    );
+    describe_gauge!(QUERY_CACHE_BYTES, "Bytes of results that are kept.");
     describe_gauge!(STAMPING, "1 while this node may stamp entries, 0 while its clock is off or unknown to a majority.");
     describe_counter!(HTTP_REQUESTS, "HTTP requests, by handler and status code.");
     describe_histogram!(HTTP_SECONDS, "Time to answer an HTTP request, by handler.");
@@ -57,6 +66,23 @@ pub fn observe_checkpoint(took: Duration) {
 /// Notes how long a query took.
 pub fn observe_query(took: Duration) {
     histogram!(QUERY_SECONDS).record(took.as_secs_f64());
+}
+
+/// Counts a query that got no place to run.
+pub fn count_refused_query(workspace: &str, reason: &'static str) {
+    counter!(REFUSED_QUERIES, "workspace" => workspace.to_owned(), "reason" => reason).increment(1);
+}
+
+/// Counts days of range queries by what the cache had of them.
+pub fn count_query_cache(outcome: &'static str, slices: u64) {
+    if slices > 0 {
+        counter!(QUERY_CACHE, "outcome" => outcome).increment(slices);
+    }
+}
+
+/// Sets the bytes of results that are kept.
+pub fn set_query_cache_bytes(bytes: u64) {
+    gauge!(QUERY_CACHE_BYTES).set(bytes as f64);
 }
 
 /// Shows whether this node may stamp entries.

@@ -7,7 +7,9 @@ use crate::config::Config;
 use crate::ingest::route::LeaderHints;
 use crate::ingest::split::Splitters;
 use crate::meta::MetaView;
+use crate::query::active::ActiveQueries;
 use crate::query::admit::QuerySlots;
+use crate::query::cache::ResultCache;
 use crate::rpc::client::Peers;
 use crate::shard::ShardRegistry;
 use crate::task::Tasks;
@@ -57,6 +59,10 @@ pub struct Node {
     pub write_room: Arc<Semaphore>,
     /// Places for queries.
     pub slots: QuerySlots,
+    /// Queries that wait or run.
+    pub active: ActiveQueries,
+    /// Results of range queries.
+    pub results: ResultCache,
     /// Threads for their reads and evaluations.
     pub queries: Lane,
     /// Threads for large bodies of write requests.

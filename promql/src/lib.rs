@@ -60,6 +60,7 @@ pub use parse::{
     Options, ParseError, ParseErrors, SequenceValue, SeriesDescription, StartTimestamps, parse, parse_cached, parse_selector, parse_with,
     series_description, start_timestamps,
 };
+pub use plan::explain::{ExplainedNode, ExplainedRead};
 pub use plan::fragment::{Distributed, Fragment};
 pub use plan::residence::Residence;
 pub use plan::wire::FragmentError;

@@ -6,6 +6,7 @@
 //! [`pushdown`] judges where each operator can be computed, [`fragment`] cuts the plan there, [`wire`] makes bytes of what the shards do,
 //! [`residence`] tells which series are on one shard although the shard map changed. [`Plan::fragments`] lists the reads of the whole plan.
 
+pub(crate) mod explain;
 pub(crate) mod fragment;
 mod logical;
 pub(crate) mod pushdown;

@@ -50,7 +50,7 @@ pub mod wire;
 pub use config::ShardConfig;
 pub use db::{Db, DbOptions, ShardIdentity};
 pub use resolve::{EntryBuilder, PartInput};
-pub use shard::{ApplyError, CheckpointReason, Shard};
+pub use shard::{ApplyError, Changes, CheckpointReason, Shard};
 pub use stats::ShardStats;
 pub use verdict::{ApplyResponse, PartVerdict, Refusal};
 pub use view::{ReadError, ReadView, SelectedSeries, TimeRange};

@@ -10,6 +10,7 @@
 //! flushed, on which series left the head, or on a clock.
 
 mod apply;
+pub mod changes;
 mod checkpoint;
 mod judge;
 mod stored;
@@ -19,6 +20,7 @@ mod told;
 mod write;
 
 pub use apply::ApplyError;
+pub use changes::Changes;
 pub use checkpoint::CheckpointReason;
 
 use crate::config::ShardConfig;
@@ -27,6 +29,7 @@ use crate::head::Head;
 use crate::postings::Index;
 use crate::state::Replicated;
 use crate::store::ShardStore;
+use crate::view::TimeRange;
 use bytes::Bytes;
 use model::{Generation, LogPoint, ShardId, Timestamp};
 use parking_lot::{Mutex, RwLock};
@@ -49,6 +52,8 @@ pub struct Shard {
     pub(crate) replicated: Mutex<Replicated>,
     /// What of it others ask for.
     told: Told,
+    /// When which time was written; a lock of its own, never held with another.
+    changes: Mutex<Changes>,
     pub(crate) head: RwLock<Head>,
     pub(crate) index: RwLock<Index>,
     /// Taken to open a view and to flip a checkpoint, so that a view sees the manifest before or after it.
@@ -116,6 +121,7 @@ impl Shard {
             incarnation: AtomicU64::new(0),
             replicated: Mutex::default(),
             told: Told::default(),
+            changes: Mutex::default(),
             head: RwLock::default(),
             index: RwLock::default(),
             views: Mutex::default(),
@@ -143,6 +149,7 @@ impl Shard {
         *self.store.write() = store;
         (*state, *live_head, *live_index) = (replicated, head, index);
         self.told.all(&state);
+        *self.changes.lock() = Changes::since(state.applied.map_or(0, |point| point.index));
         self.incarnation.fetch_add(1, Ordering::SeqCst);
         self.halted.store(false, Ordering::SeqCst);
         Ok(())
@@ -158,6 +165,12 @@ impl Shard {
     #[must_use]
     pub fn has_map(&self) -> bool {
         !self.generations().is_empty()
+    }
+
+    /// What was written into `range`, and when. Everything is known of entries that were applied before the call.
+    #[must_use]
+    pub fn changes(&self, range: TimeRange) -> Changes {
+        self.changes.lock().within(range)
     }
 
     /// The cluster-wide number.

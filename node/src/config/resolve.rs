@@ -7,7 +7,7 @@ use super::settings as s;
 use super::value::{self, CorsOrigin, ValueError};
 use super::{
     Address, AddressError, ClusterConfig, Config, ConfigError, Fact, LimitsConfig, LogConfig, LogFormat, LogLevel, Machine, NodeConfig,
-    Origin, QueryConfig, RpcConfig, SelfMetricsConfig, Setting, StorageConfig, WebConfig,
+    Origin, QueryConfig, QueryFeatures, RpcConfig, SelfMetricsConfig, Setting, StorageConfig, WebConfig,
 };
 
 /// Most memory that storage takes without being told.
@@ -128,6 +128,8 @@ fn read(reader: &mut Reader<'_>) -> Config {
             lookback_delta: reader.read(&s::QUERY_LOOKBACK_DELTA, value::positive_duration),
             max_concurrency: reader.read(&s::QUERY_MAX_CONCURRENCY, value::count),
             max_samples: reader.read(&s::QUERY_MAX_SAMPLES, value::count),
+            cache_bytes: reader.read(&s::QUERY_CACHE, value::bytes),
+            features: reader.read(&s::QUERY_ENABLE_FEATURE, |text| QueryFeatures::parse(text).map_err(ValueError::Feature)),
         },
         self_metrics: SelfMetricsConfig { interval: reader.read(&s::SELF_METRICS_INTERVAL, value::interval) },
         log: LogConfig { level: reader.read(&s::LOG_LEVEL, LogLevel::parse), format: reader.read(&s::LOG_FORMAT, LogFormat::parse) },

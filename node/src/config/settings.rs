@@ -1,6 +1,6 @@
 //! The one table of settings. Flags, environment names, file keys and help are all derived from it.
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 /// One setting: where it can be given and what it is by default.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +30,10 @@ impl Setting {
 
     fn is_switch(&self) -> bool {
         self.value_name == "BOOL"
+    }
+
+    fn is_list(&self) -> bool {
+        self.value_name == "A,B,C"
     }
 }
 
@@ -67,6 +71,8 @@ settings! {
     QUERY_LOOKBACK_DELTA = "query.lookback_delta", "query.lookback-delta", "DURATION", "5m", "How old the newest sample of a series may be for an instant selector to return it.";
     QUERY_MAX_CONCURRENCY = "query.max_concurrency", "query.max-concurrency", "N", "20", "Queries that this node evaluates at once.";
     QUERY_MAX_SAMPLES = "query.max_samples", "query.max-samples", "N", "50000000", "Samples that one query may hold in memory.";
+    QUERY_CACHE = "query.cache", "query.cache", "BYTES", "128MiB", "Memory for results of range queries that cannot change any more; 0 turns the cache off.";
+    QUERY_ENABLE_FEATURE = "query.enable_feature", "enable-feature", "A,B,C", "", "Experimental parts of PromQL, named as Prometheus names them: promql-experimental-functions, promql-extended-range-selectors, promql-binop-fill-modifiers, promql-delayed-name-removal, promql-per-step-stats, use-start-timestamps, type-and-unit-labels.";
     SELF_METRICS_INTERVAL = "self_metrics.interval", "self-metrics.interval", "DURATION", "15s", "How often this node writes its own metrics into the workspace `system`; 0 turns it off.";
     LOG_LEVEL = "log.level", "log.level", "LEVEL", "info", "Least severe messages to log: debug, info, warn or error.";
     LOG_FORMAT = "log.format", "log.format", "FORMAT", "logfmt", "How log lines look: logfmt or json.";
@@ -115,8 +121,9 @@ impl FromArgMatches for Flags {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         for setting in SETTINGS {
-            if let Some(text) = matches.get_one::<String>(setting.key) {
-                self.set(setting, text);
+            if let Some(texts) = matches.get_many::<String>(setting.key) {
+                let texts: Vec<&str> = texts.map(String::as_str).collect();
+                self.set(setting, texts.join(","));
             }
         }
         Ok(())
@@ -137,5 +144,11 @@ fn argument(setting: &'static Setting) -> Arg {
     let help =
         if setting.default.is_empty() { setting.help.to_owned() } else { format!("{} [default: {}]", setting.help, setting.default) };
     let arg = Arg::new(setting.key).long(setting.flag).value_name(setting.value_name).help(help);
-    if setting.is_switch() { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg }
+    if setting.is_switch() {
+        arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+    } else if setting.is_list() {
+        arg.action(ArgAction::Append)
+    } else {
+        arg
+    }
 }

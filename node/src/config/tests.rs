@@ -57,7 +57,14 @@ fn defaults_are_a_whole_configuration() {
     assert_eq!(config.cluster, ClusterConfig { initial_nodes: vec![], bootstrap: false });
     assert_eq!(config.storage, StorageConfig { retention: minutes(150 * 24 * 60), memory_bytes: 2 * GIB, min_free_bytes: GIB });
     assert_eq!(config.limits, LimitsConfig { late_window: minutes(180), out_of_order_window: minutes(60) });
-    let query = QueryConfig { timeout: minutes(2), lookback_delta: minutes(5), max_concurrency: 20, max_samples: 50_000_000 };
+    let query = QueryConfig {
+        timeout: minutes(2),
+        lookback_delta: minutes(5),
+        max_concurrency: 20,
+        max_samples: 50_000_000,
+        cache_bytes: 128 << 20,
+        features: QueryFeatures::default(),
+    };
     assert_eq!(config.query, query);
     assert_eq!(config.self_metrics, SelfMetricsConfig { interval: Some(Duration::from_secs(15)) });
     assert_eq!(config.log, LogConfig { level: LogLevel::Info, format: LogFormat::Logfmt });
@@ -76,7 +83,16 @@ fn each_layer_wins_over_the_one_below() {
     let yaml = "query: {timeout: 1m, lookback_delta: 1m, max_concurrency: 1, max_samples: 1}";
     let env = [("FLOTILLA_QUERY__LOOKBACK_DELTA", "2m"), ("FLOTILLA_QUERY__MAX_CONCURRENCY", "2"), ("HOME", "/root")];
     let config = Given { yaml, env: &env, flags: &["--query.max-concurrency=3"] }.config();
-    assert_eq!(config.query, QueryConfig { timeout: minutes(1), lookback_delta: minutes(2), max_concurrency: 3, max_samples: 1 });
+    let query = config.query;
+    assert_eq!((query.timeout, query.lookback_delta, query.max_concurrency, query.max_samples), (minutes(1), minutes(2), 3, 1));
+}
+
+#[test]
+fn features_may_be_given_as_a_list_or_by_repeating_the_flag() {
+    let features = |flags: &[&str]| Given { yaml: "", env: &[], flags }.config().query.features;
+    let both = features(&["--enable-feature=promql-per-step-stats,promql-delayed-name-removal"]);
+    assert!(both.per_step_stats && both.delayed_name_removal);
+    assert_eq!(features(&["--enable-feature=promql-per-step-stats", "--enable-feature", "promql-delayed-name-removal"]), both);
 }
 
 #[test]
@@ -100,6 +116,8 @@ fn every_setting_can_come_from_every_layer() {
         ("query.lookback_delta", "1m"),
         ("query.max_concurrency", "4"),
         ("query.max_samples", "5"),
+        ("query.cache", "0"),
+        ("query.enable_feature", "promql-per-step-stats"),
         ("self_metrics.interval", "0s"),
         ("log.level", "warn"),
         ("log.format", "json"),

@@ -66,6 +66,9 @@ pub enum ValueError {
     /// An empty path.
     #[error("is empty")]
     Empty,
+    /// Not a feature.
+    #[error(transparent)]
+    Feature(super::FeatureError),
     /// Not a regular expression.
     #[error("{text:?}: {error}")]
     Regex {

@@ -27,6 +27,8 @@ pub enum ErrorType {
     NotFound,
     /// No answer in an accepted form.
     NotAcceptable,
+    /// The workspace asks for too much at once; not one of Prometheus's, which has no workspaces.
+    TooManyRequests,
     /// A shard cannot answer, or the server is not ready; worth a retry.
     Unavailable,
 }
@@ -43,6 +45,7 @@ impl ErrorType {
             Self::Internal => "internal",
             Self::NotFound => "not_found",
             Self::NotAcceptable => "not_acceptable",
+            Self::TooManyRequests => "too_many_requests",
             Self::Unavailable => "unavailable",
         }
     }
@@ -58,6 +61,7 @@ impl ErrorType {
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 }
@@ -99,7 +103,7 @@ impl IntoResponse for ApiError {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.error_type.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(json::CONTENT_TYPE_JSON));
-        if self.error_type == ErrorType::Unavailable {
+        if matches!(self.error_type, ErrorType::Unavailable | ErrorType::TooManyRequests) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -3,12 +3,13 @@
 //! Escaping is that of Go's `encoding/json`: besides what JSON demands, `<`, `>`, `&`, U+2028 and U+2029 are escaped.
 
 use crate::http::error::ErrorType;
+use model::histogram::FloatHistogram;
 use model::number::write_float;
 use model::{Labels, Timestamp};
 
 /// Media type of every JSON answer.
 pub const CONTENT_TYPE_JSON: &str = "application/json";
-/// Warnings, and infos, that an answer carries.
+/// Warnings, and infos, that an answer carries; one more line may tell how many were left out.
 pub const ANNOTATIONS_MAX: usize = 10;
 /// The warning in an answer that was cut to the limit that was asked for.
 pub const TRUNCATED: &str = "results truncated due to limit";
@@ -125,6 +126,48 @@ pub fn write_point(out: &mut Vec<u8>, timestamp_ms: Timestamp, value: f64) {
     out.extend_from_slice(b"\"]");
 }
 
+/// Appends `[timestamp,{histogram}]`.
+fn write_histogram_point(out: &mut Vec<u8>, timestamp_ms: Timestamp, histogram: &FloatHistogram) {
+    out.push(b'[');
+    write_timestamp(out, timestamp_ms);
+    out.push(b',');
+    write_histogram(out, histogram);
+    out.push(b']');
+}
+
+/// Appends a native histogram: count, sum, and its buckets that are not empty as `[boundary rule,"lower","upper","count"]`.
+pub fn write_histogram(out: &mut Vec<u8>, histogram: &FloatHistogram) {
+    let number = |out: &mut Vec<u8>, value: f64| {
+        out.push(b'"');
+        write_float(out, value);
+        out.push(b'"');
+    };
+    out.extend_from_slice(b"{\"count\":");
+    number(out, histogram.count);
+    out.extend_from_slice(b",\"sum\":");
+    number(out, histogram.sum);
+    let mut buckets = histogram.buckets().filter(|bucket| bucket.count != 0.0).peekable();
+    if buckets.peek().is_some() {
+        out.extend_from_slice(b",\"buckets\":");
+        write_list(out, buckets, |out, bucket| {
+            out.push(b'[');
+            // Which bounds belong to the bucket: the upper, the lower, none, both.
+            out.push(match (bucket.lower_inclusive, bucket.upper_inclusive) {
+                (false, true) => b'0',
+                (true, false) => b'1',
+                (false, false) => b'2',
+                (true, true) => b'3',
+            });
+            for value in [bucket.lower, bucket.upper, bucket.count] {
+                out.push(b',');
+                number(out, value);
+            }
+            out.push(b']');
+        });
+    }
+    out.push(b'}');
+}
+
 /// Appends `[timestamp,"text"]`.
 pub fn write_text_point(out: &mut Vec<u8>, timestamp_ms: Timestamp, text: &str) {
     out.push(b'[');
@@ -197,22 +240,43 @@ impl Success {
 
     /// Adds a series to a vector.
     pub fn vector_item(&mut self, metric: &Labels, timestamp_ms: Timestamp, value: f64) {
-        self.item();
-        self.out.extend_from_slice(b"{\"metric\":");
-        write_labels(&mut self.out, metric);
+        self.metric(metric);
         self.out.extend_from_slice(b",\"value\":");
         write_point(&mut self.out, timestamp_ms, value);
         self.out.push(b'}');
     }
 
-    /// Adds a series to a matrix.
-    pub fn matrix_series(&mut self, metric: &Labels, points: impl IntoIterator<Item = (Timestamp, f64)>) {
+    /// Adds a series to a vector, whose value is a native histogram.
+    pub fn vector_histogram(&mut self, metric: &Labels, timestamp_ms: Timestamp, histogram: &FloatHistogram) {
+        self.metric(metric);
+        self.out.extend_from_slice(b",\"histogram\":");
+        write_histogram_point(&mut self.out, timestamp_ms, histogram);
+        self.out.push(b'}');
+    }
+
+    /// Adds a series to a matrix: its floats, its native histograms, or both.
+    pub fn matrix_series<'h>(
+        &mut self,
+        metric: &Labels,
+        points: impl ExactSizeIterator<Item = (Timestamp, f64)>,
+        histograms: impl ExactSizeIterator<Item = (Timestamp, &'h FloatHistogram)>,
+    ) {
+        self.metric(metric);
+        if points.len() > 0 {
+            self.out.extend_from_slice(b",\"values\":");
+            write_list(&mut self.out, points, |out, (t, v)| write_point(out, t, v));
+        }
+        if histograms.len() > 0 {
+            self.out.extend_from_slice(b",\"histograms\":");
+            write_list(&mut self.out, histograms, |out, (t, h)| write_histogram_point(out, t, h));
+        }
+        self.out.push(b'}');
+    }
+
+    fn metric(&mut self, metric: &Labels) {
         self.item();
         self.out.extend_from_slice(b"{\"metric\":");
         write_labels(&mut self.out, metric);
-        self.out.extend_from_slice(b",\"values\":");
-        write_list(&mut self.out, points, |out, (t, v)| write_point(out, t, v));
-        self.out.push(b'}');
     }
 
     /// The result of a scalar query.
@@ -225,15 +289,15 @@ impl Success {
         write_text_point(&mut self.out, timestamp_ms, text);
     }
 
-    /// Ends a query's answer; `stats` is the JSON of `data.stats`, if asked for.
+    /// Ends a query's answer; `extras` are further members of `data`, such as `stats`, with their JSON.
     #[must_use]
-    pub fn finish_query(mut self, result_type: ResultType, stats: Option<&[u8]>, annotations: Annotations<'_>) -> Vec<u8> {
+    pub fn finish_query(mut self, result_type: ResultType, extras: &[(&str, Vec<u8>)], annotations: Annotations<'_>) -> Vec<u8> {
         if matches!(result_type, ResultType::Vector | ResultType::Matrix) {
             self.out.push(b']');
         }
-        if let Some(stats) = stats {
-            self.out.extend_from_slice(b",\"stats\":");
-            self.out.extend_from_slice(stats);
+        for (name, json) in extras {
+            self.out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            self.out.extend_from_slice(json);
         }
         self.out.push(b'}');
         self.finish(annotations)
@@ -248,7 +312,8 @@ impl Success {
     }
 }
 
-/// Remarks on an answer; empty lists are left out, long ones are cut to [`ANNOTATIONS_MAX`].
+/// Remarks on an answer; empty lists are left out, long ones are cut to [`ANNOTATIONS_MAX`] and the line
+/// that counts the rest.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Annotations<'a> {
     /// What may make the answer wrong.
@@ -261,7 +326,7 @@ fn write_annotations(out: &mut Vec<u8>, annotations: Annotations<'_>) {
     for (key, texts) in [("warnings", annotations.warnings), ("infos", annotations.infos)] {
         if !texts.is_empty() {
             out.extend_from_slice(format!(",\"{key}\":").as_bytes());
-            write_strings(out, texts.iter().take(ANNOTATIONS_MAX).map(String::as_str));
+            write_strings(out, texts.iter().take(ANNOTATIONS_MAX + 1).map(String::as_str));
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The router, built from the table of routes: finds the workspace, calls what answers, counts, compresses.
 
+use super::asker::Asker;
 use super::error::ApiError;
 use super::extract::{ReadLimits, read_body};
 use super::params::Params;
 use super::routes::{self, Action, Endpoint, Route, WorkspaceSource};
-use super::{cors, encoding, health, metadata_api, query_api, remote_write, respond, workspaces};
+use super::{active_api, cors, encoding, features_api, health, metadata_api, query_api, remote_write, respond, text_api, workspaces};
 use crate::config::CorsOrigin;
 use crate::meta::view::Workspace;
 use crate::metrics;
@@ -13,6 +14,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_TYPE, ORIGIN};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, on, options};
@@ -111,11 +113,17 @@ async fn dispatch(node: &Arc<Node>, route: &Route, path: &HashMap<String, String
         Endpoint::CreateWorkspace | Endpoint::ListWorkspaces | Endpoint::DescribeWorkspace | Endpoint::DeleteWorkspace => {
             control_plane(node, route.endpoint, path, request).await
         }
+        Endpoint::AllQueries => active_api::list(node, None),
+        Endpoint::CancelAnyQuery => active_api::cancel(node, None, path_id(path)).unwrap_or_else(IntoResponse::into_response),
         _ => match workspace_of(node, route.workspace, path, &request) {
             Ok(workspace) => data_plane(node, route.endpoint, &workspace, path, request).await,
             Err(response) => response,
         },
     }
+}
+
+fn path_id(path: &HashMap<String, String>) -> &str {
+    path.get("id").map_or("", String::as_str)
 }
 
 async fn control_plane(node: &Node, endpoint: Endpoint, path: &HashMap<String, String>, request: Request<Body>) -> Response {
@@ -164,25 +172,32 @@ async fn data_plane(
         return remote_write::handle(node, workspace, request).await.unwrap_or_else(IntoResponse::into_response);
     }
     let workspace = &workspace.record;
-    let params = match read_params(request).await {
+    let (head, body) = request.into_parts();
+    let asker = Asker::of(&head);
+    let params = match read_params(&head, body).await {
         Ok(params) => params,
         Err(response) => return response,
     };
     let result = match endpoint {
-        Endpoint::Query => query_api::query(node, workspace, &params).await,
-        Endpoint::QueryRange => query_api::query_range(node, workspace, &params).await,
+        Endpoint::Query => query_api::query(node, workspace, &params, &asker).await,
+        Endpoint::QueryRange => query_api::query_range(node, workspace, &params, &asker).await,
         Endpoint::Series => metadata_api::series(node, workspace, &params).await,
         Endpoint::Labels => metadata_api::labels(node, workspace, &params).await,
         Endpoint::LabelValues => metadata_api::label_values(node, workspace, path.get("name").map_or("", String::as_str), &params).await,
         Endpoint::Metadata => Ok(metadata_api::metadata()),
         Endpoint::BuildInfo => Ok(metadata_api::build_info()),
+        Endpoint::QueryExemplars => text_api::query_exemplars(node, &params),
+        Endpoint::FormatQuery => text_api::format_query(node, &params),
+        Endpoint::ParseQuery => text_api::parse_query(node, &params),
+        Endpoint::Features => Ok(features_api::features(&node.config.query.features)),
+        Endpoint::ActiveQueries => Ok(active_api::list(node, Some(&workspace.id))),
+        Endpoint::CancelQuery => active_api::cancel(node, Some(&workspace.id), path_id(path)),
         _ => Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),
     };
     result.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn read_params(request: Request<Body>) -> Result<Params, Response> {
-    let (head, body) = request.into_parts();
+async fn read_params(head: &Parts, body: Body) -> Result<Params, Response> {
     let is_form = head.headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
     let form = if head.method == Method::POST && is_form {
         let limits = ReadLimits { bytes: HTTP_FORM_BYTES_MAX, time: REQUEST_BODY_TIMEOUT };

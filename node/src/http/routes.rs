@@ -12,6 +12,9 @@ pub enum Action {
     GetLabels,
     GetMetricMetadata,
     GetStatus,
+    CancelQuery,
+    ListAllQueries,
+    CancelAnyQuery,
     CreateWorkspace,
     ListWorkspaces,
     DescribeWorkspace,
@@ -43,6 +46,14 @@ pub enum Endpoint {
     LabelValues,
     Metadata,
     BuildInfo,
+    QueryExemplars,
+    FormatQuery,
+    ParseQuery,
+    Features,
+    ActiveQueries,
+    CancelQuery,
+    AllQueries,
+    CancelAnyQuery,
     CreateWorkspace,
     ListWorkspaces,
     DescribeWorkspace,
@@ -90,7 +101,7 @@ const fn early(methods: MethodFilter, path: &'static str, endpoint: Endpoint) ->
     Route { methods, path, action: Action::Observe, workspace: WorkspaceSource::None, endpoint, before_ready: true }
 }
 
-static DATA_PLANE: [[Route; 3]; 9] = [
+static DATA_PLANE: [[Route; 3]; 15] = [
     data_plane!(MethodFilter::POST, "remote_write", RemoteWrite, RemoteWrite),
     data_plane!(MethodFilter::POST, "write", RemoteWrite, RemoteWrite),
     data_plane!(READ, "query", QueryMetrics, Query),
@@ -100,15 +111,23 @@ static DATA_PLANE: [[Route; 3]; 9] = [
     data_plane!(MethodFilter::GET, "label/{name}/values", GetLabels, LabelValues),
     data_plane!(MethodFilter::GET, "metadata", GetMetricMetadata, Metadata),
     data_plane!(MethodFilter::GET, "status/buildinfo", GetStatus, BuildInfo),
+    data_plane!(READ, "query_exemplars", QueryMetrics, QueryExemplars),
+    data_plane!(READ, "format_query", QueryMetrics, FormatQuery),
+    data_plane!(READ, "parse_query", QueryMetrics, ParseQuery),
+    data_plane!(MethodFilter::GET, "features", GetStatus, Features),
+    data_plane!(MethodFilter::GET, "status/active_queries", GetStatus, ActiveQueries),
+    data_plane!(MethodFilter::POST, "admin/queries/{id}/cancel", CancelQuery, CancelQuery),
 ];
 
-static OTHERS: [Route; 11] = [
+static OTHERS: [Route; 13] = [
     row(MethodFilter::POST, "/api/v1/push", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
     row(MethodFilter::POST, "/api/v1/receive", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
     row(MethodFilter::POST, "/workspaces", Action::CreateWorkspace, WorkspaceSource::None, Endpoint::CreateWorkspace),
     row(MethodFilter::GET, "/workspaces", Action::ListWorkspaces, WorkspaceSource::None, Endpoint::ListWorkspaces),
     row(MethodFilter::GET, "/workspaces/{workspace}", Action::DescribeWorkspace, WorkspaceSource::Path, Endpoint::DescribeWorkspace),
     row(MethodFilter::DELETE, "/workspaces/{workspace}", Action::DeleteWorkspace, WorkspaceSource::Path, Endpoint::DeleteWorkspace),
+    row(MethodFilter::GET, "/admin/queries", Action::ListAllQueries, WorkspaceSource::None, Endpoint::AllQueries),
+    row(MethodFilter::POST, "/admin/queries/{id}/cancel", Action::CancelAnyQuery, WorkspaceSource::None, Endpoint::CancelAnyQuery),
     early(MethodFilter::GET, "/-/ready", Endpoint::Ready),
     early(MethodFilter::GET, "/ready", Endpoint::Ready),
     early(MethodFilter::GET, "/-/healthy", Endpoint::Healthy),

@@ -1,6 +1,8 @@
 //! The accept loop: HTTP/1.1 and HTTP/2 without negotiation, bounded heads, bounded connections, graceful drain.
 
+use super::asker::PeerAddress;
 use axum::Router;
+use axum::http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -8,12 +10,14 @@ use model::limits::HTTP_HEAD_BYTES_MAX;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 /// Pause after an accept that failed because the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -68,10 +72,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, s
             accepted = accept(&listener, &slots) => accepted,
         };
         match accepted {
-            Ok((stream, slot)) => {
+            Ok((stream, peer, slot)) => {
                 let (builder, router, draining) = (builder.clone(), router.clone(), draining.clone());
                 connections.spawn(async move {
-                    serve_connection(&builder, stream, router, &draining).await;
+                    serve_connection(&builder, stream, peer, router, &draining).await;
                     drop(slot);
                 });
             }
@@ -90,14 +94,14 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, s
     Drained { cut }
 }
 
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, PeerAddress, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     loop {
         match listener.accept().await {
             // A socket that refuses the option is closed already; serving it finds out.
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
-                return Ok((stream, slot));
+                return Ok((stream, PeerAddress(peer), slot));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => return Err(error),
@@ -126,11 +130,16 @@ pub fn connection_builder(limits: &ServeLimits) -> Builder<TokioExecutor> {
 }
 
 /// Serves one connection of any kind (plain or TLS) to its end; when `draining` is cancelled it ends after its open requests.
-pub async fn serve_connection<I>(builder: &Builder<TokioExecutor>, stream: I, router: Router, draining: &CancellationToken)
-where
+pub async fn serve_connection<I>(
+    builder: &Builder<TokioExecutor>,
+    stream: I,
+    peer: PeerAddress,
+    router: Router,
+    draining: &CancellationToken,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(WithPeer { router, peer }));
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -141,6 +150,31 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection");
+    }
+}
+
+/// The router of one connection: tells every request who sent it.
+#[derive(Clone)]
+struct WithPeer {
+    router: Router,
+    peer: PeerAddress,
+}
+
+impl<B> Service<Request<B>> for WithPeer
+where
+    Router: Service<Request<B>>,
+{
+    type Response = <Router as Service<Request<B>>>::Response;
+    type Error = <Router as Service<Request<B>>>::Error;
+    type Future = <Router as Service<Request<B>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        <Router as Service<Request<B>>>::poll_ready(&mut self.router, cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        self.router.call(request)
     }
 }
 

@@ -1,13 +1,11 @@
-//! Answers one query: cut the plan, have the shards compute their shares, merge them, evaluate the rest here.
+//! Evaluates one plan: cut it, have the shards compute their shares, merge them, evaluate the rest here.
 
-use super::CancelOnDrop;
 use super::admit::TooManyQueries;
 use super::ask::{Question, ShardStats};
 use super::execute::{ExecuteSpec, FRAGMENT_BYTES_MAX};
 use super::fragment_service::{Found, ReadError, ReadKind, ReadSpec};
 use super::scatter::{scatter, shards_in_range};
 use crate::meta::state::WorkspaceRecord;
-use crate::metrics;
 use crate::node::Node;
 use futures::StreamExt;
 use futures::future::try_join_all;
@@ -23,7 +21,7 @@ use promql::{Distributed, Gather, ParseErrors, Residence, Steps};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -56,20 +54,29 @@ pub enum QueryError {
     /// The query waited longer than its deadline for a place.
     #[error("query timed out in query queue")]
     QueueTimeout,
+    /// The query was cancelled before it had a place.
+    #[error("query was canceled in query queue")]
+    QueueCancelled,
     /// The evaluation ended without a result: a bug or the node's end.
     #[error("query evaluation was aborted")]
     Aborted,
 }
 
-/// A query and how it is to be answered.
-#[derive(Clone, Copy, Debug)]
-pub struct Query<'a> {
-    /// The query.
+/// One evaluation.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// The text of the query, for the positions of annotations.
     pub text: &'a str,
-    /// When it is evaluated.
-    pub params: QueryParams,
-    /// How long it may take, waiting for a place included.
-    pub timeout: Duration,
+    /// The query.
+    pub expr: &'a Expr,
+    /// What to do.
+    pub plan: Plan,
+    /// When to give up.
+    pub deadline: Instant,
+    /// What it may hold; several evaluations of one query share it.
+    pub budget: Budget,
+    /// Stops reads and evaluation, here and at the shards, once it is true.
+    pub cancelled: Arc<AtomicBool>,
     /// Whether an answer without the samples of shards that cannot be read is better than none.
     pub partial_response: bool,
 }
@@ -85,64 +92,49 @@ pub struct Answer {
     pub is_partial: bool,
 }
 
+/// The budget of a query that ends at `deadline` or when `cancelled` becomes true.
+#[must_use]
+pub fn budget(node: &Node, deadline: Instant, cancelled: &Arc<AtomicBool>) -> Budget {
+    let samples_max = node.config.query.max_samples as u64;
+    let monotonic_deadline = node.clock.monotonic() + deadline.saturating_duration_since(Instant::now());
+    Budget::with_deadline(samples_max, BYTES_MAX_DEFAULT, Arc::clone(&node.clock), monotonic_deadline, Arc::clone(cancelled))
+}
+
 /// Evaluates a query.
 ///
-/// Dropping the future cancels the evaluation, here and at the shards.
+/// Dropping the future does not stop what runs on other threads: set the job's flag.
 ///
 /// # Errors
 /// See [`QueryError`].
-pub async fn run(node: &Node, workspace: &WorkspaceRecord, query: Query<'_>) -> Result<Answer, QueryError> {
-    let began = Instant::now();
-    let deadline = began + query.timeout;
-    let expr = promql::parse(query.text)?;
-    let plan = Plan::new(&expr, query.params)?;
-    let _slot = tokio::time::timeout_at(deadline, node.slots.acquire()).await.map_err(|_| QueryError::QueueTimeout)??;
-    let cancel = CancelOnDrop::default();
-    let samples_max = node.config.query.max_samples as u64;
-    let monotonic_deadline = node.clock.monotonic() + deadline.saturating_duration_since(Instant::now());
-    let budget =
-        Budget::with_deadline(samples_max, BYTES_MAX_DEFAULT, Arc::clone(&node.clock), monotonic_deadline, Arc::clone(&cancel.cancelled));
-    let mut run = Run {
-        node,
-        workspace: workspace.clone(),
-        query,
-        deadline,
-        budget,
-        cancel: &cancel,
-        shards: Vec::new(),
-        missing: BTreeSet::new(),
-        asked: BTreeSet::new(),
-    };
+pub async fn evaluate(node: &Node, workspace: &WorkspaceRecord, job: Job<'_>) -> Result<Answer, QueryError> {
+    let mut run =
+        Run { node, workspace: workspace.clone(), job: &job, shards: Vec::new(), missing: BTreeSet::new(), asked: BTreeSet::new() };
+    let plan = &job.plan;
     let steps = plan.steps();
     let mut slices = 1;
     let value = loop {
-        let outcome = if slices == 1 { run.steps(plan.clone()).await } else { run.slices(&expr, steps, slices).await };
+        let outcome = if slices == 1 { run.steps(plan.clone()).await } else { run.slices(steps, slices).await };
         match outcome {
             Err(QueryError::Eval(EvalError::TooManyBytes { .. })) if slices < SLICES_MAX.min(steps) && plan.can_be_sliced() => {
                 slices *= 4;
             }
-            Err(QueryError::Read(ReadError::StaleMap { shard })) if Instant::now() < deadline => run.refresh(shard).await?,
+            Err(QueryError::Read(ReadError::StaleMap { shard })) if Instant::now() < job.deadline => run.refresh(shard).await?,
             // A node of another version does not know the operators: the samples are brought here.
-            Err(QueryError::Read(ReadError::Unsupported { .. })) => break run.from_samples(plan).await?,
+            Err(QueryError::Read(ReadError::Unsupported { .. })) => break run.from_samples(plan.clone()).await?,
             other => break other?,
         }
     };
-    let mut output = value.output(query.text);
+    let mut output = value.output(job.text);
     let is_partial = !run.missing.is_empty();
     output.warnings.extend(run.partial_warning());
-    let shards = run.shards;
-    metrics::observe_query(began.elapsed());
-    Ok(Answer { output, shards, is_partial })
+    Ok(Answer { output, shards: run.shards, is_partial })
 }
 
 /// One query on its way.
 struct Run<'a> {
     node: &'a Node,
     workspace: WorkspaceRecord,
-    query: Query<'a>,
-    deadline: Instant,
-    budget: Budget,
-    cancel: &'a CancelOnDrop,
+    job: &'a Job<'a>,
     shards: Vec<ShardStats>,
     /// Shards that did not answer.
     missing: BTreeSet<ShardId>,
@@ -153,7 +145,7 @@ impl Run<'_> {
     /// Waits until this node knows a newer shard map, after a shard told that there is one.
     async fn refresh(&mut self, shard: ShardId) -> Result<(), QueryError> {
         self.shards.clear();
-        while Instant::now() < self.deadline {
+        while Instant::now() < self.job.deadline {
             let newest = self.node.meta.get().workspaces.get(&self.workspace.id).cloned();
             if let Some(newest) = newest.filter(|newest| newest.map_revision() > self.workspace.map_revision()) {
                 self.workspace = newest;
@@ -165,15 +157,15 @@ impl Run<'_> {
     }
 
     /// Evaluates the steps in slices, one after the other.
-    async fn slices(&mut self, expr: &Expr, steps: usize, slices: usize) -> Result<Steps, QueryError> {
+    async fn slices(&mut self, steps: usize, slices: usize) -> Result<Steps, QueryError> {
         self.shards.clear();
         let size = steps.div_ceil(slices);
         let mut whole: Option<Steps> = None;
         for start in (0..steps).step_by(size) {
             let range: Range<usize> = start..start + size;
             // What is there already takes room of its own.
-            let held = whole.as_ref().map(|whole| self.budget.reserve(0, whole.heap_bytes())).transpose()?;
-            let next = self.steps(Plan::of_steps(expr, self.query.params, range)?).await?;
+            let held = whole.as_ref().map(|whole| self.job.budget.reserve(0, whole.heap_bytes())).transpose()?;
+            let next = self.steps(Plan::of_steps(self.job.expr, *self.job.plan.params(), range)?).await?;
             drop(held);
             match &mut whole {
                 Some(whole) => whole.append(next),
@@ -186,7 +178,7 @@ impl Run<'_> {
     /// Evaluates all steps of `plan`.
     async fn steps(&mut self, plan: Plan) -> Result<Steps, QueryError> {
         let distributed = Arc::new(Distributed::new(plan));
-        let mut gather = Gather::new(&distributed, &self.budget);
+        let mut gather = Gather::new(&distributed, &self.job.budget);
         if let Some((after_ms, until_ms)) = distributed.fragment().time_range() {
             let shards = shards_in_range(&self.workspace, after_ms.saturating_add(1), until_ms);
             let question = self.question(&distributed, (after_ms, until_ms))?;
@@ -206,7 +198,7 @@ impl Run<'_> {
                         })
                         .await??;
                     }
-                    Err(ReadError::Unavailable { .. }) if self.query.partial_response => {
+                    Err(ReadError::Unavailable { .. }) if self.job.partial_response => {
                         self.missing.insert(shard);
                     }
                     Err(ReadError::OverBudget(error)) => return Err(error.into()),
@@ -224,9 +216,9 @@ impl Run<'_> {
         let list = self.workspace.generation_list().map_err(|_| QueryError::Aborted)?;
         let residence = Residence::between(list.as_slice(), self.workspace.placement_key, after_ms, until_ms);
         let fragment = distributed.fragment();
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = self.job.deadline.saturating_duration_since(Instant::now());
         // What is there must still be evaluated.
-        let patience = if self.query.partial_response { PARTIAL_PATIENCE.min(left / 2) } else { left };
+        let patience = if self.job.partial_response { PARTIAL_PATIENCE.min(left / 2) } else { left };
         Ok(Question {
             workspace: self.workspace.id.clone(),
             encoded: fragment.encode().into(),
@@ -238,8 +230,8 @@ impl Run<'_> {
                 bytes_max: FRAGMENT_BYTES_MAX,
             },
             deadline: Instant::now() + patience,
-            budget: self.budget.clone(),
-            cancelled: Arc::clone(&self.cancel.cancelled),
+            budget: self.job.budget.clone(),
+            cancelled: Arc::clone(&self.job.cancelled),
         })
     }
 
@@ -259,7 +251,7 @@ impl Run<'_> {
             self.fetch(select.id, spec)
         });
         let gathered = try_join_all(fetches).await?;
-        let budget = self.budget.clone();
+        let budget = self.job.budget.clone();
         let value = compute(self.node, move || {
             let source = GatheredSource::new(gathered.into_iter().flatten());
             let distributed = Distributed::raw(plan);
@@ -276,7 +268,7 @@ impl Run<'_> {
     }
 
     async fn fetch(&self, id: SelectId, spec: ReadSpec) -> Result<Vec<(SelectId, Vec<RawSeries>)>, ReadError> {
-        let found = scatter(self.node, &self.workspace, spec, self.deadline, &self.cancel.cancelled).await?;
+        let found = scatter(self.node, &self.workspace, spec, self.job.deadline, &self.job.cancelled).await?;
         let mut gathered = vec![(id, Vec::new())];
         for part in found {
             if let Found::Samples(series) = part {
@@ -292,7 +284,7 @@ impl Run<'_> {
             return None;
         }
         let shards: Vec<String> = self.missing.iter().map(ToString::to_string).collect();
-        let QueryParams { start_ms, end_ms, step_ms, .. } = self.query.params;
+        let QueryParams { start_ms, end_ms, step_ms, .. } = *self.job.plan.params();
         let second = |ms: i64| format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000));
         let times =
             if step_ms == 0 { format!("at {}", second(start_ms)) } else { format!("from {} to {}", second(start_ms), second(end_ms)) };

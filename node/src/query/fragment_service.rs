@@ -1,6 +1,8 @@
 //! Reads one fragment from one replica on this node, after a read barrier.
 
+use super::changes::ShardChanges;
 use super::frames::{FRAME_BYTES, put_samples, put_series, put_text};
+use crate::compute::ComputeError;
 use crate::node::Node;
 use crate::shard::LocalShard;
 use bytes::Bytes;
@@ -30,6 +32,8 @@ pub enum ReadKind {
         /// Which label.
         label: String,
     },
+    /// What was written into `(start_ms, end_ms]`, and by which entries.
+    Changes,
 }
 
 /// One read of one shard.
@@ -60,6 +64,8 @@ pub enum Found {
     Series(Vec<Labels>),
     /// Of [`ReadKind::LabelNames`] and [`ReadKind::LabelValues`].
     Texts(BTreeSet<String>),
+    /// Of [`ReadKind::Changes`].
+    Changes(ShardChanges),
 }
 
 /// Why a replica did not answer.
@@ -124,16 +130,20 @@ pub async fn read_local(
     cancelled: Arc<AtomicBool>,
 ) -> Result<Found, ReadError> {
     let shard = local.id;
-    ready(node, &local, spec.known_revision, deadline).await?;
-    let aborted = |e: tokio::task::JoinError| ReadError::Unavailable { shard, reason: e.to_string() };
+    let applied = ready(node, &local, spec.known_revision, deadline).await?;
+    if matches!(spec.kind, ReadKind::Changes) {
+        let range = TimeRange { after_ms: spec.start_ms, to_ms: spec.end_ms };
+        return Ok(Found::Changes(ShardChanges { shard, applied, changes: local.shard.changes(range) }));
+    }
+    let aborted = |e: ComputeError| ReadError::Unavailable { shard, reason: e.to_string() };
     node.compute(move || read(&local, &spec, &cancelled)).await.map_err(aborted)?
 }
 
-/// Waits until the replica holds what every write acknowledged before the call left.
+/// Waits until the replica holds what every write acknowledged before the call left; answers up to which entry that is.
 ///
 /// # Errors
 /// It lags or its leader is not known, or the shard has a newer map than the asker.
-pub(super) async fn ready(node: &Node, local: &LocalShard, known_revision: u64, deadline: Instant) -> Result<(), ReadError> {
+pub(super) async fn ready(node: &Node, local: &LocalShard, known_revision: u64, deadline: Instant) -> Result<u64, ReadError> {
     let shard = local.id;
     let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
     let leader = local.group.status().leader.map(|(_, store)| store);
@@ -143,7 +153,7 @@ pub(super) async fn ready(node: &Node, local: &LocalShard, known_revision: u64, 
     if local.shard.generations().iter().any(|g| g.rev > known_revision) {
         return Err(ReadError::StaleMap { shard });
     }
-    Ok(())
+    Ok(index)
 }
 
 fn read(local: &LocalShard, spec: &ReadSpec, cancelled: &AtomicBool) -> Result<Found, ReadError> {
@@ -164,6 +174,7 @@ fn read(local: &LocalShard, spec: &ReadSpec, cancelled: &AtomicBool) -> Result<F
             let found = each(sets, cancelled, |set| view.label_values(label, set, inclusive(spec), spec.limit.unwrap_or(usize::MAX)));
             found.map(|f| Found::Texts(f.into_iter().collect()))
         }
+        ReadKind::Changes => unreachable!("it is answered without a view"),
     };
     found
         .map_err(|e| storage_error(shard, &e))
@@ -260,6 +271,7 @@ pub fn to_frames(found: &Found) -> Vec<Bytes> {
                 cut(&mut frame, false);
             }
         }
+        Found::Changes(changes) => changes.put(&mut frame),
     }
     cut(&mut frame, true);
     frames

@@ -3,6 +3,7 @@
 //! A shard is read from this node's own replica when there is one (behind the leader's read barrier), else at the leader's node.
 //! A shard that cannot answer within the deadline fails the read: never silently partial.
 
+use super::changes::ShardChanges;
 use super::fragment_service::{Found, ReadError, ReadKind, ReadSpec, read_local};
 use super::frames::FrameReader;
 use crate::meta::state::WorkspaceRecord;
@@ -69,6 +70,8 @@ async fn read_shard(
             _ => read_remote(node, workspace, shard, &spec, attempt, attempt_deadline(deadline)).await,
         };
         match result {
+            // Its asker has no use for the answer of a newer map.
+            Err(ReadError::StaleMap { .. }) if matches!(spec.kind, ReadKind::Changes) => return result,
             Err(ReadError::Unavailable { .. } | ReadError::StaleMap { .. }) if Instant::now() + backoff < deadline => {
                 tokio::time::sleep(backoff).await;
             }
@@ -133,6 +136,7 @@ async fn read_remote(
 
 fn gather(kind: &ReadKind, frames: &[bytes::Bytes]) -> Result<Found, tsdb::rows::RowError> {
     let mut found = match kind {
+        ReadKind::Changes => return ShardChanges::read(&frames.concat()).map(Found::Changes),
         ReadKind::Samples { .. } => Found::Samples(Vec::new()),
         ReadKind::Series => Found::Series(Vec::new()),
         ReadKind::LabelNames | ReadKind::LabelValues { .. } => Found::Texts(BTreeSet::new()),
@@ -143,6 +147,7 @@ fn gather(kind: &ReadKind, frames: &[bytes::Bytes]) -> Result<Found, tsdb::rows:
             match &mut found {
                 Found::Samples(series) => series.push(reader.samples()?),
                 Found::Series(series) => series.push(reader.series()?),
+                Found::Changes(_) => unreachable!("changes were read above"),
                 Found::Texts(texts) => {
                     texts.insert(reader.text()?.to_owned());
                 }
@@ -182,6 +187,7 @@ fn to_wire(node: &Node, workspace: &str, shard: ShardId, spec: &ReadSpec, left: 
         ReadKind::Series => (read_request::Kind::Series, String::new(), 0),
         ReadKind::LabelNames => (read_request::Kind::LabelNames, String::new(), 0),
         ReadKind::LabelValues { label } => (read_request::Kind::LabelValues, label.clone(), 0),
+        ReadKind::Changes => (read_request::Kind::Changes, String::new(), 0),
     };
     ReadRequest {
         header: Some(header(&node.cluster_id(), node.store_id().0, left)),
@@ -236,6 +242,7 @@ pub fn from_wire(request: &ReadRequest) -> Result<ReadSpec, tonic::Status> {
         read_request::Kind::Series => ReadKind::Series,
         read_request::Kind::LabelNames => ReadKind::LabelNames,
         read_request::Kind::LabelValues => ReadKind::LabelValues { label: request.label.clone() },
+        read_request::Kind::Changes => ReadKind::Changes,
     };
     let limit = usize::try_from(request.limit).ok().filter(|l| *l > 0);
     Ok(ReadSpec {

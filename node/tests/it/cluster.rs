@@ -23,8 +23,8 @@ pub(crate) fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSer
 }
 
 pub(crate) struct Caller {
-    client: Client,
-    urls: Vec<String>,
+    pub(crate) client: Client,
+    pub(crate) urls: Vec<String>,
 }
 
 impl Caller {

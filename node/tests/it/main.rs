@@ -6,4 +6,5 @@ mod dependencies;
 mod deploy;
 mod local;
 mod query;
+mod query_api;
 mod up;

@@ -4,7 +4,7 @@ use super::Shard;
 use super::apply::Fault;
 use super::judge::{Decision, judge, settled};
 use crate::entry::{Created, EntryError, SeriesRef, WriteRow, WriteRows};
-use crate::head::{Columns, Head, Line, Series};
+use crate::head::{Columns, Head, Line, Series, join};
 use crate::rows;
 use crate::state::Replicated;
 use crate::verdict::{FirstError, PartVerdict, Refusal};
@@ -34,6 +34,8 @@ pub(super) struct Writer<'a> {
     /// Whether samples of series that were accepted once may belong elsewhere.
     checks_known: bool,
     verdict: PartVerdict,
+    /// First and last timestamp written.
+    written: Option<(Timestamp, Timestamp)>,
     scratch: Columns,
 }
 
@@ -46,6 +48,7 @@ impl<'a> Writer<'a> {
             targets: Targets::default(),
             checks_known: true,
             verdict: PartVerdict::default(),
+            written: None,
             scratch: Columns::default(),
         }
     }
@@ -74,7 +77,17 @@ impl<'a> Writer<'a> {
                 (None, SeriesRef::Known(sid)) => unreachable!("series {sid} was resolved"),
             }
         }
+        drop(head);
+        if let Some((first_ms, last_ms)) = self.written {
+            self.shard.changes.lock().note(first_ms, last_ms, self.log_index);
+        }
         Ok(self.verdict)
+    }
+
+    fn count(&mut self, state: &mut Replicated, timestamp_ms: Timestamp) {
+        self.verdict.accepted += 1;
+        self.written = Some(join(self.written, timestamp_ms, timestamp_ms));
+        state.count(timestamp_ms);
     }
 
     /// Finds the slot of every series, bringing back those that left the head; tells whether all ids are known.
@@ -136,8 +149,7 @@ impl<'a> Writer<'a> {
                 }),
             }
             if matches!(decision, Decision::Append | Decision::Insert) {
-                self.verdict.accepted += 1;
-                state.count(sample.timestamp_ms);
+                self.count(state, sample.timestamp_ms);
             }
         }
         Ok(())
@@ -168,8 +180,7 @@ impl<'a> Writer<'a> {
             line.append(sample, self.log_index);
             let slot = self.shard.create(state, head, &created, line)?;
             self.targets.created[at] = Some(slot);
-            self.verdict.accepted += 1;
-            state.count(sample.timestamp_ms);
+            self.count(state, sample.timestamp_ms);
             let rest = WriteRow { samples: row.samples - done - 1, ..row };
             return self.row(state, head, rows, rest, slot);
         }

@@ -176,7 +176,8 @@ async fn bodies_are_streamed_through_one_connection_of_any_kind() {
     let (client, server) = tokio::io::duplex(1 << 10);
     let router = Router::new().route("/", get(|| async { Body::from(vec![b'x'; 5000]) }));
     let served = tokio::spawn(async move {
-        serve_connection(&connection_builder(&ServeLimits::default()), server, router, &CancellationToken::new()).await;
+        let peer = PeerAddress("127.0.0.1:1".parse().unwrap());
+        serve_connection(&connection_builder(&ServeLimits::default()), server, peer, router, &CancellationToken::new()).await;
     });
     let (mut read, mut write) = tokio::io::split(client);
     write.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
