@@ -134,10 +134,7 @@ fn query() -> impl Strategy<Value = String> {
         "present_over_time((A)[4m:1m])",
         "sum_over_time((A)[4m:1m])",
     ]);
-    (vector, aggregate, outer).prop_map(|(vector, aggregate, outer)| {
-        let inner = aggregate.replace('V', vector);
-        outer.replace('A', &format!("({inner})"))
-    })
+    (vector, aggregate, outer).prop_map(|(vector, aggregate, outer)| outer.replace('A', &format!("({})", aggregate.replace('V', vector))))
 }
 
 proptest! {
