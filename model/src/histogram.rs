@@ -5,6 +5,7 @@ mod bounds;
 mod compensated;
 mod custom;
 mod iterate;
+mod json;
 mod reset;
 mod side;
 #[cfg(test)]

@@ -11,8 +11,8 @@ pub enum PlanError {
         /// The type of the expression, as the API names it.
         found: &'static str,
     },
-    /// The function is known to the language but works on native histograms only, which this engine does not evaluate.
-    #[error("function {function:?} is not supported: it needs native histograms or start timestamps")]
+    /// The function is not one that is evaluated.
+    #[error("function {function:?} is not supported")]
     UnsupportedFunction {
         /// Name of the function.
         function: &'static str,

@@ -80,6 +80,19 @@ impl Frame {
         matches!(self.0, Piece::Done(_) | Piece::Failed(_))
     }
 
+    /// Bytes of memory that it takes.
+    #[must_use]
+    pub fn heap_bytes(&self) -> u64 {
+        let labels = |metas: &[SeriesMeta]| metas.iter().map(|meta| size_of::<SeriesMeta>() + meta.labels.heap_bytes()).sum::<usize>();
+        let bytes = match &self.0 {
+            Piece::Rows { block, .. } => block.heap_bytes() + labels(&block.series),
+            Piece::States { groups, states, .. } => labels(groups) + states.iter().map(State::heap_bytes).sum::<usize>(),
+            Piece::Samples { series, .. } | Piece::Moved { series, .. } => series.iter().map(|one| one.heap_bytes()).sum(),
+            Piece::Done(_) | Piece::Failed(_) => 0,
+        };
+        bytes as u64
+    }
+
     /// What the shard used, if this is its last frame and it did not fail.
     #[must_use]
     pub fn stats(&self) -> Option<crate::stats::Stats> {

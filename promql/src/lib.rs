@@ -28,8 +28,9 @@
 //! | `annotations` | warnings and infos |
 //! | [`script`] | runs Prometheus's test scripts |
 //!
-//! Operators nest 500 deep at most; a query's memory is bounded by its
-//! [`Budget`]. Within one series every function keeps Prometheus's order of operations; sums over series are exact, so answers
+//! A series has a plain column of floats and, beside it, a sparse list of native histograms; most series have floats alone and pay
+//! nothing for the others. Operators nest 500 deep at most; a query's memory is bounded by its [`Budget`]. Within one series every
+//! function keeps Prometheus's order of operations; sums over series are exact, so answers
 //! do not depend on how series are spread over shards.
 
 mod annotations;

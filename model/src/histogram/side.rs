@@ -67,7 +67,7 @@ impl<T: Count> Builder<T> {
 
 /// The index in schema `to` of the bucket that contains bucket `index` of the finer schema `from`.
 pub(super) fn coarser_index(index: i32, from: i32, to: i32) -> i32 {
-    (index.wrapping_sub(1) >> (from - to).clamp(0, 31)).wrapping_add(1)
+    (index.wrapping_sub(1) >> from.saturating_sub(to).clamp(0, 31)).wrapping_add(1)
 }
 
 /// The buckets of an exponential side that are not within the zero bucket, with indices of the coarser schema `to`; an index

@@ -6,6 +6,7 @@ use super::scatter::{attempt_deadline, backoff_before, error_of};
 use crate::node::Node;
 use crate::rpc::client::{header, request};
 use model::{ShardId, StoreId};
+use promql::budget::Reservation;
 use promql::{Budget, DecodeError, Frame, Residence};
 use proto::node::{ExecuteFrame, ExecuteReport, ExecuteRequest, GenerationShards};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use tokio::time::Instant;
 pub struct ShardAnswer {
     /// All frames.
     pub frames: Vec<Frame>,
+    /// The room that they take.
+    pub held: Vec<Reservation>,
     /// What the work took.
     pub stats: ShardStats,
 }
@@ -102,7 +105,7 @@ impl Question {
         let mut answer = Unfinished::new(shard, store);
         while let Ok(Some(sent)) = tokio::time::timeout_at(deadline, sent.recv()).await {
             let Sent { frame, report } = sent?;
-            answer.frames.push(frame);
+            answer.push(frame, &self.budget)?;
             if let Some(report) = report {
                 return Ok(answer.finish(report));
             }
@@ -126,10 +129,11 @@ impl Question {
                 let (fragment, budget) = (Arc::clone(&self.spec.fragment), self.budget.clone());
                 let frame = node.compute(move || Frame::decode(&payload, &fragment, &budget)).await;
                 let frame = frame.map_err(|e| unavailable(e.to_string()))?;
-                answer.frames.push(frame.map_err(|error| match error {
+                let frame = frame.map_err(|error| match error {
                     DecodeError::Budget(error) => ReadError::OverBudget(error),
                     DecodeError::Frame(_) => ReadError::BadAnswer { shard, reason: error.to_string() },
-                })?);
+                })?;
+                answer.push(frame, &self.budget)?;
                 if let Some(report) = report {
                     return Ok(Some(report_of(&report)));
                 }
@@ -168,19 +172,26 @@ struct Unfinished {
     shard: ShardId,
     store: StoreId,
     frames: Vec<Frame>,
+    held: Vec<Reservation>,
     bytes: u64,
 }
 
 impl Unfinished {
     fn new(shard: ShardId, store: StoreId) -> Self {
-        Self { shard, store, frames: Vec::new(), bytes: 0 }
+        Self { shard, store, frames: Vec::new(), held: Vec::new(), bytes: 0 }
+    }
+
+    fn push(&mut self, frame: Frame, budget: &Budget) -> Result<(), ReadError> {
+        self.held.push(budget.reserve(0, frame.heap_bytes()).map_err(ReadError::OverBudget)?);
+        self.frames.push(frame);
+        Ok(())
     }
 
     fn finish(self, report: Report) -> ShardAnswer {
-        let Self { shard, store, frames, bytes } = self;
+        let Self { shard, store, frames, held, bytes } = self;
         let read = frames.last().and_then(Frame::stats).unwrap_or_default();
         let stats = ShardStats { shard, store, report, series: read.series_read, samples: read.samples_read, bytes, attempts: 1 };
-        ShardAnswer { frames, stats }
+        ShardAnswer { frames, held, stats }
     }
 }
 
@@ -239,4 +250,57 @@ pub fn to_wire(sent: &Sent) -> ExecuteFrame {
 fn report_of(wire: &ExecuteReport) -> Report {
     let ExecuteReport { queued_us, evaluated_us, is_leader } = *wire;
     Report { queued: Duration::from_micros(queued_us), evaluated: Duration::from_micros(evaluated_us), is_leader }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use promql::{Distributed, Plan, QueryParams};
+
+    fn asked(fragment: Vec<u8>, generations: &[&[u64]]) -> Result<ExecuteSpec, tonic::Status> {
+        let generations = generations.iter().map(|shards| GenerationShards { shards: shards.to_vec() }).collect();
+        let request =
+            ExecuteRequest { fragment: fragment.into(), generations, placement_key: 7, bytes_max: u64::MAX, ..ExecuteRequest::default() };
+        spec_of(&request)
+    }
+
+    fn fragment() -> Vec<u8> {
+        let expr = promql::parse("sum(rate(m[5m]))").unwrap();
+        Distributed::new(Plan::new(&expr, QueryParams::instant(0)).unwrap()).fragment().encode()
+    }
+
+    #[test]
+    fn a_fragment_of_another_version_is_unimplemented_so_that_the_asker_reads_samples() {
+        let version_2 = vec![0x08, 0x02];
+        let status = asked(version_2, &[]).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unimplemented);
+        assert_eq!(error_of(ShardId(3), &status), ReadError::Unsupported { shard: ShardId(3) });
+        assert_eq!(asked(vec![0xff], &[]).unwrap_err().code(), tonic::Code::InvalidArgument);
+    }
+
+    #[test]
+    fn c8_a_request_names_generations_only_if_they_are_several() {
+        let spec = asked(fragment(), &[]).unwrap();
+        assert_eq!((spec.residence, spec.bytes_max), (None, FRAGMENT_BYTES_MAX));
+        let residence = asked(fragment(), &[&[1], &[1, 2]]).unwrap().residence.unwrap();
+        assert_eq!((residence.key, residence.generations.len()), (7, 2));
+        assert_eq!(asked(fragment(), &[&[1], &[]]).unwrap_err().code(), tonic::Code::InvalidArgument);
+    }
+
+    #[test]
+    fn a_report_survives_the_wire_to_the_microsecond() {
+        let report = Report { queued: Duration::from_micros(3), evaluated: Duration::from_micros(70_000), is_leader: true };
+        let expr = promql::parse("m").unwrap();
+        let distributed = Distributed::new(Plan::new(&expr, QueryParams::instant(0)).unwrap());
+        let mut last = None;
+        let source = promql::MemorySource::default();
+        let keep = &mut |frame| {
+            last = Some(frame);
+            Ok(())
+        };
+        distributed.fragment().execute(&source, &Budget::default(), keep).unwrap();
+        let wire = to_wire(&Sent { frame: last.unwrap(), report: Some(report) });
+        assert_eq!(wire.report.as_ref().map(report_of), Some(report));
+        assert!(Frame::decode(&wire.payload, distributed.fragment(), &Budget::default()).unwrap().is_last());
+    }
 }

@@ -190,7 +190,13 @@ impl Run<'_> {
                     Ok(answer) => {
                         self.shards.push(answer.stats);
                         // Merging is work too: it is done off the reactor's threads, and while other shards still compute.
-                        gather = compute(node, move || gather.add(answer.frames).map(|()| gather)).await??;
+                        let (frames, held) = (answer.frames, answer.held);
+                        gather = compute(node, move || {
+                            // From here on what is kept of the frames has room of its own.
+                            drop(held);
+                            gather.add(frames).map(|()| gather)
+                        })
+                        .await??;
                     }
                     Err(ReadError::Unavailable { .. }) if self.job.partial_response => {
                         self.missing.insert(shard);

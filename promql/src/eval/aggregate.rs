@@ -167,9 +167,13 @@ impl Partial {
         self.hold_growth(budget)
     }
 
-    /// Removes some groups, at most `count`; none are added any more.
-    pub(crate) fn take(&mut self, count: usize) -> (Vec<SeriesMeta>, Vec<State>) {
-        let at = self.states.len().saturating_sub(count);
+    /// Removes some groups, whose states take about `bytes`; none are added any more.
+    pub(crate) fn take(&mut self, bytes: usize) -> (Vec<SeriesMeta>, Vec<State>) {
+        let (mut at, mut taken) = (self.states.len(), 0);
+        while at > 0 && taken < bytes {
+            at -= 1;
+            taken += self.states[at].heap_bytes();
+        }
         (self.groups.metas.split_off(at), self.states.split_off(at))
     }
 
@@ -199,14 +203,17 @@ pub(crate) fn partial<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Resu
             if group == partial.states.len() {
                 partial.hold(State::new(*op, node.grid.steps), meta.labels.heap_bytes(), evaluator.budget)?;
             }
-            partial.states[group].add(block.row(i), meta.labels.metric_name());
+            let grown = partial.states[group].add(block.row(i), meta.labels.metric_name());
+            if grown > 0 {
+                partial.held.push(evaluator.budget.reserve(0, grown as u64)?);
+                partial.held_bytes += grown as u64;
+            }
             if !block.row(i).histograms.is_empty() {
                 info_ignored(evaluator, *op, *input);
             }
         }
         Ok(())
     })?;
-    partial.hold_growth(evaluator.budget)?;
     Ok(partial)
 }
 

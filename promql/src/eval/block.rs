@@ -325,7 +325,9 @@ impl Block {
 
     /// Removes the histograms; true if there were any.
     pub(crate) fn clear_histograms(&mut self) -> bool {
-        self.tile.histograms.iter_mut().fold(false, |found, list| !std::mem::take(list).is_empty() || found)
+        let found = self.histograms().next().is_some();
+        self.tile.histograms.iter_mut().for_each(Vec::clear);
+        found
     }
 
     /// Values of series `index`.
@@ -361,11 +363,14 @@ impl Block {
     /// Accounts for what it holds now, until it is dropped.
     pub(crate) fn account(mut self, budget: &Budget) -> Result<Self, EvalError> {
         self.held.clear();
-        let samples = self.samples();
+        self.held.push(budget.reserve(self.samples(), self.heap_bytes() as u64)?);
+        Ok(self)
+    }
+
+    /// Bytes that it takes, labels apart.
+    pub(crate) fn heap_bytes(&self) -> usize {
         let rows = self.series.len() * (size_of::<SeriesMeta>() + size_of::<Vec<StepHistogram>>());
         let histograms: usize = self.histograms().map(|(_, h)| size_of::<StepHistogram>() + histogram_bytes(h)).sum();
-        let bytes = (self.tile.values.capacity() + self.tile.valid.capacity()) * 8 + rows + histograms;
-        self.held.push(budget.reserve(samples, bytes as u64)?);
-        Ok(self)
+        (self.tile.values.capacity() + self.tile.valid.capacity()) * 8 + rows + histograms
     }
 }

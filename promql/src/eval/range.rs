@@ -1,5 +1,6 @@
 //! Functions over ranges: each series' samples are walked once while the window slides over them.
 
+pub(crate) mod function;
 pub(crate) mod histogram;
 pub(crate) mod over_time;
 pub(crate) mod rate;
@@ -16,6 +17,7 @@ use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind, RangeInput, TimeShift};
 use crate::source::{HistogramSample, RawSeries, histogram_bytes, histogram_samples};
 use crate::value::Series;
+pub(crate) use function::RangeFunction;
 use model::Labels;
 use model::histogram::{CounterResetHint, FloatHistogram};
 use model::labels::quote;
@@ -24,88 +26,6 @@ use rate::Ends;
 use std::borrow::Cow;
 use std::sync::Arc;
 use window::{Samples, Windows, reach_ms};
-
-/// Functions whose argument is a range vector and whose result has a value for each series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub(crate) enum RangeFunction {
-    Rate,
-    Increase,
-    Delta,
-    Irate,
-    Idelta,
-    Resets,
-    Changes,
-    Deriv,
-    PredictLinear,
-    DoubleExponentialSmoothing,
-    Sum,
-    Avg,
-    Min,
-    Max,
-    Count,
-    Last,
-    First,
-    Present,
-    Stddev,
-    Stdvar,
-    Quantile,
-    Mad,
-    TimeOfFirst,
-    TimeOfLast,
-    TimeOfMin,
-    TimeOfMax,
-}
-
-const NAMES: [(RangeFunction, &str); 26] = [
-    (RangeFunction::Rate, "rate"),
-    (RangeFunction::Increase, "increase"),
-    (RangeFunction::Delta, "delta"),
-    (RangeFunction::Irate, "irate"),
-    (RangeFunction::Idelta, "idelta"),
-    (RangeFunction::Resets, "resets"),
-    (RangeFunction::Changes, "changes"),
-    (RangeFunction::Deriv, "deriv"),
-    (RangeFunction::PredictLinear, "predict_linear"),
-    (RangeFunction::DoubleExponentialSmoothing, "double_exponential_smoothing"),
-    (RangeFunction::Sum, "sum_over_time"),
-    (RangeFunction::Avg, "avg_over_time"),
-    (RangeFunction::Min, "min_over_time"),
-    (RangeFunction::Max, "max_over_time"),
-    (RangeFunction::Count, "count_over_time"),
-    (RangeFunction::Last, "last_over_time"),
-    (RangeFunction::First, "first_over_time"),
-    (RangeFunction::Present, "present_over_time"),
-    (RangeFunction::Stddev, "stddev_over_time"),
-    (RangeFunction::Stdvar, "stdvar_over_time"),
-    (RangeFunction::Quantile, "quantile_over_time"),
-    (RangeFunction::Mad, "mad_over_time"),
-    (RangeFunction::TimeOfFirst, "ts_of_first_over_time"),
-    (RangeFunction::TimeOfLast, "ts_of_last_over_time"),
-    (RangeFunction::TimeOfMin, "ts_of_min_over_time"),
-    (RangeFunction::TimeOfMax, "ts_of_max_over_time"),
-];
-
-impl RangeFunction {
-    /// Which argument is the range vector.
-    pub(crate) fn range_argument(self) -> usize {
-        usize::from(self == Self::Quantile)
-    }
-
-    /// Its name in the language.
-    pub(crate) fn name(self) -> &'static str {
-        NAMES.iter().find(|(function, _)| *function == self).map_or("", |(_, name)| name)
-    }
-
-    /// The function of this name.
-    pub(crate) fn find(name: &str) -> Option<Self> {
-        NAMES.iter().find(|(_, known)| *known == name).map(|(function, _)| *function)
-    }
-
-    fn keeps_name(self) -> bool {
-        matches!(self, Self::Last | Self::First)
-    }
-}
 
 /// A range vector argument, resolved.
 #[derive(Clone, Copy, Debug)]
@@ -365,9 +285,10 @@ fn of_subquery(timestamp_ms: i64, histogram: &Arc<FloatHistogram>) -> HistogramS
 }
 
 /// Times, values and start times.
-type Floats<'a> = (Cow<'a, [i64]>, Cow<'a, [f64]>, Cow<'a, [i64]>);
+pub(crate) type Floats<'a> = (Cow<'a, [i64]>, Cow<'a, [f64]>, Cow<'a, [i64]>);
 
-fn floats_without_stale_markers(raw: &RawSeries) -> Floats<'_> {
+/// The floats of a series that are no stale markers.
+pub(crate) fn floats_without_stale_markers(raw: &RawSeries) -> Floats<'_> {
     // Without an early end the search takes several values at a time.
     if !raw.values.iter().fold(false, |found, v| found | (v.to_bits() == STALE_NAN_BITS)) {
         return (Cow::Borrowed(&raw.timestamps), Cow::Borrowed(&raw.values), Cow::Borrowed(&raw.start_timestamps));
@@ -379,7 +300,8 @@ fn floats_without_stale_markers(raw: &RawSeries) -> Floats<'_> {
     (Cow::Owned(times), Cow::Owned(values), Cow::Owned(starts))
 }
 
-fn histograms_without_stale_markers(raw: &RawSeries, with_starts: bool) -> Cow<'_, [HistogramSample]> {
+/// The histograms of a series that are no stale markers, with their start times or without.
+pub(crate) fn histograms_without_stale_markers(raw: &RawSeries, with_starts: bool) -> Cow<'_, [HistogramSample]> {
     let is_kept = |h: &&HistogramSample| !is_stale(h.histogram.sum);
     if raw.histograms.iter().all(|h| is_kept(&h) && (with_starts || h.start_ms == 0)) {
         return Cow::Borrowed(&raw.histograms);

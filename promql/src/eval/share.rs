@@ -123,9 +123,8 @@ impl<'p> Evaluator<'p> {
 
     fn states(&mut self, export: usize, node: &'p Node, send: Pieces<'_>) -> Result<(), EvalError> {
         let mut partial = aggregate::partial(self, node)?;
-        let at_once = (FRAME_BYTES / (node.grid.steps.max(1) * 17)).max(1);
         while !partial.is_empty() {
-            let (groups, states) = partial.take(at_once);
+            let (groups, states) = partial.take(FRAME_BYTES);
             send(Piece::States { export, groups, states })?;
         }
         Ok(())

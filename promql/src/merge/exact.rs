@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 /// `a + b` as (rounded, error), exact if both are finite: near the largest float the error can overflow where the sum does not.
 #[inline]
-fn two_sum(a: f64, b: f64) -> (f64, f64) {
+pub(crate) fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let sum = a + b;
     let of_b = sum - a;
     let of_a = sum - of_b;

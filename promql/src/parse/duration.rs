@@ -73,7 +73,7 @@ impl Parser<'_> {
             let first = self.signed(sign.span, negative, operand);
             let mut whole = self.duration_operations(first, 0, place)?;
             // Printed without parentheses, operators would not be read as a part of the offset.
-            whole.wrapped |= matches!(whole.kind, DurationKind::Operation { .. });
+            whole.wrapped |= has_open_operator(&whole);
             whole
         } else {
             let operand = self.duration_primary(place)?;
@@ -207,6 +207,16 @@ impl Parser<'_> {
 fn operation(op: DurationOp, left: DurationExpr, right: DurationExpr, span: Span) -> DurationExpr {
     let kind = DurationKind::Operation { op, left: Box::new(left), right: Box::new(right) };
     DurationExpr { span, kind, wrapped: false }
+}
+
+/// Whether an operator stands in it that no parentheses enclose.
+fn has_open_operator(expr: &DurationExpr) -> bool {
+    let is_open = match &expr.kind {
+        DurationKind::Operation { op, .. } => !op.is_function(),
+        DurationKind::Negate(operand) => has_open_operator(operand),
+        DurationKind::Number { .. } | DurationKind::Step | DurationKind::Range => false,
+    };
+    is_open && !expr.wrapped
 }
 
 /// The seconds of what is a number without parentheses.

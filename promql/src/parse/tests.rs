@@ -300,6 +300,8 @@ fn deep_durations_are_refused() {
 fn duration_expressions_are_read_and_refused_where_they_stand() {
     for (query, canonical) in [
         ("a offset --5 + 2", "a offset (5 + 2)"),
+        ("a offset -+1^1", "a offset (-1 ^ 1)"),
+        ("a offset +-min_of(1, 2)", "a offset -min_of(1, 2)"),
         ("a offset --step()", "a offset --step()"),
         ("a offset -(5)*2", "a offset -(5) * 2"),
         ("a offset (5) * 2", "a offset (5) * 2"),

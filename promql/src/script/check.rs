@@ -6,6 +6,7 @@ use crate::value::{QueryOutput, SampleValue, Series, Value};
 use model::histogram::FloatHistogram;
 use model::sample::is_stale;
 use model::{Labels, Timestamp};
+use std::sync::Arc;
 
 /// Relative difference of floats that are taken for equal.
 const EPSILON: f64 = 1e-6;
@@ -166,7 +167,7 @@ pub(super) fn middle(expected: &Expected, value: &Value, at_ms: Timestamp) -> Re
     require_sorted(series)?;
     let at = |series: &Series| {
         let float = series.points.iter().find(|(t, _)| *t == at_ms).map(|(_, v)| SampleValue::Float(*v));
-        float.or_else(|| series.histograms.iter().find(|(t, _)| *t == at_ms).map(|(_, h)| SampleValue::Histogram(h.clone())))
+        float.or_else(|| series.histograms.iter().find(|(t, _)| *t == at_ms).map(|(_, h)| SampleValue::Histogram(Arc::clone(h))))
     };
     let found: Vec<(&Labels, SampleValue)> = series.iter().filter_map(|s| at(s).map(|v| (&s.labels, v))).collect();
     match expected.scalar {
@@ -207,7 +208,7 @@ pub(super) fn matrix(expected: &Expected, found: &[Series], start_ms: i64, end_m
 /// Floats and histograms of a series by time.
 fn samples(series: &Series) -> Vec<(i64, SampleValue)> {
     let floats = series.points.iter().map(|(t, v)| (*t, SampleValue::Float(*v)));
-    let mut all: Vec<_> = floats.chain(series.histograms.iter().map(|(t, h)| (*t, SampleValue::Histogram(h.clone())))).collect();
+    let mut all: Vec<_> = floats.chain(series.histograms.iter().map(|(t, h)| (*t, SampleValue::Histogram(Arc::clone(h))))).collect();
     all.sort_by_key(|(t, _)| *t);
     all
 }

@@ -45,8 +45,9 @@ fn walk(expr: &mut Expr, at_ms: Timestamp, is_pinned: bool) -> bool {
             walk(&mut aggregate.expr, at_ms, is_pinned) && is_safe
         }
         ExprKind::Call { function, args } => {
-            let are_safe = args.iter_mut().fold(true, |safe, arg| walk(arg, at_ms, is_pinned) && safe);
-            are_safe && !FOLLOW_TIME.contains(&function.name)
+            // All are walked, whatever the first ones say.
+            let unsafe_args = args.iter_mut().filter_map(|arg| (!walk(arg, at_ms, is_pinned)).then_some(())).count();
+            unsafe_args == 0 && !FOLLOW_TIME.contains(&function.name)
         }
         ExprKind::Unary { expr, .. } | ExprKind::Paren(expr) => walk(expr, at_ms, is_pinned),
         ExprKind::Binary(binary) => {

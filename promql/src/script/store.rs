@@ -35,7 +35,7 @@ impl Store {
         }
         self.series.append(&mut loaded);
         let joined = MemorySource::new(self.series.clone());
-        self.source = MemorySource::new(joined.series().map(|one| with_hints(one)).collect());
+        self.source = MemorySource::new(joined.series().map(with_hints).collect());
         Ok(())
     }
 }

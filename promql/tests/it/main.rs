@@ -2,6 +2,7 @@
 
 mod distributed;
 mod harness;
+mod histograms;
 mod invariance;
 mod limits;
 mod promqltest;

@@ -2,7 +2,7 @@
 
 use crate::harness::{check, evaluate};
 use model::Labels;
-use model::clock::ManualClock;
+use model::clock::{Clock, ManualClock};
 use model::histogram::FloatHistogram;
 use promql::{Budget, HistogramSample, MemorySource, QueryParams, RawSeries, SampleValue, Value};
 use std::sync::Arc;
@@ -25,7 +25,8 @@ fn p26_too_many_samples_a_late_answer_and_a_client_that_left_are_errors() {
     assert!(evaluate(all, QueryParams::instant(0), &series(19), &Budget::new(19, 1 << 20)).is_ok());
     let cancelled = Arc::new(AtomicBool::new(false));
     let clock = Arc::new(ManualClock::new(0));
-    let budget = Budget::with_deadline(1_000, 1 << 20, clock.clone(), Duration::from_secs(1), Arc::clone(&cancelled));
+    let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+    let budget = Budget::with_deadline(1_000, 1 << 20, shared, Duration::from_secs(1), Arc::clone(&cancelled));
     clock.advance(Duration::from_secs(1));
     assert_eq!(error(&budget), "query timed out in expression evaluation");
     cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -78,23 +79,34 @@ fn p27_equal_annotations_count_once() {
     );
 }
 
-#[test]
-fn p28_p29_ranges_are_sorted_by_labels_and_keep_histograms_beside_floats() {
+fn three_series() -> MemorySource {
     let labels = |name: &str| Labels::from_pairs([("__name__", name)]);
     let histogram = HistogramSample { timestamp_ms: 60_000, start_ms: 0, histogram: Arc::new(FloatHistogram::default()) };
     let both = RawSeries { histograms: vec![histogram], ..RawSeries::floats(labels("b"), vec![0], vec![1.5]) };
-    let source = MemorySource::new(vec![
-        both,
-        RawSeries::floats(labels("c"), vec![0], vec![2.0]),
-        RawSeries::floats(labels("a"), vec![0], vec![3.0]),
-    ]);
-    let query = "{__name__=~\"c|b\"} or a";
-    let output = evaluate(query, QueryParams::range(0, 60_000, 60_000), &source, &Budget::default()).expect(query);
+    let others = [("c", 2.0), ("a", 3.0)].map(|(name, value)| RawSeries::floats(labels(name), vec![0], vec![value]));
+    MemorySource::new([vec![both], others.to_vec()].concat())
+}
+
+#[test]
+fn p28_a_series_has_its_floats_and_its_histograms_side_by_side() {
+    let output = evaluate("b", QueryParams::range(0, 60_000, 60_000), &three_series(), &Budget::default()).expect("a matrix");
     let Value::Matrix(series) = output.value else { panic!("a matrix") };
-    assert_eq!(series.iter().map(|s| s.labels.metric_name()).collect::<Vec<_>>(), ["b", "c"]);
     assert_eq!((series[0].points.clone(), series[0].histograms[0].0), (vec![(0, 1.5)], 60_000));
-    let query = "{__name__=~\"a|b|c\"}";
-    let output = evaluate(query, QueryParams::range(0, 60_000, 60_000), &source, &Budget::default()).expect(query);
-    let Value::Matrix(series) = output.value else { panic!("a matrix") };
-    assert_eq!(series.iter().map(|s| s.labels.metric_name()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!((series.len(), series[0].histograms.len()), (1, 1));
+}
+
+#[test]
+fn p29_vectors_keep_the_order_of_their_operators_and_matrices_are_sorted_by_labels() {
+    let names = |query: &str, params: QueryParams| -> Vec<String> {
+        match evaluate(query, params, &three_series(), &Budget::default()).expect(query).value {
+            Value::Vector { samples, .. } => samples.iter().map(|s| s.labels.metric_name().to_owned()).collect(),
+            Value::Matrix(series) => series.iter().map(|s| s.labels.metric_name().to_owned()).collect(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let query = "c or on (__name__) a";
+    assert_eq!(names(query, QueryParams::instant(0)), ["c", "a"]);
+    assert_eq!(names(query, QueryParams::range(0, 60_000, 60_000)), ["a", "c"]);
+    assert_eq!(names("sort_desc({__name__=~\".\"})", QueryParams::instant(0)), ["a", "c", "b"]);
+    assert_eq!(names("sort_desc({__name__=~\".\"})", QueryParams::range(0, 60_000, 60_000)), ["a", "b", "c"]);
 }

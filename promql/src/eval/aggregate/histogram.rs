@@ -1,68 +1,22 @@
 //! Sums of native histograms over series, exact and independent of their order, so that parts may come from several shards.
 
+mod exact;
+#[cfg(test)]
+mod tests;
+
 use crate::annotations::Annotations;
 use crate::ast::Span as Position;
 use crate::eval::block::{Row, RowMut};
 use crate::eval::range::histogram::{collision_text, mixed_schemas_text, reconciled_text};
 use crate::frame::codec::{FrameError, Reader, put_bytes, put_float, put_number, put_signed};
-use crate::merge::exact::ExactSums;
-use model::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, Span, common_bounds, exponential_bound};
+use exact::ExactSum;
+use model::histogram::{
+    CUSTOM_BUCKETS_SCHEMA, CounterResetHint, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, FloatHistogram, Span, common_bounds,
+    exponential_bound,
+};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// A number that is summed exactly; what is not finite is remembered apart.
-#[derive(Clone, Debug)]
-pub(crate) struct ExactSum {
-    finite: ExactSums,
-    saw: u8,
-}
-
-const SAW_NAN: u8 = 1;
-const SAW_POSITIVE_INFINITY: u8 = 2;
-const SAW_NEGATIVE_INFINITY: u8 = 4;
-
-impl Default for ExactSum {
-    fn default() -> Self {
-        Self { finite: ExactSums::new(1), saw: 0 }
-    }
-}
-
-impl ExactSum {
-    fn add(&mut self, value: f64) {
-        match value {
-            v if v.is_finite() => self.finite.add(0, v),
-            v if v.is_nan() => self.saw |= SAW_NAN,
-            v if v > 0.0 => self.saw |= SAW_POSITIVE_INFINITY,
-            _ => self.saw |= SAW_NEGATIVE_INFINITY,
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.finite.merge(&other.finite);
-        self.saw |= other.saw;
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.push(self.saw);
-        self.finite.encode(&[1], out);
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
-        Ok(Self { saw: reader.byte()?, finite: ExactSums::decode(&[1], reader)? })
-    }
-
-    /// The sum over `n`, rounded.
-    fn over(&self, n: f64) -> f64 {
-        match self.saw {
-            0 if n == 1.0 => self.finite.rounded(0).value(),
-            0 => self.finite.rounded(0).divided_by(n),
-            SAW_POSITIVE_INFINITY => f64::INFINITY,
-            SAW_NEGATIVE_INFINITY => f64::NEG_INFINITY,
-            _ => f64::NAN,
-        }
-    }
-}
 
 /// Exact counts of buckets by index.
 type ExactBuckets = BTreeMap<i32, ExactSum>;
@@ -247,7 +201,7 @@ impl HistogramSum {
             return None;
         }
         // Buckets of both sides have the same bounds, so that the bound where the widened zero bucket ends is not cut again.
-        let populated = self.positive.iter().chain(&self.negative).filter(|(_, count)| count.over(1.0) != 0.0);
+        let populated = self.positive.iter().chain(&self.negative).filter(|(_, count)| count.value() != 0.0);
         let begun = populated.filter(|(index, _)| exponential_bound(index.wrapping_sub(1), self.schema) < greatest);
         Some(begun.map(|(index, _)| exponential_bound(*index, self.schema)).fold(greatest, f64::max))
     }
@@ -278,6 +232,9 @@ impl HistogramSum {
         let flags = reader.byte()?;
         let metric_name = reader.text()?.to_owned();
         let schema = index(reader)?;
+        if schema != CUSTOM_BUCKETS_SCHEMA && !(EXPONENTIAL_SCHEMA_MIN..=EXPONENTIAL_SCHEMA_MAX).contains(&schema) {
+            return Err(reader.error("schema out of range"));
+        }
         let bounds = reader.count(8)?;
         let custom_values = reader.floats(bounds)?.collect();
         Ok(Self {
@@ -317,16 +274,20 @@ fn decode_buckets(reader: &mut Reader<'_>) -> Result<ExactBuckets, FrameError> {
 pub(crate) struct HistogramSums(BTreeMap<usize, HistogramSum>);
 
 impl HistogramSums {
-    /// Takes the histograms of one series.
-    pub(crate) fn add(&mut self, row: Row<'_>, metric_name: &str) {
+    /// Takes the histograms of one series; returns how many bytes more that holds.
+    pub(crate) fn add(&mut self, row: Row<'_>, metric_name: &str) -> usize {
+        let mut grown = 0;
         for (step, histogram) in row.histograms {
             match self.0.entry(*step) {
-                Entry::Occupied(mut sum) => sum.get_mut().add(histogram, metric_name),
-                Entry::Vacant(none) => {
-                    none.insert(HistogramSum::new(histogram, metric_name));
+                Entry::Occupied(mut sum) => {
+                    let before = sum.get().heap_bytes();
+                    sum.get_mut().add(histogram, metric_name);
+                    grown += sum.get().heap_bytes().saturating_sub(before);
                 }
+                Entry::Vacant(none) => grown += none.insert(HistogramSum::new(histogram, metric_name)).heap_bytes(),
             }
         }
+        grown
     }
 
     /// Takes the sums of other series of the same group.
@@ -419,7 +380,7 @@ struct Layout<'a> {
 impl Layout<'_> {
     fn index(&self, index: i32) -> i32 {
         if self.from != CUSTOM_BUCKETS_SCHEMA {
-            return (index.wrapping_sub(1) >> (self.from - self.to).clamp(0, 31)).wrapping_add(1);
+            return (index.wrapping_sub(1) >> self.from.saturating_sub(self.to).clamp(0, 31)).wrapping_add(1);
         }
         if self.bounds == self.common {
             return index;
@@ -458,107 +419,4 @@ fn spans_of(buckets: impl Iterator<Item = (i32, f64)>) -> (Vec<Span>, Vec<f64>) 
         next = index.wrapping_add(1);
     }
     (spans, counts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn side() -> impl Strategy<Value = (Vec<Span>, Vec<f64>)> {
-        let count = prop_oneof![Just(0.0), (0u32..1000).prop_map(f64::from), any::<f64>().prop_filter("finite", |v| v.is_finite())];
-        prop::collection::btree_map(-20i32..20, count, 0..8).prop_map(|side| spans_of(side.into_iter()))
-    }
-
-    fn histogram() -> impl Strategy<Value = FloatHistogram> {
-        let zero = prop::sample::select(vec![0.0, 0.001, 0.7, 1.5, 3.0]);
-        let hint = prop::sample::select(vec![
-            CounterResetHint::Unknown,
-            CounterResetHint::Reset,
-            CounterResetHint::NotReset,
-            CounterResetHint::Gauge,
-        ]);
-        let bounds = prop::collection::btree_set(0i32..6, 0..5);
-        (any::<bool>(), -2i32..3, zero, (side(), side()), hint, bounds, any::<f64>()).prop_map(
-            |(is_custom, schema, zero, (positive, negative), hint, bounds, sum)| {
-                let mut h = FloatHistogram { counter_reset_hint: hint, schema, count: 7.5, sum, ..FloatHistogram::default() };
-                if is_custom {
-                    h.schema = CUSTOM_BUCKETS_SCHEMA;
-                    h.custom_values = bounds.into_iter().map(f64::from).collect();
-                    let counts: Vec<f64> = positive.1.into_iter().take(h.custom_values.len() + 1).collect();
-                    (h.positive_spans, h.positive_buckets) = spans_of((0..).zip(counts));
-                    return h;
-                }
-                h.zero_threshold = zero;
-                h.zero_count = 3.0;
-                (h.positive_spans, h.positive_buckets) = positive;
-                (h.negative_spans, h.negative_buckets) = negative;
-                h
-            },
-        )
-    }
-
-    fn sum_of(histograms: &[FloatHistogram]) -> HistogramSum {
-        let mut sum = HistogramSum::new(&histograms[0], "b");
-        histograms[1..].iter().for_each(|h| sum.add(h, "a"));
-        sum
-    }
-
-    fn told(sum: &HistogramSum) -> String {
-        let mut notes = SumNotes::default();
-        sum.note(&mut notes);
-        notes.mixed_schemas.clear();
-        format!("{:?} {:?} {notes:?} {}", sum.finish(false), sum.finish(true), sum.histograms)
-    }
-
-    proptest! {
-        #[test]
-        fn c15_sums_depend_neither_on_order_nor_on_grouping(
-            mut histograms in prop::collection::vec(histogram(), 1..7),
-            cut in 0usize..7,
-            shift in 0usize..7,
-        ) {
-            let all = told(&sum_of(&histograms));
-            let (left, right) = histograms.split_at(cut.min(histograms.len()));
-            if !left.is_empty() && !right.is_empty() {
-                let mut merged = sum_of(right);
-                merged.merge(&sum_of(left));
-                prop_assert_eq!(&told(&merged), &all);
-                let mut bytes = Vec::new();
-                merged.encode(&mut bytes);
-                let mut reader = Reader::new(&bytes);
-                let decoded = HistogramSum::decode(&mut reader).unwrap();
-                prop_assert_eq!((told(&decoded), reader.end()), (told(&merged), Ok(())));
-            }
-            let by = shift % histograms.len();
-            histograms.rotate_left(by);
-            prop_assert_eq!(told(&sum_of(&histograms)), all);
-        }
-
-        #[test]
-        fn sums_of_whole_counts_are_those_of_additions(counts in prop::collection::vec((side(), 0u32..9), 1..5)) {
-            let whole = |values: &[f64]| values.iter().map(|v| (v.abs() % 1000.0).floor()).collect::<Vec<_>>();
-            let histograms: Vec<FloatHistogram> = counts.iter().map(|((spans, values), count)| FloatHistogram {
-                count: f64::from(*count),
-                positive_spans: spans.clone(),
-                positive_buckets: whole(values),
-                ..FloatHistogram::default()
-            }).collect();
-            let mut wanted = histograms[0].clone();
-            histograms[1..].iter().for_each(|h| { wanted.add(h).unwrap(); });
-            wanted.compact(0);
-            let found = sum_of(&histograms).finish(false).expect("schemas are the same");
-            prop_assert!(found.equals(&wanted), "{found} {wanted}");
-        }
-    }
-
-    #[test]
-    fn the_zero_bucket_takes_in_what_it_overlaps() {
-        let (spans, buckets) = spans_of([(0, 1.0), (1, 2.0), (2, 4.0)].into_iter());
-        let narrow =
-            FloatHistogram { positive_spans: spans, positive_buckets: buckets, zero_threshold: 0.001, ..FloatHistogram::default() };
-        let wide = FloatHistogram { zero_threshold: 1.5, zero_count: 8.0, ..FloatHistogram::default() };
-        let sum = sum_of(&[narrow, wide]).finish(false).expect("schemas are the same");
-        assert_eq!((sum.zero_threshold, sum.zero_count, sum.positive_buckets), (2.0, 11.0, vec![4.0]));
-    }
 }

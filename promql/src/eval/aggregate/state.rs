@@ -135,8 +135,9 @@ impl State {
         Ok(state)
     }
 
-    /// Takes one series of a metric. Histograms are left out but of counts and sums.
-    pub(crate) fn add(&mut self, row: Row<'_>, metric_name: &str) {
+    /// Takes one series of a metric; returns how many bytes more that holds. Histograms are left out but of counts and sums.
+    pub(crate) fn add(&mut self, row: Row<'_>, metric_name: &str) -> usize {
+        let mut grown = 0;
         match self {
             Self::Count(counts) => {
                 row.for_each(|step, _| counts[step] += 1);
@@ -148,7 +149,7 @@ impl State {
             }
             Self::Sums { counts, saw, sums, squares, histograms } => {
                 if squares.is_none() {
-                    histograms.add(row, metric_name);
+                    grown = histograms.add(row, metric_name);
                 }
                 row.for_each(|step, value| {
                     counts[step] += 1;
@@ -163,6 +164,7 @@ impl State {
                 });
             }
         }
+        grown
     }
 
     /// Writes the results, and what is to be told about them.

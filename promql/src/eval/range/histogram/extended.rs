@@ -103,7 +103,7 @@ impl RangeCall<'_> {
             true => self.told(interpolated(&all[last - 1], &all[last], ends.end_ms, is_counter)?),
             false => FloatHistogram::clone(&all[last].histogram),
         };
-        if !is_counter && !(is_gauge(&left) && is_gauge(&right)) {
+        if !is_counter && (!is_gauge(&left) || !is_gauge(&right)) {
             self.warn_not_gauge();
         }
         let mut result = right.clone();

@@ -173,13 +173,11 @@ impl RangeCall<'_> {
         };
         row.clear(window.step);
         let interval_ms = current.timestamp_ms.saturating_sub(previous.timestamp_ms);
-        let (any_gauge, all_gauges) = match (is_gauge(&previous.histogram), is_gauge(&current.histogram)) {
-            (previous, current) => (previous || current, previous && current),
-        };
-        if is_rate && any_gauge {
+        let gauges = [previous, current].into_iter().filter(|h| is_gauge(&h.histogram)).count();
+        if is_rate && gauges > 0 {
             self.warn_not_counter();
         }
-        if !is_rate && !all_gauges {
+        if !is_rate && gauges < 2 {
             self.warn_not_gauge();
         }
         let mut result = FloatHistogram::clone(&current.histogram);
