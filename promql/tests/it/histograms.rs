@@ -134,7 +134,7 @@ fn query() -> impl Strategy<Value = String> {
         "present_over_time((A)[4m:1m])",
         "sum_over_time((A)[4m:1m])",
     ]);
-    (vector, aggregate, outer).prop_map(|(vector, aggregate, outer)| outer.replace('A', &aggregate.replace('V', vector)))
+    (vector, aggregate, outer).prop_map(|(vector, aggregate, outer)| outer.replace('A', &format!("({})", aggregate.replace('V', vector))))
 }
 
 proptest! {
