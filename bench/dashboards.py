@@ -4,9 +4,9 @@ same series, same timestamps, values within 1e-9 relative.
 
     bench/dashboards.py --flotilla PATH --prometheus PATH --tsload PATH [--port 19600] [--nodes 3] [--hours 3] [--dir DIR]
 
-Everything listens on 127.0.0.1 from --port on and ends with the script. Samples lie 7 s off the minutes at which queries are evaluated:
-2.x and 3.x differ about a sample on the left edge of a window. Each range is asked of Flotilla twice, on different nodes: the second
-answer may come from its result cache. Exit 1 if a query differs without a cause named in dashboards.txt, or fails.
+Everything listens on 127.0.0.1 from --port on and ends with the script. No sample lies at a time at which a query is evaluated:
+2.x and 3.x differ about a sample on the left edge of a window. Flotilla is asked three times, twice on one node, where the second answer
+may come from its result cache, and once on another. Exit 1 if a query differs without a cause named in dashboards.txt, or fails.
 """
 import argparse, json, os, shutil, signal, subprocess, sys, tempfile, time, urllib.error, urllib.parse, urllib.request
 
@@ -123,6 +123,8 @@ def compare(servers, path, start, end, step):
         counts[verdict] += 1
         points += sum(map(len, reference.values())) if "error" not in reference else 0
         empty += not reference
+        if not reference:
+            print(f"note: no series on either side: {text}" if found is None else f"note: no series in the reference: {text}", flush=True)
         if found is None and cause:
             print(f"note: no difference any more although a cause is named: {text}", flush=True)
         elif found:
@@ -149,9 +151,9 @@ def main():
     os.makedirs(directory, exist_ok=True)
     interval, step = 15, 60
     steps = int(a.hours * 3600 / interval)
-    # Whole minutes and seven seconds; the newest sample a little before now.
+    # Samples at 7, 22, 37 and 52 s of each minute, the newest a little before now; queries at 30 s, off the grid of subqueries too.
     first = (int(time.time()) - 120 - steps * interval) // 60 * 60 + 7
-    start, end = first - 7 + 3600, first - 7 + (steps - 1) * interval // 60 * 60
+    start, end = first + 23 + 3600, first + 23 + ((steps - 1) * interval // 60 - 1) * 60
     servers = None
     try:
         servers = Servers(a, directory)

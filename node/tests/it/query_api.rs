@@ -23,7 +23,7 @@ async fn parameters_are_judged_in_prometheus_words() {
         ("query", "query=up&timeout=x", r#"invalid parameter "timeout": cannot parse "x" to a valid duration"#),
         ("query", "query=up&lookback_delta=x", r#"error parsing lookback delta duration: cannot parse "x" to a valid duration"#),
         ("query", "query=", r#"invalid parameter "query": unknown position: parse error: no expression found in input"#),
-        ("query", "query=up(", r#"invalid parameter "query": 1:1: parse error: unknown function with name "up""#),
+        ("query", "query=up()", r#"invalid parameter "query": 1:1: parse error: unknown function with name "up""#),
         ("query_range", "query=up&start=0&end=-1&step=1", r#"invalid parameter "end": end timestamp must not be before start time"#),
         (
             "query_range",
