@@ -29,7 +29,8 @@ use tokio::time::Instant;
 const SLICES_MAX: usize = 64;
 /// How long a shard may stay silent before a query that takes partial results goes on without it.
 const PARTIAL_PATIENCE: Duration = Duration::from_secs(10);
-
+/// How long before its end a query stops waiting for a shard, at most.
+const SILENCE_TOLD: Duration = Duration::from_secs(1);
 /// How often is looked for a newer shard map.
 const MAP_POLL: Duration = Duration::from_millis(20);
 
@@ -77,7 +78,8 @@ pub struct Job<'a> {
     pub budget: Budget,
     /// Stops reads and evaluation, here and at the shards, once it is true.
     pub cancelled: Arc<AtomicBool>,
-    /// Whether an answer without the samples of shards that cannot be read is better than none.
+    /// Whether an answer without the samples of shards that cannot be read is better than none. Not heeded where the query asks what
+    /// is absent.
     pub partial_response: bool,
 }
 
@@ -107,6 +109,8 @@ pub fn budget(node: &Node, deadline: Instant, cancelled: &Arc<AtomicBool>) -> Bu
 /// # Errors
 /// See [`QueryError`].
 pub async fn evaluate(node: &Node, workspace: &WorkspaceRecord, job: Job<'_>) -> Result<Answer, QueryError> {
+    // A shard that is silent is no proof that a series is absent.
+    let job = Job { partial_response: job.partial_response && !job.plan.tells_absence(), ..job };
     let mut run =
         Run { node, workspace: workspace.clone(), job: &job, shards: Vec::new(), missing: BTreeSet::new(), asked: BTreeSet::new() };
     let plan = &job.plan;
@@ -120,7 +124,7 @@ pub async fn evaluate(node: &Node, workspace: &WorkspaceRecord, job: Job<'_>) ->
             }
             Err(QueryError::Read(ReadError::StaleMap { shard })) if Instant::now() < job.deadline => run.refresh(shard).await?,
             // A node of another version does not know the operators: the samples are brought here.
-            Err(QueryError::Read(ReadError::Unsupported { .. })) => break run.from_samples(plan.clone()).await?,
+            Err(QueryError::Read(ReadError::Unsupported { .. })) => break run.evaluate_samples(plan.clone()).await?,
             other => break other?,
         }
     };
@@ -217,8 +221,8 @@ impl Run<'_> {
         let residence = Residence::between(list.as_slice(), self.workspace.placement_key, after_ms, until_ms);
         let fragment = distributed.fragment();
         let left = self.job.deadline.saturating_duration_since(Instant::now());
-        // What is there must still be evaluated.
-        let patience = if self.job.partial_response { PARTIAL_PATIENCE.min(left / 2) } else { left };
+        // What is there must still be evaluated; and that a shard is silent is to be told before the query's own time is up.
+        let patience = if self.job.partial_response { PARTIAL_PATIENCE.min(left / 2) } else { left - (left / 16).min(SILENCE_TOLD) };
         Ok(Question {
             workspace: self.workspace.id.clone(),
             encoded: fragment.encode().into(),
@@ -236,7 +240,7 @@ impl Run<'_> {
     }
 
     /// Reads the samples of all selects and evaluates everything here.
-    async fn from_samples(&mut self, plan: Plan) -> Result<Steps, QueryError> {
+    async fn evaluate_samples(&mut self, plan: Plan) -> Result<Steps, QueryError> {
         let gathered = Arc::<AtomicU64>::default();
         let fetches = plan.fragments().iter().map(|select| {
             let spec = ReadSpec {
