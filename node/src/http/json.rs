@@ -4,7 +4,8 @@
 
 use crate::http::error::ErrorType;
 use model::number::write_float;
-use model::{Labels, Timestamp};
+use model::{FloatHistogram, Labels, Timestamp};
+use std::sync::Arc;
 
 /// Media type of every JSON answer.
 pub const CONTENT_TYPE_JSON: &str = "application/json";
@@ -123,6 +124,15 @@ pub fn write_point(out: &mut Vec<u8>, timestamp_ms: Timestamp, value: f64) {
     out.extend_from_slice(b"\"]");
 }
 
+/// Appends `[timestamp,{histogram}]`.
+pub fn write_histogram_point(out: &mut Vec<u8>, timestamp_ms: Timestamp, histogram: &FloatHistogram) {
+    out.push(b'[');
+    write_timestamp(out, timestamp_ms);
+    out.push(b',');
+    histogram.write_json(out);
+    out.push(b']');
+}
+
 /// Appends `[timestamp,"text"]`.
 pub fn write_text_point(out: &mut Vec<u8>, timestamp_ms: Timestamp, text: &str) {
     out.push(b'[');
@@ -203,13 +213,29 @@ impl Success {
         self.out.push(b'}');
     }
 
-    /// Adds a series to a matrix.
-    pub fn matrix_series(&mut self, metric: &Labels, points: impl IntoIterator<Item = (Timestamp, f64)>) {
+    /// Adds an element with a native histogram to a vector.
+    pub fn vector_histogram(&mut self, metric: &Labels, timestamp_ms: Timestamp, histogram: &FloatHistogram) {
         self.item();
         self.out.extend_from_slice(b"{\"metric\":");
         write_labels(&mut self.out, metric);
-        self.out.extend_from_slice(b",\"values\":");
-        write_list(&mut self.out, points, |out, (t, v)| write_point(out, t, v));
+        self.out.extend_from_slice(b",\"histogram\":");
+        write_histogram_point(&mut self.out, timestamp_ms, histogram);
+        self.out.push(b'}');
+    }
+
+    /// Adds a series to a matrix: its floats, its native histograms, or both.
+    pub fn matrix_series(&mut self, metric: &Labels, points: &[(Timestamp, f64)], histograms: &[(Timestamp, Arc<FloatHistogram>)]) {
+        self.item();
+        self.out.extend_from_slice(b"{\"metric\":");
+        write_labels(&mut self.out, metric);
+        if !points.is_empty() {
+            self.out.extend_from_slice(b",\"values\":");
+            write_list(&mut self.out, points, |out, (t, v)| write_point(out, *t, *v));
+        }
+        if !histograms.is_empty() {
+            self.out.extend_from_slice(b",\"histograms\":");
+            write_list(&mut self.out, histograms, |out, (t, h)| write_histogram_point(out, *t, h));
+        }
         self.out.push(b'}');
     }
 

@@ -69,8 +69,9 @@ fn write(mut output: QueryOutput, end_ms: i64, limit: Option<usize>) -> Vec<u8> 
         Value::Vector { timestamp_ms, samples } => {
             let mut success = Success::begin_query(ResultType::Vector);
             for sample in samples.iter().take(shown) {
-                if let SampleValue::Float(value) = &sample.value {
-                    success.vector_item(&sample.labels, *timestamp_ms, *value);
+                match &sample.value {
+                    SampleValue::Float(value) => success.vector_item(&sample.labels, *timestamp_ms, *value),
+                    SampleValue::Histogram(histogram) => success.vector_histogram(&sample.labels, *timestamp_ms, histogram),
                 }
             }
             success.finish_query(ResultType::Vector, None, annotations)
@@ -78,7 +79,7 @@ fn write(mut output: QueryOutput, end_ms: i64, limit: Option<usize>) -> Vec<u8> 
         Value::Matrix(series) => {
             let mut success = Success::begin_query(ResultType::Matrix);
             for one in series.iter().take(shown) {
-                success.matrix_series(&one.labels, one.points.iter().copied());
+                success.matrix_series(&one.labels, &one.points, &one.histograms);
             }
             success.finish_query(ResultType::Matrix, None, annotations)
         }

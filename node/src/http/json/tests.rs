@@ -62,10 +62,30 @@ fn query_answers_have_prometheuss_bytes() {
     );
 
     let mut answer = Success::begin_query(ResultType::Matrix);
-    answer.matrix_series(&up, [(0, f64::INFINITY), (15_500, -1e-7), (30_000, 1e21)]);
+    answer.matrix_series(&up, &[(0, f64::INFINITY), (15_500, -1e-7), (30_000, 1e21)], &[]);
     assert_eq!(
         text(answer.finish_query(ResultType::Matrix, Some(b"{}"), none)),
         r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"up","job":"a\u003cb"},"values":[[0,"+Inf"],[15.500,"-1e-07"],[30,"1e+21"]]}],"stats":{}}}"#
+    );
+    let histogram = Arc::new(FloatHistogram {
+        count: 3.0,
+        sum: 4.5,
+        positive_spans: vec![model::histogram::Span { offset: 1, length: 1 }],
+        positive_buckets: vec![3.0],
+        ..FloatHistogram::default()
+    });
+    let mut answer = Success::begin_query(ResultType::Vector);
+    answer.vector_histogram(&Labels::empty(), 1_500, &histogram);
+    assert_eq!(
+        text(answer.finish_query(ResultType::Vector, None, none)),
+        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1.500,{"count":"3","sum":"4.5","buckets":[[0,"1","2","3"]]}]}]}}"#
+    );
+    let mut answer = Success::begin_query(ResultType::Matrix);
+    answer.matrix_series(&Labels::empty(), &[(0, 1.0)], &[(15_000, Arc::clone(&histogram))]);
+    answer.matrix_series(&up, &[], &[(0, histogram)]);
+    assert_eq!(
+        text(answer.finish_query(ResultType::Matrix, None, none)),
+        r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[0,"1"]],"histograms":[[15,{"count":"3","sum":"4.5","buckets":[[0,"1","2","3"]]}]]},{"metric":{"__name__":"up","job":"a\u003cb"},"histograms":[[0,{"count":"3","sum":"4.5","buckets":[[0,"1","2","3"]]}]]}]}}"#
     );
     let empty = Success::begin_query(ResultType::Matrix).finish_query(ResultType::Matrix, None, none);
     assert_eq!(text(empty), r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#);
