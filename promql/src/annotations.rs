@@ -5,6 +5,7 @@ use crate::eval::function::DatePart;
 use crate::frame::codec::{FrameError, Reader, put_bytes, put_float, put_number, put_signed};
 use model::Timestamp;
 use model::labels::quote;
+use model::number::DisplayGeneral;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -173,26 +174,19 @@ fn render(set: &BTreeMap<String, Detail>, query: &str, kind: &str) -> Vec<String
 
 /// A float as Go's `%g` prints it: the shortest digits that read back, with an exponent below 1e-4 and from 1e6 on.
 pub(crate) fn general(value: f64) -> String {
-    general_with(value, None, 6)
+    DisplayGeneral(value).to_string()
 }
 
 /// As Go's `%.Ng` with `N` significant digits.
 pub(crate) fn general_digits(value: f64, digits: usize) -> String {
-    general_with(value, Some(digits), digits as i32)
-}
-
-fn general_with(value: f64, digits: Option<usize>, exponent_from: i32) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
+    if !value.is_finite() {
+        return general(value);
     }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    let scientific = digits.map_or_else(|| format!("{value:e}"), |digits| format!("{value:.*e}", digits.saturating_sub(1)));
+    let scientific = format!("{value:.*e}", digits.saturating_sub(1));
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let mantissa = if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
-    if value != 0.0 && (exponent < -4 || exponent >= exponent_from) {
+    if value != 0.0 && (exponent < -4 || exponent >= digits as i32) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{mantissa}e{sign}{:02}", exponent.abs());
     }

@@ -293,6 +293,13 @@ impl Plan {
         logical::build(expr, params, Some(steps))
     }
 
+    /// Whether the query asks what is absent, so that missing samples would turn its answer into the opposite.
+    #[must_use]
+    pub fn tells_absence(&self) -> bool {
+        let tells = |node: &Node| matches!(node.kind, NodeKind::Call { function: Function::Absent | Function::AbsentOverTime, .. });
+        self.nodes.iter().any(tells)
+    }
+
     /// Number of steps of the query.
     #[must_use]
     pub fn steps(&self) -> usize {

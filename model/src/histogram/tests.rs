@@ -225,6 +225,28 @@ fn trims_keep_whole_buckets_and_estimate_the_one_cut() {
 }
 
 #[test]
+fn trims_of_zero_buckets_keep_the_share_on_one_side() {
+    let both = exponential(0, (0.5, 8.0), &[(1, 1.0)], &[(1, 1.0)]);
+    let positive = exponential(0, (0.5, 8.0), &[(1, 1.0)], &[]);
+    for (h, at, keep, zero_count, count) in [
+        (&both, 0.25, Keep::Below, 6.0, 7.0),
+        (&both, 0.25, Keep::Above, 2.0, 3.0),
+        (&both, -0.5, Keep::Below, 0.0, 1.0),
+        (&both, -0.5, Keep::Above, 8.0, 9.0),
+        (&both, 0.5, Keep::Below, 8.0, 9.0),
+        (&both, 0.5, Keep::Above, 0.0, 1.0),
+        // Without negative buckets the zero bucket begins at zero.
+        (&positive, 0.25, Keep::Below, 4.0, 4.0),
+        (&positive, 0.0, Keep::Above, 8.0, 9.0),
+        (&positive, 0.0, Keep::Below, 0.0, 0.0),
+    ] {
+        let trimmed = h.trim(at, keep);
+        assert_eq!((trimmed.zero_count, trimmed.count), (zero_count, count), "{at} {keep:?}");
+    }
+    assert!(both.trim(f64::NAN, Keep::Below).zero_count.is_nan());
+}
+
+#[test]
 fn division_by_zero_leaves_no_buckets() {
     let mut h = exponential(0, (0.001, 1.0), &[(0, 2.0)], &[]);
     h.div(0.0);

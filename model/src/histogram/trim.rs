@@ -104,6 +104,9 @@ fn trim_side(
 
 /// The zero bucket; its observations are spread evenly.
 fn trim_zero(zero: &Bucket, at: f64, keep: Keep) -> Kept {
+    if at.is_nan() {
+        return Kept { count: at, midpoint: at };
+    }
     let (lower, upper) = match keep {
         Keep::Below => (zero.lower, at.min(zero.upper)),
         Keep::Above => (at.max(zero.lower), zero.upper),

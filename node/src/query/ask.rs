@@ -251,3 +251,56 @@ fn report_of(wire: &ExecuteReport) -> Report {
     let ExecuteReport { queued_us, evaluated_us, is_leader } = *wire;
     Report { queued: Duration::from_micros(queued_us), evaluated: Duration::from_micros(evaluated_us), is_leader }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use promql::{Distributed, Plan, QueryParams};
+
+    fn asked(fragment: Vec<u8>, generations: &[&[u64]]) -> Result<ExecuteSpec, tonic::Status> {
+        let generations = generations.iter().map(|shards| GenerationShards { shards: shards.to_vec() }).collect();
+        let request =
+            ExecuteRequest { fragment: fragment.into(), generations, placement_key: 7, bytes_max: u64::MAX, ..ExecuteRequest::default() };
+        spec_of(&request)
+    }
+
+    fn fragment() -> Vec<u8> {
+        let expr = promql::parse("sum(rate(m[5m]))").unwrap();
+        Distributed::new(Plan::new(&expr, QueryParams::instant(0)).unwrap()).fragment().encode()
+    }
+
+    #[test]
+    fn a_fragment_of_another_version_is_unimplemented_so_that_the_asker_reads_samples() {
+        let version_2 = vec![0x08, 0x02];
+        let status = asked(version_2, &[]).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unimplemented);
+        assert_eq!(error_of(ShardId(3), &status), ReadError::Unsupported { shard: ShardId(3) });
+        assert_eq!(asked(vec![0xff], &[]).unwrap_err().code(), tonic::Code::InvalidArgument);
+    }
+
+    #[test]
+    fn c8_a_request_names_generations_only_if_they_are_several() {
+        let spec = asked(fragment(), &[]).unwrap();
+        assert_eq!((spec.residence, spec.bytes_max), (None, FRAGMENT_BYTES_MAX));
+        let residence = asked(fragment(), &[&[1], &[1, 2]]).unwrap().residence.unwrap();
+        assert_eq!((residence.key, residence.generations.len()), (7, 2));
+        assert_eq!(asked(fragment(), &[&[1], &[]]).unwrap_err().code(), tonic::Code::InvalidArgument);
+    }
+
+    #[test]
+    fn a_report_survives_the_wire_to_the_microsecond() {
+        let report = Report { queued: Duration::from_micros(3), evaluated: Duration::from_micros(70_000), is_leader: true };
+        let expr = promql::parse("m").unwrap();
+        let distributed = Distributed::new(Plan::new(&expr, QueryParams::instant(0)).unwrap());
+        let mut last = None;
+        let source = promql::MemorySource::default();
+        let keep = &mut |frame| {
+            last = Some(frame);
+            Ok(())
+        };
+        distributed.fragment().execute(&source, &Budget::default(), keep).unwrap();
+        let wire = to_wire(&Sent { frame: last.unwrap(), report: Some(report) });
+        assert_eq!(wire.report.as_ref().map(report_of), Some(report));
+        assert!(Frame::decode(&wire.payload, distributed.fragment(), &Budget::default()).unwrap().is_last());
+    }
+}

@@ -70,7 +70,8 @@ pub struct Query<'a> {
     pub params: QueryParams,
     /// How long it may take, waiting for a place included.
     pub timeout: Duration,
-    /// Whether an answer without the samples of shards that cannot be read is better than none.
+    /// Whether an answer without the samples of shards that cannot be read is better than none. Not heeded where the query asks what
+    /// is absent.
     pub partial_response: bool,
 }
 
@@ -96,6 +97,8 @@ pub async fn run(node: &Node, workspace: &WorkspaceRecord, query: Query<'_>) -> 
     let deadline = began + query.timeout;
     let expr = promql::parse(query.text)?;
     let plan = Plan::new(&expr, query.params)?;
+    // A shard that is silent is no proof that a series is absent.
+    let query = Query { partial_response: query.partial_response && !plan.tells_absence(), ..query };
     let _slot = tokio::time::timeout_at(deadline, node.slots.acquire()).await.map_err(|_| QueryError::QueueTimeout)??;
     let cancel = CancelOnDrop::default();
     let samples_max = node.config.query.max_samples as u64;
@@ -123,7 +126,7 @@ pub async fn run(node: &Node, workspace: &WorkspaceRecord, query: Query<'_>) -> 
             }
             Err(QueryError::Read(ReadError::StaleMap { shard })) if Instant::now() < deadline => run.refresh(shard).await?,
             // A node of another version does not know the operators: the samples are brought here.
-            Err(QueryError::Read(ReadError::Unsupported { .. })) => break run.from_samples(plan).await?,
+            Err(QueryError::Read(ReadError::Unsupported { .. })) => break run.evaluate_samples(plan).await?,
             other => break other?,
         }
     };
@@ -244,7 +247,7 @@ impl Run<'_> {
     }
 
     /// Reads the samples of all selects and evaluates everything here.
-    async fn from_samples(&mut self, plan: Plan) -> Result<Steps, QueryError> {
+    async fn evaluate_samples(&mut self, plan: Plan) -> Result<Steps, QueryError> {
         let gathered = Arc::<AtomicU64>::default();
         let fetches = plan.fragments().iter().map(|select| {
             let spec = ReadSpec {

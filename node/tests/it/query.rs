@@ -48,15 +48,17 @@ async fn every_node_answers_alike_and_a_lost_majority_is_told() {
         kill_process(*pid, Signal::STOP).unwrap();
     }
     let time = (t / 1000).to_string();
-    let ask = |partial: &'static str| {
+    let ask = |query: &'static str, partial: &'static str| {
         let (caller, time) = (&caller, &time);
         async move {
-            caller.get(0, "/api/v1/query", &[("query", "sum(m)"), ("time", time), ("timeout", "4s"), ("partial_response", partial)]).await
+            caller.get(0, "/api/v1/query", &[("query", query), ("time", time), ("timeout", "4s"), ("partial_response", partial)]).await
         }
     };
-    let (status, body) = ask("false").await;
+    let (status, body) = ask("sum(m)", "false").await;
     assert_eq!((status, &body["errorType"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")), "{body}");
-    let (status, body) = ask("true").await;
+    let (status, _) = ask("absent(m)", "true").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "silence proves no absence");
+    let (status, body) = ask("sum(m)", "true").await;
     assert_eq!(status, StatusCode::OK, "{body}");
     let warning = body["warnings"][0].as_str().unwrap_or_default();
     assert!(warning.contains("unavailable: result is partial at ") && warning.starts_with("shards ["), "{body}");

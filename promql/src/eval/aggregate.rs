@@ -206,6 +206,7 @@ pub(crate) fn partial<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Resu
             let grown = partial.states[group].add(block.row(i), meta.labels.metric_name());
             if grown > 0 {
                 partial.held.push(evaluator.budget.reserve(0, grown as u64)?);
+                partial.held_bytes += grown as u64;
             }
             if !block.row(i).histograms.is_empty() {
                 info_ignored(evaluator, *op, *input);
@@ -213,7 +214,6 @@ pub(crate) fn partial<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Resu
         }
         Ok(())
     })?;
-    partial.hold_growth(evaluator.budget)?;
     Ok(partial)
 }
 

@@ -156,7 +156,10 @@ impl Wide {
         let mut numerator = multiply(&squares, &[n]);
         // `squares` counts units of 2^-BASE, the square of `sum` units of 2^-2BASE.
         numerator.splice(0..0, std::iter::repeat_n(0, BASE as usize / 32));
-        subtract(&mut numerator, &multiply(&sum, &sum));
+        // It is never negative, unless the sums come from a frame that was damaged on the way.
+        if !subtract(&mut numerator, &multiply(&sum, &sum)) {
+            return (0.0, 0);
+        }
         let Some(top) = top_bit(&numerator) else { return (0.0, 0) };
         let exponent = top as i32 - 2 * BASE;
         // Even, so that half of it can be taken twice.
@@ -217,8 +220,8 @@ fn multiply(a: &[u32], b: &[u32]) -> Vec<u32> {
     product
 }
 
-/// `a -= b`, where `a >= b`.
-fn subtract(a: &mut Vec<u32>, b: &[u32]) {
+/// `a -= b`; false if `b` is greater, `a` then is meaningless.
+fn subtract(a: &mut Vec<u32>, b: &[u32]) -> bool {
     if a.len() < b.len() {
         a.resize(b.len(), 0);
     }
@@ -228,5 +231,5 @@ fn subtract(a: &mut Vec<u32>, b: &[u32]) {
         *digit = difference as u32;
         borrowed = difference >> 32;
     }
-    assert!(borrowed == 0, "n * sum of squares is never less than the square of the sum");
+    borrowed == 0
 }
