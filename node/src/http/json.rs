@@ -131,41 +131,8 @@ fn write_histogram_point(out: &mut Vec<u8>, timestamp_ms: Timestamp, histogram: 
     out.push(b'[');
     write_timestamp(out, timestamp_ms);
     out.push(b',');
-    write_histogram(out, histogram);
+    histogram.write_json(out);
     out.push(b']');
-}
-
-/// Appends a native histogram: count, sum, and its buckets that are not empty as `[boundary rule,"lower","upper","count"]`.
-pub fn write_histogram(out: &mut Vec<u8>, histogram: &FloatHistogram) {
-    let number = |out: &mut Vec<u8>, value: f64| {
-        out.push(b'"');
-        write_float(out, value);
-        out.push(b'"');
-    };
-    out.extend_from_slice(b"{\"count\":");
-    number(out, histogram.count);
-    out.extend_from_slice(b",\"sum\":");
-    number(out, histogram.sum);
-    let mut buckets = histogram.buckets().filter(|bucket| bucket.count != 0.0).peekable();
-    if buckets.peek().is_some() {
-        out.extend_from_slice(b",\"buckets\":");
-        write_list(out, buckets, |out, bucket| {
-            out.push(b'[');
-            // Which bounds belong to the bucket: the upper, the lower, none, both.
-            out.push(match (bucket.lower_inclusive, bucket.upper_inclusive) {
-                (false, true) => b'0',
-                (true, false) => b'1',
-                (false, false) => b'2',
-                (true, true) => b'3',
-            });
-            for value in [bucket.lower, bucket.upper, bucket.count] {
-                out.push(b',');
-                number(out, value);
-            }
-            out.push(b']');
-        });
-    }
-    out.push(b'}');
 }
 
 /// Appends `[timestamp,"text"]`.
