@@ -23,6 +23,7 @@ use crate::{metrics, self_metrics, up};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::clock::SystemClock;
 use model::limits::GROUPS_PER_NODE_MAX;
+use model::regex::RegexCache;
 use model::seal::Seal;
 use model::{Clock, ReplicaId, ShardId, StoreId, WorkspaceId};
 use parking_lot::RwLock;
@@ -206,6 +207,7 @@ fn open(
         slots: QuerySlots::new(config.query.max_concurrency),
         active: ActiveQueries::default(),
         results: ResultCache::new(config.query.cache_bytes),
+        patterns: RegexCache::default(),
         queries: Lane::for_queries(),
         writes: Lane::for_writes(),
         splitters: Arc::default(),

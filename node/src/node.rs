@@ -14,6 +14,7 @@ use crate::rpc::client::Peers;
 use crate::shard::ShardRegistry;
 use crate::task::Tasks;
 use metrics_exporter_prometheus::PrometheusHandle;
+use model::regex::RegexCache;
 use model::{Clock, StoreId};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +64,8 @@ pub struct Node {
     pub active: ActiveQueries,
     /// Results of range queries.
     pub results: ResultCache,
+    /// Compiled patterns of queries.
+    pub patterns: RegexCache,
     /// Threads for their reads and evaluations.
     pub queries: Lane,
     /// Threads for large bodies of write requests.

@@ -73,7 +73,7 @@ pub struct Answer {
 /// See [`QueryError`].
 pub async fn run(node: &Node, workspace: &WorkspaceRecord, request: QueryRequest) -> Result<Answer, QueryError> {
     let began = Instant::now();
-    let expr = promql::parse_with(&request.text, node.config.query.features.parser_options())?;
+    let expr = promql::parse_cached(&request.text, node.config.query.features.parser_options(), &node.patterns)?;
     let plan = Plan::new(&expr, request.params)?;
     let explained = request.explain.then(|| Distributed::new(plan.clone()).explain(&request.text));
     let prepared = began.elapsed();

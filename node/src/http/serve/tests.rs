@@ -126,8 +126,8 @@ async fn http2_is_served_on_the_same_port() {
     };
     let mut channel = channel;
     for (padding, expected) in [(10, 200), (80 << 10, 431)] {
-        std::future::poll_fn(|cx| tower::Service::<axum::http::Request<tonic::body::Body>>::poll_ready(&mut channel, cx)).await.unwrap();
-        let response = tower::Service::call(&mut channel, request(padding)).await.unwrap();
+        std::future::poll_fn(|cx| Service::<axum::http::Request<tonic::body::Body>>::poll_ready(&mut channel, cx)).await.unwrap();
+        let response = Service::call(&mut channel, request(padding)).await.unwrap();
         assert_eq!(response.status().as_u16(), expected);
     }
 }
