@@ -206,7 +206,7 @@ fn open(
         write_room: Arc::new(Semaphore::new(share(8, u64::MAX).max(WRITE_ROOM_BYTES_MIN) / WRITE_ROOM_UNIT)),
         slots: QuerySlots::new(config.query.max_concurrency),
         active: ActiveQueries::default(),
-        results: ResultCache::new(config.query.cache_bytes),
+        results: ResultCache::new(config.query.cache_bytes, config.query.cache_min_time),
         patterns: RegexCache::default(),
         queries: Lane::for_queries(),
         writes: Lane::for_writes(),

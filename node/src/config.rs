@@ -126,6 +126,8 @@ pub struct QueryConfig {
     pub max_samples: usize,
     /// Bytes of results that are kept; 0 keeps none.
     pub cache_bytes: u64,
+    /// Results of queries whose evaluation took less than this are not kept.
+    pub cache_min_time: Duration,
     /// Experimental parts of the language that are turned on.
     pub features: QueryFeatures,
 }

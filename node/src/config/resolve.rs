@@ -129,6 +129,7 @@ fn read(reader: &mut Reader<'_>) -> Config {
             max_concurrency: reader.read(&s::QUERY_MAX_CONCURRENCY, value::count),
             max_samples: reader.read(&s::QUERY_MAX_SAMPLES, value::count),
             cache_bytes: reader.read(&s::QUERY_CACHE, value::bytes),
+            cache_min_time: reader.read(&s::QUERY_CACHE_MIN_TIME, value::duration),
             features: reader.read(&s::QUERY_ENABLE_FEATURE, |text| QueryFeatures::parse(text).map_err(ValueError::Feature)),
         },
         self_metrics: SelfMetricsConfig { interval: reader.read(&s::SELF_METRICS_INTERVAL, value::interval) },

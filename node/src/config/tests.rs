@@ -63,6 +63,7 @@ fn defaults_are_a_whole_configuration() {
         max_concurrency: 20,
         max_samples: 50_000_000,
         cache_bytes: 128 << 20,
+        cache_min_time: Duration::from_millis(25),
         features: QueryFeatures::default(),
     };
     assert_eq!(config.query, query);
@@ -117,6 +118,7 @@ fn every_setting_can_come_from_every_layer() {
         ("query.max_concurrency", "4"),
         ("query.max_samples", "5"),
         ("query.cache", "0"),
+        ("query.cache_min_time", "1s"),
         ("query.enable_feature", "promql-per-step-stats"),
         ("self_metrics.interval", "0s"),
         ("log.level", "warn"),

@@ -10,8 +10,9 @@
 //!                 missing runs --Upstream::evaluate--> keep -+--join--> answer
 //! ```
 //!
-//! Not kept: what lies less than ten minutes or the out-of-order window back; queries whose value depends on the bounds of the range
-//! (`eligible`); answers with errors. If pieces carry annotations that only the whole can tell, the whole is evaluated.
+//! Not kept: results of queries whose last evaluation was quick, which asking all shards would only delay; what lies less than ten
+//! minutes or the out-of-order window back; queries whose value depends on the bounds of the range (`eligible`); answers with errors.
+//! If pieces carry annotations that only the whole can tell, the whole is evaluated.
 
 mod annotate;
 mod eligible;
@@ -33,6 +34,7 @@ use promql::plan::QueryParams;
 use promql::value::{QueryOutput, Value};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{Kept, Key, Store};
 use tsdb::TimeRange;
 
@@ -88,6 +90,7 @@ pub struct Ask {
 #[derive(Debug)]
 pub struct ResultCache {
     store: Store,
+    time_min: Duration,
 }
 
 /// The part of a query on one day.
@@ -110,10 +113,23 @@ struct Piece {
 }
 
 impl ResultCache {
-    /// A cache of at most `bytes_max`; 0 keeps nothing.
+    /// A cache of at most `bytes_max`, 0 keeps nothing, for queries whose evaluation takes `time_min`.
     #[must_use]
-    pub fn new(bytes_max: u64) -> Self {
-        Self { store: Store::new(bytes_max) }
+    pub fn new(bytes_max: u64, time_min: Duration) -> Self {
+        Self { store: Store::new(bytes_max), time_min }
+    }
+
+    /// Whether the query is known to take so long that its results are worth a round to all shards to find them still true.
+    #[must_use]
+    pub fn is_dear(&self, ask: &Ask) -> bool {
+        self.time_min.is_zero() || self.store.get(&key(ask, None)).is_some()
+    }
+
+    /// Takes note of how long an evaluation of the whole query took.
+    pub fn learn(&self, ask: &Ask, took: Duration) {
+        if took >= self.time_min {
+            self.store.put(key(ask, None), Kept::Dear);
+        }
     }
 
     /// Whether a query can gain anything from the cache.
@@ -182,7 +198,7 @@ impl ResultCache {
             let key = key(ask, Some(day));
             let kept = match self.store.get(&key) {
                 Some(Kept::Extent(extent)) => Some(extent),
-                Some(Kept::Whole) | None => None,
+                Some(Kept::Whole | Kept::Dear) | None => None,
             };
             slices.push(Slice { key, run: Run { first_ms, last_ms }, kept });
             first_ms = last_ms + step_ms;
@@ -266,7 +282,7 @@ impl ResultCache {
                 let common = earlier(&stored.versions, as_of);
                 grown(&stored, new, ask.params.step_ms, &common)
             }
-            (None | Some(Kept::Whole), _) => Some(new),
+            (None | Some(Kept::Whole | Kept::Dear), _) => Some(new),
         };
         if let Some(extent) = extent {
             self.store.put(slice.key.clone(), Kept::Extent(Arc::new(extent)));

@@ -189,7 +189,7 @@ fn cached_slices(metrics: &str, outcome: &str) -> u64 {
 #[tokio::test]
 async fn a_kept_result_is_used_until_something_is_written_into_its_time() {
     let dir = tempfile::tempdir().unwrap();
-    let mut up = Up::start_with(3, &dir, &["--limits.out-of-order-window=0s"]);
+    let mut up = Up::start_with(3, &dir, &["--limits.out-of-order-window=0s", "--query.cache-min-time=0s"]);
     up.wait_ready();
     let caller = Caller::new(&up);
     let t = now_ms() / 60_000 * 60_000;

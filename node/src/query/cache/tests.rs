@@ -125,7 +125,7 @@ async fn a_dashboard_that_moves_on_evaluates_only_what_is_new() {
     for i in 0..4 {
         model.write("m_total", i, &(0..2_000).map(|k| (NOON - 1_000 * MINUTE + k * MINUTE + 17, (k * 3) as f64)).collect::<Vec<_>>());
     }
-    let cache = ResultCache::new(1 << 20);
+    let cache = ResultCache::new(1 << 20, Duration::ZERO);
     check(&cache, &model, NOON - 180 * MINUTE, NOON, NOON).await;
     assert_eq!(model.evaluated(), [(NOON - 180 * MINUTE, NOON)]);
     check(&cache, &model, NOON - 175 * MINUTE, NOON + 5 * MINUTE, NOON + 5 * MINUTE).await;
@@ -159,7 +159,7 @@ async fn days_are_pieces_and_the_kept_bytes_are_bounded() {
     for i in 0..3 {
         model.write("m", i, &(0..1_000).map(|k| (NOON - 3 * DAY_MS + k * 5 * MINUTE, k as f64)).collect::<Vec<_>>());
     }
-    let cache = ResultCache::new(64 << 10);
+    let cache = ResultCache::new(64 << 10, Duration::ZERO);
     check(&cache, &model, NOON - 3 * DAY_MS + 7, NOON, NOON).await;
     let evaluated = model.evaluated();
     assert_eq!(evaluated.len(), 4);
@@ -176,7 +176,7 @@ async fn days_are_pieces_and_the_kept_bytes_are_bounded() {
 fn what_looks_back_further_than_a_day_is_not_cut() {
     let model = Model::new("max_over_time(m[2d])", params(15 * MINUTE));
     model.write("m", 0, &[(NOON, 1.0)]);
-    let cache = ResultCache::new(1 << 20);
+    let cache = ResultCache::new(1 << 20, Duration::ZERO);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(check(&cache, &model, NOON - DAY_MS, NOON + DAY_MS, NOON + 3 * DAY_MS));
     assert_eq!(model.evaluated(), [(NOON - DAY_MS, NOON + DAY_MS)]);
@@ -226,7 +226,7 @@ proptest! {
         events in prop::collection::vec(event(), 1..40),
     ) {
         let model = Model::new(TEXTS[text], params(3 * MINUTE));
-        let cache = ResultCache::new(bytes);
+        let cache = ResultCache::new(bytes, Duration::ZERO);
         prop_assert!(cache.takes(&promql::parse(TEXTS[text]).unwrap(), &params(3 * MINUTE)));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (mut now, mut written) = (NOON, BTreeSet::new());
