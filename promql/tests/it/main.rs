@@ -5,6 +5,7 @@ mod harness;
 mod histograms;
 mod invariance;
 mod limits;
+mod memory;
 mod promqltest;
 mod semantics;
 mod semantics_aggregate;
