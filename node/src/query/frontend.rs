@@ -22,6 +22,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tsdb::TimeRange;
 
+/// How much later than its deadline a query is given up that does not end by itself.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// A query as it was asked.
 #[derive(Clone, Debug)]
 pub struct QueryRequest {
@@ -87,8 +90,8 @@ pub async fn run(node: &Node, workspace: &WorkspaceRecord, request: QueryRequest
     let answer = tokio::select! {
         biased;
         () = active.handle().cancelled() => return Err(EvalError::Cancelled.into()),
-        // Evaluation looks at its deadline itself; this one is for reads that hang.
-        () = tokio::time::sleep_until(deadline) => return Err(EvalError::TimedOut.into()),
+        // Reads and evaluation look at the deadline themselves, and tell what kept them; this one is for what hangs.
+        () = tokio::time::sleep_until(deadline + GRACE) => return Err(EvalError::TimedOut.into()),
         answer = query.answer(plan) => answer?,
     };
     metrics::observe_query(began.elapsed());
