@@ -90,6 +90,9 @@ impl QuerySlots {
     ///
     /// # Errors
     /// Too many wait already.
+    ///
+    /// # Panics
+    /// The queue has lost a waiter, which is a bug.
     pub async fn acquire(&self, workspace: &str) -> Result<Place, TooManyQueries> {
         let (waiting, place) = {
             let mut queue = self.queue.lock();

@@ -10,46 +10,48 @@ fn seconds(ms: i64) -> String {
     format!("{}.{:03}", ms / 1000, ms % 1000)
 }
 
+/// Endpoint, form, and what is said to it.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("query", "query=up&time=x", r#"invalid parameter "time": invalid time value for 'time': cannot parse "x" to a valid timestamp"#),
+    ("query", "query=up&limit=-1", r#"invalid parameter "limit": limit must be non-negative"#),
+    ("query", "query=up&limit=x&time=x", r#"invalid parameter "limit": strconv.Atoi: parsing "x": invalid syntax"#),
+    ("query", "query=up&timeout=x", r#"invalid parameter "timeout": cannot parse "x" to a valid duration"#),
+    ("query", "query=up&lookback_delta=x", r#"error parsing lookback delta duration: cannot parse "x" to a valid duration"#),
+    ("query", "query=", r#"invalid parameter "query": unknown position: parse error: no expression found in input"#),
+    ("query", "query=up()", r#"invalid parameter "query": 1:1: parse error: unknown function with name "up""#),
+    ("query_range", "query=up&start=0&end=-1&step=1", r#"invalid parameter "end": end timestamp must not be before start time"#),
+    (
+        "query_range",
+        "query=up&start=0&end=1&step=0",
+        r#"invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer"#,
+    ),
+    (
+        "query_range",
+        "query=up&start=0&end=11001&step=1",
+        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+    ),
+    (
+        "query_range",
+        "query=up[5m]&start=0&end=1&step=1",
+        r#"invalid parameter "query": invalid expression type "range vector" for range query, must be Scalar or instant Vector"#,
+    ),
+    ("query_exemplars", "query=up&start=2&end=1", "end timestamp must not be before start timestamp"),
+    (
+        "query_exemplars",
+        "query=up&start=x",
+        r#"invalid parameter "start": invalid time value for 'start': cannot parse "x" to a valid timestamp"#,
+    ),
+    ("query_exemplars", "query=", "unknown position: parse error: no expression found in input"),
+    ("format_query", "query=", r#"invalid parameter "query": unknown position: parse error: no expression found in input"#),
+];
+
 #[tokio::test]
 async fn parameters_are_judged_in_prometheus_words() {
     let dir = tempfile::tempdir().unwrap();
     let mut up = Up::start_with(1, &dir, &["--enable-feature=promql-experimental-functions"]);
     up.wait_ready();
     let caller = Caller::new(&up);
-    let refused = [
-        ("query", "query=up&time=x", r#"invalid parameter "time": invalid time value for 'time': cannot parse "x" to a valid timestamp"#),
-        ("query", "query=up&limit=-1", r#"invalid parameter "limit": limit must be non-negative"#),
-        ("query", "query=up&limit=x&time=x", r#"invalid parameter "limit": strconv.Atoi: parsing "x": invalid syntax"#),
-        ("query", "query=up&timeout=x", r#"invalid parameter "timeout": cannot parse "x" to a valid duration"#),
-        ("query", "query=up&lookback_delta=x", r#"error parsing lookback delta duration: cannot parse "x" to a valid duration"#),
-        ("query", "query=", r#"invalid parameter "query": unknown position: parse error: no expression found in input"#),
-        ("query", "query=up()", r#"invalid parameter "query": 1:1: parse error: unknown function with name "up""#),
-        ("query_range", "query=up&start=0&end=-1&step=1", r#"invalid parameter "end": end timestamp must not be before start time"#),
-        (
-            "query_range",
-            "query=up&start=0&end=1&step=0",
-            r#"invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer"#,
-        ),
-        (
-            "query_range",
-            "query=up&start=0&end=11001&step=1",
-            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
-        ),
-        (
-            "query_range",
-            "query=up[5m]&start=0&end=1&step=1",
-            r#"invalid parameter "query": invalid expression type "range vector" for range query, must be Scalar or instant Vector"#,
-        ),
-        ("query_exemplars", "query=up&start=2&end=1", "end timestamp must not be before start timestamp"),
-        (
-            "query_exemplars",
-            "query=up&start=x",
-            r#"invalid parameter "start": invalid time value for 'start': cannot parse "x" to a valid timestamp"#,
-        ),
-        ("query_exemplars", "query=", "unknown position: parse error: no expression found in input"),
-        ("format_query", "query=", r#"invalid parameter "query": unknown position: parse error: no expression found in input"#),
-    ];
-    for (path, query, expected) in refused {
+    for (path, query, expected) in REFUSED {
         let url = format!("{}/api/v1/{path}", caller.urls[0]);
         let form: Vec<(String, String)> =
             query.split('&').filter_map(|p| p.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();

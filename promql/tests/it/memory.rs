@@ -12,9 +12,9 @@ const SLACK: usize = 16 * MIB;
 
 /// Bytes of this process: `VmRSS` now, `VmHWM` at the highest.
 fn memory(key: &str) -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(key)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let kibibytes = status.lines().find(|line| line.starts_with(key)).and_then(|line| line.split_whitespace().nth(1)).expect(key);
+    kibibytes.parse::<usize>().expect(key) << 10
 }
 
 fn source() -> MemorySource {
@@ -30,9 +30,9 @@ fn source() -> MemorySource {
 /// Evaluates and answers how far the process grew meanwhile.
 fn grown(query: &str, source: &MemorySource, bytes_max: usize) -> (usize, Result<u64, EvalError>) {
     let params = QueryParams::range(20 * STEP_MS, (20 + STEPS - 1) * STEP_MS, STEP_MS);
-    let plan = Plan::new(&parse(query).unwrap(), params).unwrap();
+    let plan = Plan::new(&parse(query).expect(query), params).expect(query);
     // Writing 5 sets the highest resident size back to the present one.
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    std::fs::write("/proc/self/clear_refs", "5").expect("one may reset one's own peak");
     let before = memory("VmRSS");
     let answer = plan.evaluate(query, source, &Budget::new(100_000_000, bytes_max as u64));
     (memory("VmHWM").saturating_sub(before), answer.map(|output| output.stats.bytes_peak))
@@ -40,6 +40,7 @@ fn grown(query: &str, source: &MemorySource, bytes_max: usize) -> (usize, Result
 
 #[test]
 #[ignore = "ten_thousand_series_stay_below_the_budget runs it in a process of its own"]
+#[allow(clippy::print_stdout)]
 fn measure_queries() {
     // Beside other tests the process's memory says nothing.
     if !std::env::args().any(|argument| argument == "--exact") {
@@ -57,7 +58,7 @@ fn measure_queries() {
     ] {
         let bytes_max = 1 << 30;
         let (took, answer) = grown(query, &source, bytes_max);
-        let counted = usize::try_from(answer.expect(query)).unwrap();
+        let counted = usize::try_from(answer.expect(query)).expect(query);
         println!("{query}: took {} MiB, counted {} MiB", took / MIB, counted / MIB);
         assert!(took <= bytes_max, "{query} took {took} bytes");
         assert!(took <= counted + SLACK, "{query} took {took} bytes and counted {counted}");
@@ -71,6 +72,7 @@ fn measure_queries() {
 }
 
 #[test]
+#[allow(clippy::print_stdout)]
 fn ten_thousand_series_stay_below_the_budget() {
     let alone = ["--exact", "memory::measure_queries", "--ignored", "--test-threads=1", "--nocapture"];
     let child = std::process::Command::new(std::env::current_exe().unwrap()).args(alone).output().unwrap();
