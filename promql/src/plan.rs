@@ -3,8 +3,8 @@
 //! The plan is an arena of nodes, children before parents. Every node knows its grid, the times at which it has a value: the
 //! query's own, one single time below an expression that does not change (`@`, literals), or the inner grid of a subquery.
 //!
-//! [`pushdown`] judges where each operator can be computed, [`fragment`] cuts the plan there, [`wire`] makes bytes of what the shards do,
-//! [`residence`] tells which series are on one shard although the shard map changed. [`Plan::fragments`] lists the reads of the whole plan.
+//! `pushdown` judges where each operator can be computed, `fragment` cuts the plan there, `wire` makes bytes of what the shards do,
+//! `residence` tells which series are on one shard although the shard map changed. [`Plan::fragments`] lists the reads of the whole plan.
 
 pub(crate) mod explain;
 pub(crate) mod fragment;
