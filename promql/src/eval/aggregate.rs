@@ -12,6 +12,7 @@ pub(crate) mod state;
 
 use super::Evaluator;
 use super::block::{Block, SeriesMeta};
+use super::selector::SMALL_TILE_BYTES;
 use crate::ast::AggregateOp;
 use crate::budget::{Budget, Reservation};
 use crate::error::EvalError;
@@ -197,7 +198,8 @@ pub(crate) fn partial<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Resu
     let NodeKind::Aggregate { op, input, grouping, without, .. } = &node.kind else { unreachable!("called for aggregations only") };
     let grouping = Grouping { names: grouping, without: *without };
     let mut partial = Partial::default();
-    evaluator.stream(*input, &mut |evaluator, block| {
+    let tile_bytes = std::mem::replace(&mut evaluator.tile_bytes, SMALL_TILE_BYTES);
+    let outcome = evaluator.stream(*input, &mut |evaluator, block| {
         for (i, meta) in block.series.iter().enumerate() {
             let group = partial.groups.number(grouping.labels_of(&meta.labels), meta.drop_name);
             if group == partial.states.len() {
@@ -212,9 +214,11 @@ pub(crate) fn partial<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Resu
                 info_ignored(evaluator, *op, *input);
             }
         }
+        evaluator.recycle(block);
         Ok(())
-    })?;
-    Ok(partial)
+    });
+    evaluator.tile_bytes = tile_bytes;
+    outcome.map(|()| partial)
 }
 
 /// Adds the info that an aggregation leaves histograms out, if it does.

@@ -73,6 +73,12 @@ impl Tile {
         }
     }
 
+    fn clear(&mut self) {
+        self.values.clear();
+        self.valid.clear();
+        self.histograms.clear();
+    }
+
     fn append(&mut self, other: &mut Self) {
         self.values.append(&mut other.values);
         self.valid.append(&mut other.valid);
@@ -296,6 +302,13 @@ impl Block {
     /// A block without series, with room for `rows`.
     pub(crate) fn with_rows(steps: usize, rows: usize) -> Self {
         Self { series: Vec::with_capacity(rows), tile: Tile::with_rows(steps, rows), steps, held: Vec::new() }
+    }
+
+    /// Removes all series; the room stays.
+    pub(crate) fn clear(&mut self) {
+        self.series.clear();
+        self.tile.clear();
+        self.held.clear();
     }
 
     /// Number of series.

@@ -1,7 +1,7 @@
 //! Differences over a window: `rate` and its kin, `resets`, `changes`.
 
 use super::RangeFunction;
-use super::window::{Samples, Windows};
+use super::window::{Layout, Samples, Windows};
 use crate::eval::block::RowMut;
 use std::ops::Range;
 
@@ -9,8 +9,114 @@ use std::ops::Range;
 /// the sample before it.
 pub(crate) fn extrapolated(samples: Samples<'_>, windows: &Windows, function: RangeFunction, row: &mut RowMut<'_>) -> bool {
     let is_counter = function != RangeFunction::Delta;
+    if is_counter && !samples.starts.is_empty() {
+        return extrapolated_from_starts(samples, windows, function, row);
+    }
+    let values = samples.values;
     let resets = if is_counter { reset_positions(samples) } else { Vec::new() };
-    let overlaps = if is_counter { overlap_positions(samples) } else { Vec::new() };
+    let seconds = (function == RangeFunction::Rate).then_some(windows.range_ms as f64 / 1000.0);
+    let mut layout = windows.layout_of(samples.times);
+    let Layout { firsts, afters, spans, .. } = &mut *layout;
+    let spans = spans.get_or_insert_with(|| Spans::of(windows, samples.times, firsts, afters));
+    match (is_counter, resets.is_empty()) {
+        (false, _) => spans.extrapolate::<false>(values, seconds, row, |_, difference| difference),
+        (true, true) => spans.extrapolate::<true>(values, seconds, row, |_, difference| difference),
+        (true, false) => {
+            let mut next = 0;
+            spans.extrapolate::<true>(values, seconds, row, |(first, last), mut difference| {
+                while next < resets.len() && resets[next] <= first {
+                    next += 1;
+                }
+                for at in resets[next..].iter().take_while(|at| **at <= last) {
+                    difference += values[at - 1];
+                }
+                difference
+            });
+        }
+    }
+    false
+}
+
+/// What extrapolation needs to know of windows, beside the values in them: one entry a step.
+#[derive(Clone, Debug)]
+pub(crate) struct Spans {
+    /// Bits of the steps whose windows have two samples or more.
+    pairs: Vec<u64>,
+    spans: Vec<Span>,
+}
+
+/// The samples at the edges of one window; all zero if it has less than two.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    first: u32,
+    last: u32,
+    /// Seconds between the first and the last sample.
+    sampled: f64,
+    /// Seconds by which the difference is stretched to the start and to the end.
+    to_start: f64,
+    to_end: f64,
+}
+
+impl Spans {
+    fn of(windows: &Windows, times: &[i64], firsts: &[u32], afters: &[u32]) -> Self {
+        let mut pairs = vec![0; firsts.len().div_ceil(64)];
+        let span = |(step, (first, after)): (usize, (&u32, &u32))| {
+            if *after < *first + 2 {
+                return Span::default();
+            }
+            pairs[step / 64] |= 1 << (step % 64);
+            let last = *after - 1;
+            let end_ms = windows.end_ms(step);
+            let edges = Edges {
+                start_ms: end_ms.saturating_sub(windows.range_ms),
+                end_ms,
+                first_ms: times[*first as usize],
+                last_ms: times[last as usize],
+                intervals: f64::from(last - first),
+                started_ms: None,
+            };
+            let (sampled, to_start, to_end) = edges.stretches();
+            Span { first: *first, last, sampled, to_start, to_end }
+        };
+        let spans = firsts.iter().zip(afters).enumerate().map(span).collect();
+        Self { pairs, spans }
+    }
+
+    /// Sets the extrapolated differences, over `seconds` if given. `correct` gets the edges of each window with samples and the
+    /// difference between them, and may add to it.
+    fn extrapolate<const COUNTER: bool>(
+        &self,
+        values: &[f64],
+        seconds: Option<f64>,
+        row: &mut RowMut<'_>,
+        mut correct: impl FnMut((usize, usize), f64) -> f64,
+    ) {
+        row.valid.copy_from_slice(&self.pairs);
+        if values.is_empty() {
+            return;
+        }
+        let seconds = seconds.unwrap_or(1.0);
+        for (out, span) in row.values.iter_mut().zip(&self.spans) {
+            let (first, last) = (span.first as usize, span.last as usize);
+            let from = values[first];
+            let difference = correct((first, last), values[last] - from);
+            let mut to_start = span.to_start;
+            if COUNTER {
+                // Computed in any case: a branch that is hard to foretell takes longer than a division.
+                let to_zero = span.sampled * (from / difference);
+                if (difference > 0.0) & (from >= 0.0) & (to_zero < to_start) {
+                    to_start = to_zero;
+                }
+            }
+            // A division by one changes nothing.
+            *out = difference * ((span.sampled + to_start + span.to_end) / span.sampled / seconds);
+        }
+    }
+}
+
+/// As [`extrapolated`], of counters some of whose start times are known.
+fn extrapolated_from_starts(samples: Samples<'_>, windows: &Windows, function: RangeFunction, row: &mut RowMut<'_>) -> bool {
+    let (resets, overlaps) = (reset_positions(samples), overlap_positions(samples));
     let (mut next_reset, mut does_overlap) = (0, false);
     windows.slide(samples, |step, window| {
         while next_reset < resets.len() && resets[next_reset] <= window.start {
@@ -26,7 +132,7 @@ pub(crate) fn extrapolated(samples: Samples<'_>, windows: &Windows, function: Ra
             intervals: (window.len() - 1) as f64,
             started_ms: None,
         };
-        edges.started_ms = samples.starts.get(first).copied().filter(|start| is_counter && edges.may_start_at(*start));
+        edges.started_ms = samples.starts.get(first).copied().filter(|start| edges.may_start_at(*start));
         does_overlap |= overlaps.iter().any(|at| *at > first && *at <= last);
         if window.len() < 2 && edges.started_ms.is_none() {
             return;
@@ -38,8 +144,7 @@ pub(crate) fn extrapolated(samples: Samples<'_>, windows: &Windows, function: Ra
         if edges.started_ms.is_some() {
             difference += samples.values[first];
         }
-        let zero_from = is_counter.then_some(samples.values[first]);
-        let mut factor = edges.factor(difference, zero_from);
+        let mut factor = edges.factor(difference, Some(samples.values[first]));
         if function == RangeFunction::Rate {
             factor /= windows.range_ms as f64 / 1000.0;
         }
@@ -109,8 +214,9 @@ impl Edges {
         started_ms != 0 && started_ms > self.start_ms && started_ms < self.first_ms
     }
 
-    /// By how much the difference grows when it is stretched to the window; `zero_from` is the first value of a counter.
-    pub(super) fn factor(&self, difference: f64, zero_from: Option<f64>) -> f64 {
+    /// Seconds between the samples, and by how many they are stretched to the start and to the end of the window, before anything is
+    /// known of the values.
+    fn stretches(&self) -> (f64, f64, f64) {
         let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1000.0;
         let mut to_start = seconds(self.start_ms, self.first_ms);
         let mut to_end = seconds(self.last_ms, self.end_ms);
@@ -120,19 +226,25 @@ impl Edges {
         if let Some(started_ms) = self.started_ms {
             to_start = 0.0;
             sampled = seconds(started_ms, self.last_ms);
-        } else {
-            if to_start >= threshold {
-                to_start = average / 2.0;
-            }
-            if let Some(first) = zero_from.filter(|first| difference > 0.0 && *first >= 0.0) {
-                let to_zero = sampled * (first / difference);
-                if to_zero < to_start {
-                    to_start = to_zero;
-                }
-            }
+        } else if to_start >= threshold {
+            to_start = average / 2.0;
         }
         if to_end >= threshold {
             to_end = average / 2.0;
+        }
+        (sampled, to_start, to_end)
+    }
+
+    /// By how much the difference grows when it is stretched to the window; `zero_from` is the first value of a counter.
+    pub(super) fn factor(&self, difference: f64, zero_from: Option<f64>) -> f64 {
+        let (sampled, mut to_start, to_end) = self.stretches();
+        if self.started_ms.is_none()
+            && let Some(first) = zero_from.filter(|first| difference > 0.0 && *first >= 0.0)
+        {
+            let to_zero = sampled * (first / difference);
+            if to_zero < to_start {
+                to_start = to_zero;
+            }
         }
         (sampled + to_start + to_end) / sampled
     }
