@@ -21,19 +21,22 @@ use crate::annotations::Annotations;
 use crate::ast::{AggregateOp, ValueType};
 use crate::budget::{Budget, Reservation};
 use crate::error::EvalError;
-use crate::plan::{Node, NodeId, NodeKind, Plan};
-use crate::source::{RawSeries, SelectId, SeriesSource, histogram_bytes, histogram_samples};
+use crate::plan::{Node, NodeId, NodeKind, Plan, RangeInput};
+use crate::source::{RawSeries, SelectId, SeriesSource, SeriesView, histogram_bytes, histogram_samples};
 use crate::stats::Stats;
 use crate::value::{SampleValue, Series, Value, VectorSample};
 use block::Block;
 use function::Function;
 use import::Import;
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Takes the tiles of a stream one by one.
 pub(crate) type Sink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, Block) -> Result<(), EvalError>;
+
+/// Takes the series of a read one by one.
+pub(crate) type ViewSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesView<'_>) -> Result<(), EvalError>;
 
 /// One run of one plan.
 pub(crate) struct Evaluator<'p> {
@@ -43,6 +46,14 @@ pub(crate) struct Evaluator<'p> {
     pub(crate) stats: Stats,
     source: &'p dyn SeriesSource,
     read: HashMap<SelectId, Arc<[Arc<RawSeries>]>>,
+    /// Reads that are looked at more than once, so that they are kept.
+    kept: HashSet<SelectId>,
+    /// A node that is about to be streamed to where nobody looks at the names of its series.
+    pub(crate) names_unread: Option<NodeId>,
+    /// Bytes of values in a tile of a stream, at most.
+    pub(crate) tile_bytes: usize,
+    /// A block whose room is free to be used again.
+    spare: Option<Block>,
     held: Vec<Reservation>,
     /// What shards computed, by the node whose value it is.
     pub(crate) imports: HashMap<NodeId, Import>,
@@ -61,6 +72,10 @@ impl<'p> Evaluator<'p> {
             stats: Stats::default(),
             source,
             read: HashMap::new(),
+            kept: kept_reads(plan),
+            names_unread: None,
+            tile_bytes: selector::TILE_BYTES,
+            spare: None,
             held: Vec::new(),
             imports: HashMap::new(),
             failed_at: None,
@@ -94,8 +109,9 @@ impl<'p> Evaluator<'p> {
             ValueType::Matrix => range::matrix_value(self, node).map(Value::Matrix),
             ValueType::Vector if is_instant => {
                 let mut samples = Vec::new();
-                self.stream_result(true, &mut |_, block| {
+                self.stream_result(true, &mut |evaluator, block| {
                     samples.extend(vector_samples(&block));
+                    evaluator.recycle(block);
                     Ok(())
                 })?;
                 if !self.is_ordered(root) {
@@ -108,6 +124,7 @@ impl<'p> Evaluator<'p> {
                 self.stream_result(false, &mut |evaluator, block| {
                     let held = append_series(evaluator, node, &block, &mut series)?;
                     evaluator.held.push(held);
+                    evaluator.recycle(block);
                     Ok(())
                 })?;
                 series.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -167,6 +184,38 @@ impl<'p> Evaluator<'p> {
         let series: Arc<[Arc<RawSeries>]> = Arc::from(set.series);
         self.read.insert(id, Arc::clone(&series));
         Ok(series)
+    }
+
+    /// Hands the series of a read to `each`: those that are kept in the order of their labels, others as the source finds them.
+    pub(crate) fn visit(&mut self, id: SelectId, each: ViewSink<'_, 'p>) -> Result<(), EvalError> {
+        if self.kept.contains(&id) || self.read.contains_key(&id) {
+            return self.read(id)?.iter().try_for_each(|series| {
+                self.budget.check()?;
+                each(self, series.view())
+            });
+        }
+        self.budget.check()?;
+        let source = self.source;
+        source.visit(self.plan.select(id), &mut |series| {
+            self.budget.check()?;
+            self.stats.series_read += 1;
+            self.stats.samples_read += (series.timestamps.len() + series.histograms.len()) as u64;
+            each(self, series)
+        })
+    }
+
+    /// A block without series, with room for `rows`.
+    pub(crate) fn blank(&mut self, steps: usize, rows: usize) -> Block {
+        match self.spare.take() {
+            Some(spare) if spare.steps() == steps => spare,
+            _ => Block::with_rows(steps, rows),
+        }
+    }
+
+    /// Takes a block that is done with, so that the next one has its room.
+    pub(crate) fn recycle(&mut self, mut block: Block) {
+        block.clear();
+        self.spare = Some(block);
     }
 
     /// The value of a scalar node at each step.
@@ -247,6 +296,24 @@ impl std::fmt::Debug for Evaluator<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Evaluator").field("stats", &self.stats).finish_non_exhaustive()
     }
+}
+
+/// The reads that are looked at more than once: by several selectors, or by `info`, which asks for times and values.
+fn kept_reads(plan: &Plan) -> HashSet<SelectId> {
+    let (mut once, mut kept) = (HashSet::new(), HashSet::new());
+    for node in &plan.nodes {
+        if let NodeKind::Vector { select, .. } | NodeKind::Matrix { input: RangeInput::Select(select), .. } = &node.kind
+            && !once.insert(*select)
+        {
+            kept.insert(*select);
+        }
+        if let NodeKind::Call { function: Function::Info { .. }, args } = &node.kind
+            && let NodeKind::Vector { select, .. } = &plan.node(args[1]).kind
+        {
+            kept.insert(*select);
+        }
+    }
+    kept
 }
 
 /// Copies the only step of each series to all `steps`.

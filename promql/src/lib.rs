@@ -66,7 +66,9 @@ pub use plan::residence::Residence;
 pub use plan::wire::FragmentError;
 pub use plan::{Plan, QueryParams};
 pub use print::format;
-pub use source::{GatheredSource, HistogramSample, MemorySource, RawSeries, Select, SelectId, SeriesSet, SeriesSource, SourceError};
+pub use source::{
+    GatheredSource, HistogramSample, MemorySource, RawSeries, Select, SelectId, SeriesSet, SeriesSource, SeriesView, SourceError, Visitor,
+};
 pub use stats::Stats;
 pub use translate::translate;
 pub use value::{QueryOutput, SampleValue, Series, Value, VectorSample};

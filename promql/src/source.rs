@@ -1,5 +1,6 @@
 //! Where series come from.
 
+use crate::error::EvalError;
 use model::histogram::FloatHistogram;
 use model::{Labels, Matcher, Timestamp};
 use std::collections::HashMap;
@@ -82,11 +83,75 @@ impl RawSeries {
         floats || self.histograms.iter().any(|h| h.timestamp_ms > start_ms && h.timestamp_ms <= end_ms)
     }
 
+    /// The series as a visitor sees it.
+    #[must_use]
+    pub fn view(&self) -> SeriesView<'_> {
+        SeriesView {
+            labels: &self.labels,
+            timestamps: &self.timestamps,
+            values: &self.values,
+            start_timestamps: &self.start_timestamps,
+            histograms: &self.histograms,
+        }
+    }
+
     /// Bytes that labels and samples take.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let histograms = self.histograms.iter().map(|h| size_of::<HistogramSample>() + histogram_bytes(&h.histogram)).sum::<usize>();
         self.timestamps.len() * 16 + self.start_timestamps.len() * 8 + histograms + self.labels.heap_bytes()
+    }
+}
+
+/// One series whose samples somebody else holds; what its parts are stands at [`RawSeries`].
+#[derive(Clone, Copy, Debug)]
+pub struct SeriesView<'a> {
+    /// Its labels.
+    pub labels: &'a Labels,
+    /// Times of the floats in milliseconds, ascending.
+    pub timestamps: &'a [Timestamp],
+    /// `values[i]` belongs to `timestamps[i]`.
+    pub values: &'a [f64],
+    /// When the counter of each float started, or empty.
+    pub start_timestamps: &'a [Timestamp],
+    /// The native histograms.
+    pub histograms: &'a [HistogramSample],
+}
+
+impl<'a> SeriesView<'a> {
+    /// The samples in `(after_ms, to_ms]`.
+    #[must_use]
+    pub fn between(self, after_ms: Timestamp, to_ms: Timestamp) -> Self {
+        let from = self.timestamps.partition_point(|t| *t <= after_ms);
+        let to = from + self.timestamps[from..].partition_point(|t| *t <= to_ms);
+        let start_timestamps = if self.start_timestamps.is_empty() { self.start_timestamps } else { &self.start_timestamps[from..to] };
+        let first = self.histograms.partition_point(|h| h.timestamp_ms <= after_ms);
+        let last = first + self.histograms[first..].partition_point(|h| h.timestamp_ms <= to_ms);
+        Self {
+            labels: self.labels,
+            timestamps: &self.timestamps[from..to],
+            values: &self.values[from..to],
+            start_timestamps,
+            histograms: &self.histograms[first..last],
+        }
+    }
+
+    /// When the counter of `values[index]` started, 0 if that is not known.
+    #[must_use]
+    pub fn start_ms(&self, index: usize) -> Timestamp {
+        self.start_timestamps.get(index).copied().unwrap_or(0)
+    }
+
+    /// A copy that stays.
+    #[must_use]
+    pub fn to_raw(&self) -> RawSeries {
+        RawSeries {
+            labels: self.labels.clone(),
+            timestamps: self.timestamps.to_vec(),
+            values: self.values.to_vec(),
+            start_timestamps: self.start_timestamps.to_vec(),
+            histograms: self.histograms.to_vec(),
+        }
     }
 }
 
@@ -123,7 +188,7 @@ pub enum SourceError {
     },
     /// The query may not go on, or not hold so much.
     #[error(transparent)]
-    Refused(Box<crate::error::EvalError>),
+    Refused(Box<EvalError>),
 }
 
 /// Answers selects. It may return samples outside the asked time range, never fewer.
@@ -133,7 +198,19 @@ pub trait SeriesSource {
     /// # Errors
     /// The series could not be read completely.
     fn select(&self, select: &Select) -> Result<SeriesSet, SourceError>;
+
+    /// Hands the series that match to `visit`, each once and in any order. A source that makes series as it reads them need not hold
+    /// them all: a query that looks at each series once is answered in the room of one.
+    ///
+    /// # Errors
+    /// The series could not be read completely, or `visit` failed.
+    fn visit(&self, select: &Select, visit: Visitor<'_>) -> Result<(), EvalError> {
+        self.select(select)?.series.iter().try_for_each(|series| visit(series.view()))
+    }
 }
+
+/// Takes series one by one; an error ends the read.
+pub type Visitor<'v> = &'v mut dyn FnMut(SeriesView<'_>) -> Result<(), EvalError>;
 
 /// Series in memory, for tests and benches.
 #[derive(Clone, Debug, Default)]

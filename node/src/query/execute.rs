@@ -4,7 +4,7 @@ use super::fragment_service::{ReadError, ready, storage_error};
 use crate::node::Node;
 use crate::shard::LocalShard;
 use model::ShardId;
-use promql::source::{RawSeries, Select, SeriesSet, SeriesSource, SourceError};
+use promql::source::{RawSeries, Select, SeriesSet, SeriesSource, SeriesView, SourceError, Visitor};
 use promql::{Budget, EvalError, Fragment, Frame, Residence};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tsdb::view::{ReadView, TimeRange};
+use tsdb::view::{ReadView, SelectedSeries, TimeRange};
 
 /// Bytes that the fragment of one query may hold on one shard.
 pub const FRAGMENT_BYTES_MAX: u64 = 512 << 20;
@@ -150,5 +150,24 @@ impl SeriesSource for Storage<'_> {
         }
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(SeriesSet { series })
+    }
+
+    fn visit(&self, select: &Select, visit: Visitor<'_>) -> Result<(), EvalError> {
+        let range = TimeRange { after_ms: select.start_ms, to_ms: select.end_ms };
+        let mut ended = Ok(());
+        let outcome = self.view.select(&select.matchers, range, |one| {
+            let SelectedSeries { labels, timestamps, values, .. } = one;
+            ended = visit(SeriesView { labels, timestamps, values, start_timestamps: &[], histograms: &[] });
+            if ended.is_ok() && self.cancelled.load(Ordering::Relaxed) {
+                ended = Err(EvalError::Cancelled);
+            }
+            if ended.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        ended?;
+        outcome.map_err(|error| {
+            let message = error.to_string();
+            *self.failed.borrow_mut() = Some(storage_error(self.shard, &error));
+            EvalError::Source(SourceError::Storage { message })
+        })
     }
 }

@@ -73,6 +73,12 @@ impl Tile {
         }
     }
 
+    fn clear(&mut self) {
+        self.values.clear();
+        self.valid.clear();
+        self.histograms.clear();
+    }
+
     fn append(&mut self, other: &mut Self) {
         self.values.append(&mut other.values);
         self.valid.append(&mut other.valid);
@@ -141,6 +147,21 @@ impl<'a> Row<'a> {
                     each(first + bit, values[bit]);
                     rest &= rest - 1;
                 }
+            }
+        }
+    }
+
+    /// Calls `each` with runs of steps that all have a float: the first step, and the floats.
+    #[inline]
+    pub(crate) fn for_each_run(self, mut each: impl FnMut(usize, &[f64])) {
+        for (i, (word, values)) in self.valid.iter().zip(self.values.chunks(64)).enumerate() {
+            let mut rest = *word;
+            while rest != 0 {
+                let from = rest.trailing_zeros();
+                let length = (rest >> from).trailing_ones();
+                each(i * 64 + from as usize, &values[from as usize..(from + length) as usize]);
+                // A shift by all bits would be none.
+                rest = if from + length == 64 { 0 } else { rest >> (from + length) << (from + length) };
             }
         }
     }
@@ -296,6 +317,13 @@ impl Block {
     /// A block without series, with room for `rows`.
     pub(crate) fn with_rows(steps: usize, rows: usize) -> Self {
         Self { series: Vec::with_capacity(rows), tile: Tile::with_rows(steps, rows), steps, held: Vec::new() }
+    }
+
+    /// Removes all series; the room stays.
+    pub(crate) fn clear(&mut self) {
+        self.series.clear();
+        self.tile.clear();
+        self.held.clear();
     }
 
     /// Number of series.

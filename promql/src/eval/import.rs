@@ -75,7 +75,7 @@ fn stream_rows<'p>(
     rows.sort_by(|a, b| a.meta.labels.cmp(&b.meta.labels));
     let is_unique = rows.windows(2).all(|pair| pair[0].meta.labels != pair[1].meta.labels);
     if is_unique || merge == Merge::Append {
-        for tile in rows.chunks(tile_series(node.grid.steps)) {
+        for tile in rows.chunks(tile_series(node.grid.steps, evaluator.tile_bytes)) {
             evaluator.budget.check()?;
             sink(evaluator, copy(node, tile))?;
         }

@@ -9,13 +9,13 @@ pub(crate) mod window;
 
 use super::block::{Block, Row, RowMut, SeriesMeta};
 use super::labels::{drop_name, is_unique_without_name, require_unique};
-use super::selector::tile_series;
+use super::selector::{FIRST_ROWS, tile_series};
 use super::{Evaluator, Sink};
 use crate::annotations::Annotations;
 use crate::ast::{Extended, Span};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind, RangeInput, TimeShift};
-use crate::source::{HistogramSample, RawSeries, histogram_bytes, histogram_samples};
+use crate::source::{HistogramSample, SeriesView, histogram_bytes, histogram_samples};
 use crate::value::Series;
 pub(crate) use function::RangeFunction;
 use model::Labels;
@@ -55,6 +55,7 @@ pub(crate) fn stream<'p>(
     args: &[NodeId],
     sink: Sink<'_, 'p>,
 ) -> Result<(), EvalError> {
+    let names_unread = evaluator.names_unread.take().is_some_and(|id| std::ptr::eq(evaluator.node(id), node));
     let range_id = args[function.range_argument()];
     let argument = range_argument(evaluator.node(range_id));
     check_extended(argument.extended, function)?;
@@ -64,12 +65,12 @@ pub(crate) fn stream<'p>(
     let mut all = (!is_unique).then(|| Block::new(node.grid.steps));
     let lookback_ms = evaluator.plan.params.lookback_ms;
     let windows = Windows::new(node.grid, argument.range_ms, argument.shift).reaching(argument.extended, lookback_ms);
-    let rows = tile_series(node.grid.steps);
-    let mut block = Block::with_rows(node.grid.steps, rows.min(16));
+    let rows = tile_series(node.grid.steps, evaluator.tile_bytes);
+    let mut block = evaluator.blank(node.grid.steps, FIRST_ROWS.min(rows));
     for_each_series(evaluator, argument, &mut |evaluator, mut meta, samples| {
         let before = block.len();
         let labels = meta.labels.clone();
-        if !function.keeps_name() {
+        if !function.keeps_name() && (!names_unread || all.is_some()) {
             drop_name(&mut meta, delayed);
         }
         let annotations = &mut evaluator.annotations;
@@ -79,11 +80,12 @@ pub(crate) fn stream<'p>(
             annotate(evaluator, function, &labels, argument.span);
         }
         if block.len() == rows {
-            let full = std::mem::replace(&mut block, Block::with_rows(node.grid.steps, rows));
+            let full = std::mem::replace(&mut block, Block::new(node.grid.steps));
             match &mut all {
                 Some(all) => all.append(full.account(evaluator.budget)?),
                 None => sink(evaluator, full)?,
             }
+            block = evaluator.blank(node.grid.steps, rows);
         }
         Ok(())
     })?;
@@ -155,7 +157,9 @@ pub(crate) struct RangeCall<'a> {
 
 impl RangeCall<'_> {
     fn compute(&mut self, samples: Samples<'_>, row: &mut RowMut<'_>) {
-        self.compute_floats(samples, row);
+        if !samples.times.is_empty() {
+            self.compute_floats(samples, row);
+        }
         if !samples.histograms.is_empty() {
             self.compute_histograms(samples, row);
         }
@@ -224,15 +228,13 @@ fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_
     match argument.input {
         RangeInput::Select(_) => {
             let with_starts = evaluator.plan.params.use_start_timestamps;
-            for raw in evaluator.read_for(argument.node)?.iter() {
-                evaluator.budget.check()?;
-                let meta = SeriesMeta { labels: raw.labels.clone(), drop_name: false };
-                let (times, values, starts) = floats_without_stale_markers(raw);
-                let starts = if with_starts { starts } else { Cow::Borrowed(&[][..]) };
-                let histograms = histograms_without_stale_markers(raw, with_starts);
-                each(evaluator, meta, Samples { times: &times, values: &values, starts: &starts, histograms: &histograms })?;
-            }
-            Ok(())
+            let mut floats = Floats::default();
+            evaluator.visit_for(argument.node, &mut |evaluator, series| {
+                let meta = SeriesMeta { labels: series.labels.clone(), drop_name: false };
+                let histograms = histograms_without_stale_markers(series, with_starts);
+                let samples = floats.without_stale_markers(series, &histograms);
+                each(evaluator, meta, if with_starts { samples } else { Samples { starts: &[], ..samples } })
+            })
         }
         RangeInput::Subquery(inner) => {
             let grid = evaluator.node(inner).grid;
@@ -284,30 +286,43 @@ fn of_subquery(timestamp_ms: i64, histogram: &Arc<FloatHistogram>) -> HistogramS
     HistogramSample { timestamp_ms, start_ms: 0, histogram }
 }
 
-/// Times, values and start times.
-pub(crate) type Floats<'a> = (Cow<'a, [i64]>, Cow<'a, [f64]>, Cow<'a, [i64]>);
+/// Room for the floats of a series without its stale markers.
+#[derive(Debug, Default)]
+pub(crate) struct Floats {
+    times: Vec<i64>,
+    values: Vec<f64>,
+    starts: Vec<i64>,
+}
 
-/// The floats of a series that are no stale markers.
-pub(crate) fn floats_without_stale_markers(raw: &RawSeries) -> Floats<'_> {
-    // Without an early end the search takes several values at a time.
-    if !raw.values.iter().fold(false, |found, v| found | (v.to_bits() == STALE_NAN_BITS)) {
-        return (Cow::Borrowed(&raw.timestamps), Cow::Borrowed(&raw.values), Cow::Borrowed(&raw.start_timestamps));
+impl Floats {
+    /// The samples of a series, its floats without stale markers, and these histograms.
+    pub(crate) fn without_stale_markers<'a>(&'a mut self, series: SeriesView<'a>, histograms: &'a [HistogramSample]) -> Samples<'a> {
+        let SeriesView { timestamps, values, start_timestamps, .. } = series;
+        // Without an early end the search takes several values at a time.
+        if !values.iter().fold(false, |found, v| found | (v.to_bits() == STALE_NAN_BITS)) {
+            return Samples { times: timestamps, values, starts: start_timestamps, histograms };
+        }
+        let kept = || (0..values.len()).filter(|i| !is_stale(values[*i]));
+        self.times.clear();
+        self.times.extend(kept().map(|i| timestamps[i]));
+        self.values.clear();
+        self.values.extend(kept().map(|i| values[i]));
+        self.starts.clear();
+        if !start_timestamps.is_empty() {
+            self.starts.extend(kept().map(|i| series.start_ms(i)));
+        }
+        Samples { times: &self.times, values: &self.values, starts: &self.starts, histograms }
     }
-    let kept: Vec<usize> = (0..raw.values.len()).filter(|i| !is_stale(raw.values[*i])).collect();
-    let times = kept.iter().map(|i| raw.timestamps[*i]).collect();
-    let values = kept.iter().map(|i| raw.values[*i]).collect();
-    let starts = if raw.start_timestamps.is_empty() { Vec::new() } else { kept.iter().map(|i| raw.start_ms(*i)).collect() };
-    (Cow::Owned(times), Cow::Owned(values), Cow::Owned(starts))
 }
 
 /// The histograms of a series that are no stale markers, with their start times or without.
-pub(crate) fn histograms_without_stale_markers(raw: &RawSeries, with_starts: bool) -> Cow<'_, [HistogramSample]> {
+pub(crate) fn histograms_without_stale_markers(series: SeriesView<'_>, with_starts: bool) -> Cow<'_, [HistogramSample]> {
     let is_kept = |h: &&HistogramSample| !is_stale(h.histogram.sum);
-    if raw.histograms.iter().all(|h| is_kept(&h) && (with_starts || h.start_ms == 0)) {
-        return Cow::Borrowed(&raw.histograms);
+    if series.histograms.iter().all(|h| is_kept(&h) && (with_starts || h.start_ms == 0)) {
+        return Cow::Borrowed(series.histograms);
     }
     let start_ms = |h: &HistogramSample| if with_starts { h.start_ms } else { 0 };
-    raw.histograms.iter().filter(is_kept).map(|h| HistogramSample { start_ms: start_ms(h), ..h.clone() }).collect()
+    series.histograms.iter().filter(is_kept).map(|h| HistogramSample { start_ms: start_ms(h), ..h.clone() }).collect()
 }
 
 /// The value of a range vector that is the whole of an instant query.

@@ -1,18 +1,18 @@
 //! Series as `histogram_count` and its kin read them: without a look at the buckets later, so that resets are found on reading.
 
-use super::Evaluator;
 use super::range::window::reach_ms;
+use super::{Evaluator, ViewSink};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeKind, RangeInput};
-use crate::source::RawSeries;
+use crate::source::{HistogramSample, SeriesView, histogram_bytes};
 use model::histogram::{CounterResetHint, FloatHistogram};
 use model::sample::is_stale;
 use std::sync::Arc;
 
 impl<'p> Evaluator<'p> {
-    /// The series of a selector. If resets are to be looked for on reading, each histogram of which nothing is known says whether it
-    /// continues the one before it among those that the selector is about.
-    pub(crate) fn read_for(&mut self, node: &Node) -> Result<Arc<[Arc<RawSeries>]>, EvalError> {
+    /// Hands the samples that a selector is about to `each`, series by series. If resets are to be looked for on reading, each histogram of which nothing is known
+    /// says whether it continues the one before it.
+    pub(crate) fn visit_for(&mut self, node: &Node, each: ViewSink<'_, 'p>) -> Result<(), EvalError> {
         let lookback_ms = self.plan.params.lookback_ms;
         let (select, shift, back_ms, extended, detects_resets) = match &node.kind {
             NodeKind::Vector { select, shift, extended, detects_resets } => (*select, *shift, lookback_ms, *extended, *detects_resets),
@@ -21,28 +21,28 @@ impl<'p> Evaluator<'p> {
             }
             _ => unreachable!("called for selectors only"),
         };
-        let series = self.read(select)?;
-        if !detects_resets || series.iter().all(|one| one.histograms.is_empty()) {
-            return Ok(series);
-        }
         let (further_ms, ahead_ms) = extended.map_or((0, 0), |extended| reach_ms(extended, lookback_ms));
         let after_ms = shift.apply(node.grid.start_ms).saturating_sub(back_ms).saturating_sub(further_ms);
         let to_ms = shift.apply(node.grid.last_ms()).saturating_add(ahead_ms);
-        let bytes: usize = series.iter().filter(|one| !one.histograms.is_empty()).map(|one| one.heap_bytes()).sum();
-        let held = self.budget.reserve(0, bytes as u64)?;
-        self.held.push(held);
-        Ok(series.iter().map(|one| detected(one, after_ms, to_ms)).collect())
+        self.visit(select, &mut |evaluator, series| {
+            // Others may need more of the same read.
+            let series = series.between(after_ms, to_ms);
+            if !detects_resets || series.histograms.is_empty() {
+                return each(evaluator, series);
+            }
+            let bytes: usize = series.histograms.iter().map(|h| histogram_bytes(&h.histogram)).sum();
+            let _held = evaluator.budget.reserve(0, bytes as u64)?;
+            let histograms = detected(series.histograms);
+            each(evaluator, SeriesView { histograms: &histograms, ..series })
+        })
     }
 }
 
-/// A copy of a series whose histograms in `(after_ms, to_ms]` tell of resets.
-fn detected(series: &Arc<RawSeries>, after_ms: i64, to_ms: i64) -> Arc<RawSeries> {
-    if series.histograms.is_empty() {
-        return Arc::clone(series);
-    }
-    let mut copy = RawSeries::clone(series);
+/// Copies of histograms that tell of resets.
+fn detected(histograms: &[HistogramSample]) -> Vec<HistogramSample> {
+    let mut copies = histograms.to_vec();
     let mut previous: Option<Arc<FloatHistogram>> = None;
-    for sample in copy.histograms.iter_mut().filter(|h| h.timestamp_ms > after_ms && h.timestamp_ms <= to_ms) {
+    for sample in &mut copies {
         if is_stale(sample.histogram.sum) {
             continue;
         }
@@ -54,5 +54,5 @@ fn detected(series: &Arc<RawSeries>, after_ms: i64, to_ms: i64) -> Arc<RawSeries
         }
         previous = Some(as_stored);
     }
-    Arc::new(copy)
+    copies
 }

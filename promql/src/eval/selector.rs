@@ -7,16 +7,21 @@ use super::{Evaluator, Sink};
 use crate::ast::Extended;
 use crate::error::EvalError;
 use crate::plan::{Grid, Node, NodeKind, TimeShift};
-use crate::source::RawSeries;
+use crate::source::SeriesView;
 use model::sample::{STALE_NAN_BITS, is_stale};
 use std::sync::Arc;
 
 /// Bytes of values in a tile, at most (if one series fits).
-const TILE_BYTES: usize = 2 << 20;
+pub(crate) const TILE_BYTES: usize = 2 << 20;
+/// The same of a tile that is done with at once: what stays in the caches of a processor between two operators.
+pub(crate) const SMALL_TILE_BYTES: usize = 256 << 10;
 
-/// Series of a tile on a grid of so many steps.
-pub(crate) fn tile_series(steps: usize) -> usize {
-    (TILE_BYTES / 8 / steps.max(1)).clamp(1, TILE_SERIES)
+/// Rows for which the first block has room: many queries find few series.
+pub(crate) const FIRST_ROWS: usize = 16;
+
+/// Series of a tile of so many bytes on a grid of so many steps.
+pub(crate) fn tile_series(steps: usize, bytes: usize) -> usize {
+    (bytes / 8 / steps.max(1)).clamp(1, TILE_SERIES)
 }
 
 /// What is taken of the newest sample.
@@ -51,28 +56,29 @@ fn shift_of(node: &Node) -> TimeShift {
 /// Streams something of the newest sample of each series at each step.
 pub(crate) fn stream_newest<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Sink<'_, 'p>, of: Of) -> Result<(), EvalError> {
     let shift = shift_of(node);
-    let series = evaluator.read_for(node)?;
     let newest = Newest { grid: node.grid, shift, lookback_ms: evaluator.plan.params.lookback_ms };
-    let rows = tile_series(node.grid.steps);
-    for chunk in series.chunks(rows) {
-        let mut block = Block::with_rows(node.grid.steps, chunk.len());
-        for raw in chunk {
-            evaluator.budget.check()?;
-            let meta = SeriesMeta { labels: raw.labels.clone(), drop_name: false };
-            block.push_with(meta, |row| {
-                if raw.histograms.is_empty() {
-                    newest.of_floats(raw, row, of);
-                } else {
-                    newest.of_both(raw, row, of);
-                }
-            });
+    let steps = node.grid.steps;
+    let rows = tile_series(steps, evaluator.tile_bytes);
+    let mut block = evaluator.blank(steps, FIRST_ROWS.min(rows));
+    evaluator.visit_for(node, &mut |evaluator, series| {
+        let meta = SeriesMeta { labels: series.labels.clone(), drop_name: false };
+        block.push_with(meta, |row| {
+            if series.histograms.is_empty() {
+                newest.of_floats(series, row, of);
+            } else {
+                newest.of_both(series, row, of);
+            }
+        });
+        if block.len() < rows {
+            return Ok(());
         }
         evaluator.stats.samples_queryable += block.samples();
-        if !block.is_empty() {
-            sink(evaluator, block)?;
-        }
-    }
-    Ok(())
+        sink(evaluator, std::mem::replace(&mut block, Block::new(steps)))?;
+        block = evaluator.blank(steps, rows);
+        Ok(())
+    })?;
+    evaluator.stats.samples_queryable += block.samples();
+    if block.is_empty() { Ok(()) } else { sink(evaluator, block) }
 }
 
 /// Finds the newest sample at each step.
@@ -83,17 +89,17 @@ struct Newest {
 }
 
 impl Newest {
-    fn of_floats(&self, raw: &RawSeries, row: &mut RowMut<'_>, of: Of) {
+    fn of_floats(&self, series: SeriesView<'_>, row: &mut RowMut<'_>, of: Of) {
         match of {
-            Of::Value => self.fill(raw, row, |_, _, value| value),
-            Of::Timestamp => self.fill(raw, row, |_, time, _| seconds(time)),
-            Of::Milliseconds => self.fill(raw, row, |_, time, _| time as f64),
-            Of::StartTimestamp => self.fill(raw, row, |index, _, _| seconds(raw.start_ms(index))),
+            Of::Value => self.fill(series, row, |_, _, value| value),
+            Of::Timestamp => self.fill(series, row, |_, time, _| seconds(time)),
+            Of::Milliseconds => self.fill(series, row, |_, time, _| time as f64),
+            Of::StartTimestamp => self.fill(series, row, |index, _, _| seconds(series.start_ms(index))),
         }
     }
 
-    fn fill(&self, raw: &RawSeries, row: &mut RowMut<'_>, of: impl Fn(usize, i64, f64) -> f64) {
-        let (times, values) = (&raw.timestamps[..], &raw.values[..raw.timestamps.len()]);
+    fn fill(&self, series: SeriesView<'_>, row: &mut RowMut<'_>, of: impl Fn(usize, i64, f64) -> f64) {
+        let (times, values) = (series.timestamps, &series.values[..series.timestamps.len()]);
         let mut reference = self.shift.apply(self.grid.start_ms);
         let mut next = times.partition_point(|t| *t <= reference);
         let step_ms = if self.shift.at_ms.is_some() { 0 } else { self.grid.step_ms };
@@ -109,16 +115,16 @@ impl Newest {
         });
     }
 
-    fn of_both(&self, raw: &RawSeries, row: &mut RowMut<'_>, of: Of) {
+    fn of_both(&self, series: SeriesView<'_>, row: &mut RowMut<'_>, of: Of) {
         for step in 0..self.grid.steps {
             let reference = self.shift.apply(self.grid.time(step));
             let oldest = reference.saturating_sub(self.lookback_ms);
-            let float = raw.timestamps.partition_point(|t| *t <= reference).checked_sub(1).filter(|i| raw.timestamps[*i] > oldest);
-            let histogram = raw.histograms.partition_point(|h| h.timestamp_ms <= reference).checked_sub(1);
-            let histogram = histogram.map(|i| &raw.histograms[i]).filter(|h| h.timestamp_ms > oldest);
+            let float = series.timestamps.partition_point(|t| *t <= reference).checked_sub(1).filter(|i| series.timestamps[*i] > oldest);
+            let histogram = series.histograms.partition_point(|h| h.timestamp_ms <= reference).checked_sub(1);
+            let histogram = histogram.map(|i| &series.histograms[i]).filter(|h| h.timestamp_ms > oldest);
             match (float, histogram) {
-                (Some(i), None) => set_float(row, step, of, raw, i),
-                (Some(i), Some(h)) if raw.timestamps[i] >= h.timestamp_ms => set_float(row, step, of, raw, i),
+                (Some(i), None) => set_float(row, step, of, series, i),
+                (Some(i), Some(h)) if series.timestamps[i] >= h.timestamp_ms => set_float(row, step, of, series, i),
                 (_, Some(h)) if !is_stale(h.histogram.sum) => match of {
                     Of::Value => row.set_histogram(step, Arc::clone(&h.histogram)),
                     Of::Timestamp => row.set(step, seconds(h.timestamp_ms)),
@@ -131,16 +137,16 @@ impl Newest {
     }
 }
 
-fn set_float(row: &mut RowMut<'_>, step: usize, of: Of, raw: &RawSeries, index: usize) {
-    let value = raw.values[index];
+fn set_float(row: &mut RowMut<'_>, step: usize, of: Of, series: SeriesView<'_>, index: usize) {
+    let value = series.values[index];
     if !is_stale(value) {
         row.set(
             step,
             match of {
                 Of::Value => value,
-                Of::Timestamp => seconds(raw.timestamps[index]),
-                Of::Milliseconds => raw.timestamps[index] as f64,
-                Of::StartTimestamp => seconds(raw.start_ms(index)),
+                Of::Timestamp => seconds(series.timestamps[index]),
+                Of::Milliseconds => series.timestamps[index] as f64,
+                Of::StartTimestamp => seconds(series.start_ms(index)),
             },
         );
     }

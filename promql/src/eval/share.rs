@@ -29,6 +29,10 @@ impl Fragment {
     /// Those of `send` alone.
     pub fn execute(&self, source: &dyn SeriesSource, budget: &Budget, send: Send<'_>) -> Result<(), EvalError> {
         let mut evaluator = Evaluator::new(&self.plan, source, budget);
+        evaluator.kept.extend(self.exports.iter().filter_map(|export| match export {
+            Export::Raw(select) => Some(*select),
+            Export::Series(_) | Export::Partial(_) => None,
+        }));
         for (number, export) in self.exports.iter().enumerate() {
             let mut is_wanted = true;
             let outcome = evaluator.share(number, *export, &mut |piece| {

@@ -1,11 +1,11 @@
 //! Series whose samples lie on more than one shard, because the shard map changed within the time that a query looks at.
 
-use crate::Budget;
+use crate::budget::{Budget, Reservation};
 use crate::error::EvalError;
 use crate::eval::share::Send;
 use crate::frame::{FRAME_BYTES, Frame, Piece};
 use crate::plan::fragment::Fragment;
-use crate::source::{RawSeries, Select, SelectId, SeriesSet, SeriesSource, SourceError};
+use crate::source::{RawSeries, Select, SelectId, SeriesSet, SeriesSource, SourceError, Visitor};
 use model::hash::{jump_hash, placement_hash};
 use model::{Generation, Labels, ShardId, Timestamp};
 use std::cell::RefCell;
@@ -49,7 +49,9 @@ impl Residence {
 struct Resident<'a> {
     source: &'a dyn SeriesSource,
     residence: &'a Residence,
+    budget: &'a Budget,
     moved: RefCell<BTreeMap<SelectId, Vec<Arc<RawSeries>>>>,
+    held: RefCell<Vec<Reservation>>,
 }
 
 impl SeriesSource for Resident<'_> {
@@ -58,6 +60,21 @@ impl SeriesSource for Resident<'_> {
         let (stays, moved) = all.into_iter().partition(|series| self.residence.stays(&series.labels));
         self.moved.borrow_mut().insert(select.id, moved);
         Ok(SeriesSet { series: stays })
+    }
+
+    fn visit(&self, select: &Select, visit: Visitor<'_>) -> Result<(), EvalError> {
+        let mut moved = Vec::new();
+        self.source.visit(select, &mut |series| {
+            if self.residence.stays(series.labels) {
+                return visit(series);
+            }
+            let raw = series.to_raw();
+            self.held.borrow_mut().push(self.budget.reserve(0, raw.heap_bytes() as u64)?);
+            moved.push(Arc::new(raw));
+            Ok(())
+        })?;
+        self.moved.borrow_mut().insert(select.id, moved);
+        Ok(())
     }
 }
 
@@ -73,7 +90,7 @@ impl Fragment {
         budget: &Budget,
         send: Send<'_>,
     ) -> Result<(), EvalError> {
-        let resident = Resident { source, residence, moved: RefCell::default() };
+        let resident = Resident { source, residence, budget, moved: RefCell::default(), held: RefCell::default() };
         let mut last = None;
         self.execute(&resident, budget, &mut |frame| {
             if frame.is_last() {

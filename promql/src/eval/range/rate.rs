@@ -1,7 +1,7 @@
 //! Differences over a window: `rate` and its kin, `resets`, `changes`.
 
 use super::RangeFunction;
-use super::window::{Samples, Windows};
+use super::window::{Layout, Samples, Windows};
 use crate::eval::block::RowMut;
 use std::ops::Range;
 
@@ -9,8 +9,124 @@ use std::ops::Range;
 /// the sample before it.
 pub(crate) fn extrapolated(samples: Samples<'_>, windows: &Windows, function: RangeFunction, row: &mut RowMut<'_>) -> bool {
     let is_counter = function != RangeFunction::Delta;
+    if is_counter && !samples.starts.is_empty() {
+        return extrapolated_from_starts(samples, windows, function, row);
+    }
+    let values = samples.values;
     let resets = if is_counter { reset_positions(samples) } else { Vec::new() };
-    let overlaps = if is_counter { overlap_positions(samples) } else { Vec::new() };
+    let seconds = (function == RangeFunction::Rate).then_some(windows.range_ms as f64 / 1000.0);
+    let mut layout = windows.layout_of(samples.times);
+    if layout.spans.is_none() {
+        let spans = Spans::of(windows, samples.times, &layout);
+        layout.spans = Some(spans);
+    }
+    let Some(spans) = &layout.spans else { return false };
+    match (is_counter, resets.is_empty()) {
+        (false, _) => spans.extrapolate::<false>(values, seconds, row, |_, difference| difference),
+        (true, true) => spans.extrapolate::<true>(values, seconds, row, |_, difference| difference),
+        (true, false) => {
+            let mut next = 0;
+            spans.extrapolate::<true>(values, seconds, row, |(first, last), mut difference| {
+                while next < resets.len() && resets[next] <= first {
+                    next += 1;
+                }
+                for at in resets[next..].iter().take_while(|at| **at <= last) {
+                    difference += values[at - 1];
+                }
+                difference
+            });
+        }
+    }
+    false
+}
+
+/// What extrapolation needs to know of windows, beside the values in them: one entry a step, all zero if the window has less than
+/// two samples. Steps before and after the samples have none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spans {
+    /// Bits of the steps whose windows have two samples or more.
+    pairs: Vec<u64>,
+    /// The step of the first entry.
+    from_step: usize,
+    /// Which samples are the first and the last.
+    edges: Vec<(u32, u32)>,
+    /// Seconds between them.
+    sampled: Vec<f64>,
+    /// Seconds by which the difference is stretched to the start and to the end.
+    to_start: Vec<f64>,
+    to_end: Vec<f64>,
+}
+
+/// Windows that are computed at a time.
+const LANES: usize = 8;
+
+impl Spans {
+    fn of(windows: &Windows, times: &[i64], layout: &Layout) -> Self {
+        let steps = layout.from_step..layout.from_step + layout.firsts.len();
+        let mut spans = Self { pairs: vec![0; steps.end.div_ceil(64)], from_step: layout.from_step, ..Self::default() };
+        for (step, (first, after)) in steps.zip(layout.firsts.iter().zip(&layout.afters)) {
+            let has_pair = *after > *first + 1;
+            let (mut edges, mut stretches) = ((0, 0), (0.0, 0.0, 0.0));
+            if has_pair {
+                spans.pairs[step / 64] |= 1 << (step % 64);
+                edges = (*first, *after - 1);
+                let end_ms = windows.end_ms(step);
+                let window = Edges {
+                    start_ms: end_ms.saturating_sub(windows.range_ms),
+                    end_ms,
+                    first_ms: times[edges.0 as usize],
+                    last_ms: times[edges.1 as usize],
+                    intervals: f64::from(edges.1 - edges.0),
+                    started_ms: None,
+                };
+                stretches = window.stretches();
+            }
+            spans.edges.push(edges);
+            spans.sampled.push(stretches.0);
+            spans.to_start.push(stretches.1);
+            spans.to_end.push(stretches.2);
+        }
+        spans
+    }
+
+    /// Sets the extrapolated differences, over `seconds` if given. `correct` gets the edges of each window and the difference between
+    /// them, and may add to it.
+    fn extrapolate<const COUNTER: bool>(
+        &self,
+        values: &[f64],
+        seconds: Option<f64>,
+        row: &mut RowMut<'_>,
+        mut correct: impl FnMut((usize, usize), f64) -> f64,
+    ) {
+        row.valid[..self.pairs.len()].copy_from_slice(&self.pairs);
+        if values.is_empty() {
+            return;
+        }
+        // A division by one changes nothing.
+        let seconds = seconds.unwrap_or(1.0);
+        let outs = row.values[self.from_step..].chunks_mut(LANES);
+        let stretches = self.sampled.chunks(LANES).zip(self.to_start.chunks(LANES)).zip(self.to_end.chunks(LANES));
+        for ((out, edges), ((sampled, to_start), to_end)) in outs.zip(self.edges.chunks(LANES)).zip(stretches) {
+            let (mut froms, mut differences) = ([0.0; LANES], [0.0; LANES]);
+            for (k, (first, last)) in edges.iter().enumerate() {
+                froms[k] = values[*first as usize];
+                differences[k] = correct((*first as usize, *last as usize), values[*last as usize] - froms[k]);
+            }
+            let columns = sampled.iter().zip(to_start).zip(to_end).zip(froms.iter().zip(&differences));
+            for (out, (((sampled, to_start), to_end), (from, difference))) in out.iter_mut().zip(columns) {
+                // Computed in any case: a branch that is hard to foretell takes longer than a division.
+                let to_zero = sampled * (from / difference);
+                let is_nearer = COUNTER & (*difference > 0.0) & (*from >= 0.0) & (to_zero < *to_start);
+                let to_start = if is_nearer { to_zero } else { *to_start };
+                *out = difference * ((sampled + to_start + to_end) / sampled / seconds);
+            }
+        }
+    }
+}
+
+/// As [`extrapolated`], of counters some of whose start times are known.
+fn extrapolated_from_starts(samples: Samples<'_>, windows: &Windows, function: RangeFunction, row: &mut RowMut<'_>) -> bool {
+    let (resets, overlaps) = (reset_positions(samples), overlap_positions(samples));
     let (mut next_reset, mut does_overlap) = (0, false);
     windows.slide(samples, |step, window| {
         while next_reset < resets.len() && resets[next_reset] <= window.start {
@@ -26,7 +142,7 @@ pub(crate) fn extrapolated(samples: Samples<'_>, windows: &Windows, function: Ra
             intervals: (window.len() - 1) as f64,
             started_ms: None,
         };
-        edges.started_ms = samples.starts.get(first).copied().filter(|start| is_counter && edges.may_start_at(*start));
+        edges.started_ms = samples.starts.get(first).copied().filter(|start| edges.may_start_at(*start));
         does_overlap |= overlaps.iter().any(|at| *at > first && *at <= last);
         if window.len() < 2 && edges.started_ms.is_none() {
             return;
@@ -38,8 +154,7 @@ pub(crate) fn extrapolated(samples: Samples<'_>, windows: &Windows, function: Ra
         if edges.started_ms.is_some() {
             difference += samples.values[first];
         }
-        let zero_from = is_counter.then_some(samples.values[first]);
-        let mut factor = edges.factor(difference, zero_from);
+        let mut factor = edges.factor(difference, Some(samples.values[first]));
         if function == RangeFunction::Rate {
             factor /= windows.range_ms as f64 / 1000.0;
         }
@@ -109,8 +224,9 @@ impl Edges {
         started_ms != 0 && started_ms > self.start_ms && started_ms < self.first_ms
     }
 
-    /// By how much the difference grows when it is stretched to the window; `zero_from` is the first value of a counter.
-    pub(super) fn factor(&self, difference: f64, zero_from: Option<f64>) -> f64 {
+    /// Seconds between the samples, and by how many they are stretched to the start and to the end of the window, before anything is
+    /// known of the values.
+    fn stretches(&self) -> (f64, f64, f64) {
         let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1000.0;
         let mut to_start = seconds(self.start_ms, self.first_ms);
         let mut to_end = seconds(self.last_ms, self.end_ms);
@@ -120,19 +236,25 @@ impl Edges {
         if let Some(started_ms) = self.started_ms {
             to_start = 0.0;
             sampled = seconds(started_ms, self.last_ms);
-        } else {
-            if to_start >= threshold {
-                to_start = average / 2.0;
-            }
-            if let Some(first) = zero_from.filter(|first| difference > 0.0 && *first >= 0.0) {
-                let to_zero = sampled * (first / difference);
-                if to_zero < to_start {
-                    to_start = to_zero;
-                }
-            }
+        } else if to_start >= threshold {
+            to_start = average / 2.0;
         }
         if to_end >= threshold {
             to_end = average / 2.0;
+        }
+        (sampled, to_start, to_end)
+    }
+
+    /// By how much the difference grows when it is stretched to the window; `zero_from` is the first value of a counter.
+    pub(super) fn factor(&self, difference: f64, zero_from: Option<f64>) -> f64 {
+        let (sampled, mut to_start, to_end) = self.stretches();
+        if self.started_ms.is_none()
+            && let Some(first) = zero_from.filter(|first| difference > 0.0 && *first >= 0.0)
+        {
+            let to_zero = sampled * (first / difference);
+            if to_zero < to_start {
+                to_start = to_zero;
+            }
         }
         (sampled + to_start + to_end) / sampled
     }

@@ -1,9 +1,10 @@
 //! A window that slides over the samples of one series.
 
+use super::rate::Spans;
 use crate::ast::Extended;
 use crate::plan::{Grid, TimeShift};
 use crate::source::{HistogramSample, histogram_samples};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell, RefMut};
 use std::ops::Range;
 
 /// Samples of one series, times ascending.
@@ -57,12 +58,38 @@ pub(crate) struct Windows {
     extended: Option<Extended>,
     /// By how much more they reach back, and ahead.
     reach_ms: (i64, i64),
+    /// Where the windows lie among the samples of the series before.
+    layout: RefCell<Layout>,
+}
+
+/// Where the windows of all steps lie among samples with certain times. Series that are read together have the same times, so that
+/// this is found once for all of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Layout {
+    times: Vec<i64>,
+    /// The first step whose window may hold samples.
+    pub(crate) from_step: usize,
+    /// The window of step `from_step + i` holds the samples from `firsts[i]` up to `afters[i]`; later windows hold none.
+    pub(crate) firsts: Vec<u32>,
+    /// See `firsts`.
+    pub(crate) afters: Vec<u32>,
+    /// Samples in all windows.
+    samples: u64,
+    /// What differences need to know of the windows, once they were taken.
+    pub(crate) spans: Option<Spans>,
+}
+
+impl Layout {
+    /// In how many windows a sample is, about.
+    pub(crate) fn overlap(&self) -> u64 {
+        self.samples / (self.times.len() as u64).max(1)
+    }
 }
 
 impl Windows {
     /// Windows of `range_ms` that end at the shifted times of `grid`.
     pub(crate) fn new(grid: Grid, range_ms: i64, shift: TimeShift) -> Self {
-        Self { seen: Cell::new(0), grid, range_ms, shift, extended: None, reach_ms: (0, 0) }
+        Self { seen: Cell::new(0), grid, range_ms, shift, extended: None, reach_ms: (0, 0), layout: RefCell::default() }
     }
 
     /// The same windows, reaching as far beyond their ends as `extended` asks for.
@@ -125,25 +152,124 @@ impl Windows {
     }
 
     /// Calls `each(step, indices)` for every step whose window `(end - range, end]` holds floats.
-    pub(crate) fn slide(&self, samples: Samples<'_>, mut each: impl FnMut(usize, Range<usize>)) {
-        let times = samples.times;
-        let mut first = times.partition_point(|t| *t <= self.reached(0).0);
-        let mut after = first;
-        let mut seen = 0;
-        for step in 0..self.grid.steps {
-            let (start_ms, end_ms) = self.reached(step);
-            while first < times.len() && times[first] <= start_ms {
-                first += 1;
-            }
-            after = after.max(first);
-            while after < times.len() && times[after] <= end_ms {
-                after += 1;
-            }
+    pub(crate) fn slide(&self, samples: Samples<'_>, each: impl FnMut(usize, Range<usize>)) {
+        drop(self.layout_of(samples.times));
+        self.slide_again(each);
+    }
+
+    /// As [`Self::slide`], over the samples that were laid out last.
+    pub(crate) fn slide_again(&self, mut each: impl FnMut(usize, Range<usize>)) {
+        let layout = self.layout.borrow();
+        for (i, (first, after)) in layout.firsts.iter().zip(&layout.afters).enumerate() {
             if first < after {
-                seen += (after - first) as u64;
-                each(step, first..after);
+                each(layout.from_step + i, *first as usize..*after as usize);
             }
         }
-        self.seen.set(self.seen.get() + seen);
+    }
+
+    /// Where the windows lie among samples with these times; also counts these samples as seen.
+    pub(crate) fn layout_of(&self, times: &[i64]) -> RefMut<'_, Layout> {
+        let mut layout = self.layout.borrow_mut();
+        if layout.times != times {
+            self.lay_out(times, &mut layout);
+        }
+        self.seen.set(self.seen.get() + layout.samples);
+        layout
+    }
+
+    fn lay_out(&self, times: &[i64], layout: &mut Layout) {
+        layout.times.clear();
+        layout.times.extend_from_slice(times);
+        (layout.samples, layout.spans) = (0, None);
+        layout.firsts.clear();
+        layout.afters.clear();
+        let (mut first, mut after) = (Edge::default(), Edge::default());
+        let steps = self.steps_about(times);
+        layout.from_step = steps.start;
+        for step in steps {
+            let (start_ms, end_ms) = self.reached(step);
+            let from = first.advance(times, start_ms);
+            let to = after.advance(times, end_ms).max(from);
+            layout.samples += (to - from) as u64;
+            layout.firsts.push(from as u32);
+            layout.afters.push(to as u32);
+        }
+    }
+}
+
+impl Windows {
+    /// The steps whose windows are not wholly before or after these times.
+    fn steps_about(&self, times: &[i64]) -> Range<usize> {
+        let (Some(oldest), Some(newest)) = (times.first(), times.last()) else { return 0..0 };
+        let first_step = |holds: &dyn Fn((i64, i64)) -> bool| {
+            let (mut low, mut high) = (0, self.grid.steps);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if holds(self.reached(middle)) { high = middle } else { low = middle + 1 }
+            }
+            low
+        };
+        let from = first_step(&|(_, end_ms)| end_ms >= *oldest);
+        from..first_step(&|(start_ms, _)| start_ms >= *newest).max(from)
+    }
+}
+
+/// An end of a window on its way over the samples.
+#[derive(Default)]
+struct Edge {
+    /// Samples that it has passed.
+    passed: usize,
+    /// How many it passed last: mostly it will be as many again.
+    stride: usize,
+}
+
+impl Edge {
+    /// How many samples are not after `limit_ms`, which grows from call to call.
+    fn advance(&mut self, times: &[i64], limit_ms: i64) -> usize {
+        let is_passed = |at: usize| times.get(at).is_some_and(|t| *t <= limit_ms);
+        let guess = self.passed + self.stride;
+        if guess > 0 && is_passed(guess - 1) && !is_passed(guess) {
+            self.passed = guess;
+            return guess;
+        }
+        let from = self.passed;
+        // Far ahead is looked for by halves, near by by steps.
+        let mut reach = 1;
+        while is_passed(self.passed + reach) {
+            self.passed += reach + 1;
+            reach *= 2;
+        }
+        let rest = &times[self.passed..times.len().min(self.passed + reach + 1)];
+        self.passed += rest.partition_point(|t| *t <= limit_ms);
+        self.stride = self.passed - from;
+        self.passed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn windows_hold_what_lies_in_them_whatever_the_times(
+            gaps in prop::collection::vec(prop_oneof![5 => Just(10_i64), 1 => 1_i64..100], 0..60),
+            (start_ms, step_ms, range_ms) in (-50_i64..400, 1_i64..120, 1_i64..300),
+        ) {
+            let times: Vec<i64> = gaps.iter().scan(0, |t, gap| { *t += gap; Some(*t) }).collect();
+            let windows = Windows::new(Grid { start_ms, step_ms, steps: 20 }, range_ms, TimeShift { at_ms: None, offset_ms: 0 });
+            // Twice, as the second series with the same times takes another path.
+            for _ in 0..2 {
+                let mut found = vec![Vec::new(); 20];
+                let samples = Samples { times: &times, values: &[], starts: &[], histograms: &[] };
+                windows.slide(samples, |step, window| found[step] = times[window].to_vec());
+                for (step, found) in found.iter().enumerate() {
+                    let end_ms = start_ms + step as i64 * step_ms;
+                    let inside: Vec<i64> = times.iter().copied().filter(|t| *t > end_ms - range_ms && *t <= end_ms).collect();
+                    prop_assert_eq!(found, &inside);
+                }
+            }
+        }
     }
 }

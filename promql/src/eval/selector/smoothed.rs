@@ -1,15 +1,16 @@
 //! `smoothed` instant vectors: the value at each step lies on the line between the samples around it.
 
-use super::{shift_of, tile_series};
+use super::{FIRST_ROWS, shift_of, tile_series};
 use crate::error::EvalError;
 use crate::eval::block::{Block, RowMut, SeriesMeta};
 use crate::eval::range::histogram::{interpolated, mixed_schemas_text, reconciled_text};
 use crate::eval::range::rate::interpolated as interpolated_float;
 use crate::eval::range::window::Samples;
-use crate::eval::range::{floats_without_stale_markers, histograms_without_stale_markers, metric_suffix};
+use crate::eval::range::{Floats, histograms_without_stale_markers, metric_suffix};
 use crate::eval::{Evaluator, Sink};
 use crate::plan::Node;
-use crate::source::{HistogramSample, RawSeries};
+use crate::source::HistogramSample;
+use model::Labels;
 use model::histogram::{CounterResetHint, FloatHistogram};
 use std::sync::Arc;
 
@@ -27,41 +28,40 @@ struct Notes {
 /// Streams the series of a selector, interpolated.
 pub(super) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
     let shift = shift_of(node);
-    let series = evaluator.read_for(node)?;
     let lookback_ms = evaluator.plan.params.lookback_ms;
-    for chunk in series.chunks(tile_series(node.grid.steps)) {
-        let mut block = Block::with_rows(node.grid.steps, chunk.len());
-        for raw in chunk {
-            evaluator.budget.check()?;
-            let mut notes = Notes::default();
-            let (times, values, _) = floats_without_stale_markers(raw);
-            let histograms = histograms_without_stale_markers(raw, true);
-            let samples = Samples { times: &times, values: &values, starts: &[], histograms: &histograms };
-            block.push_with(SeriesMeta { labels: raw.labels.clone(), drop_name: false }, |row| {
-                for step in 0..node.grid.steps {
-                    let at_ms = shift.apply(node.grid.time(step));
-                    let around = samples.between(at_ms.saturating_sub(lookback_ms), at_ms.saturating_add(lookback_ms));
-                    interpolate(around, at_ms, (step, row), &mut notes);
-                }
-            });
-            notes.report(evaluator, node, raw);
+    let rows = tile_series(node.grid.steps, evaluator.tile_bytes);
+    let mut block = Block::with_rows(node.grid.steps, FIRST_ROWS.min(rows));
+    let mut floats = Floats::default();
+    evaluator.visit_for(node, &mut |evaluator, series| {
+        let mut notes = Notes::default();
+        let histograms = histograms_without_stale_markers(series, true);
+        let samples = Samples { starts: &[], ..floats.without_stale_markers(series, &histograms) };
+        block.push_with(SeriesMeta { labels: series.labels.clone(), drop_name: false }, |row| {
+            for step in 0..node.grid.steps {
+                let at_ms = shift.apply(node.grid.time(step));
+                let around = samples.between(at_ms.saturating_sub(lookback_ms), at_ms.saturating_add(lookback_ms));
+                interpolate(around, at_ms, (step, row), &mut notes);
+            }
+        });
+        notes.report(evaluator, node, series.labels);
+        if block.len() < rows {
+            return Ok(());
         }
         evaluator.stats.samples_queryable += block.samples();
-        if !block.is_empty() {
-            sink(evaluator, block)?;
-        }
-    }
-    Ok(())
+        sink(evaluator, std::mem::replace(&mut block, Block::with_rows(node.grid.steps, rows)))
+    })?;
+    evaluator.stats.samples_queryable += block.samples();
+    if block.is_empty() { Ok(()) } else { sink(evaluator, block) }
 }
 
 impl Notes {
-    fn report(self, evaluator: &mut Evaluator<'_>, node: &Node, raw: &RawSeries) {
+    fn report(self, evaluator: &mut Evaluator<'_>, node: &Node, labels: &Labels) {
         let annotations = &mut evaluator.annotations;
         if self.mixed_types {
-            annotations.warn(node.span, format!("encountered a mix of histograms and floats{}", metric_suffix(&raw.labels)));
+            annotations.warn(node.span, format!("encountered a mix of histograms and floats{}", metric_suffix(labels)));
         }
         if self.mixed_buckets {
-            annotations.warn(node.span, mixed_schemas_text(raw.labels.metric_name()));
+            annotations.warn(node.span, mixed_schemas_text(labels.metric_name()));
         }
         for (_, operation) in self.reconciled.iter().zip(["addition", "subtraction"]).filter(|(reconciled, _)| **reconciled) {
             annotations.info(node.span, reconciled_text(operation));
