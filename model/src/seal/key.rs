@@ -87,6 +87,9 @@ impl KeyProvider {
     }
 
     /// Wraps a data key for one use, as hexadecimal text. `nonce` is random.
+    ///
+    /// # Panics
+    /// Never: a key is far below the cipher's limit.
     #[must_use]
     pub fn wrap(&self, purpose: &str, key: &DataKey, nonce: [u8; WRAP_NONCE_BYTES]) -> String {
         let mut sealed = Zeroizing::new(key.0.to_vec());
