@@ -8,6 +8,7 @@ use crate::compute::Lane;
 use crate::config::Config;
 use crate::http::router::{self, Shared};
 use crate::http::serve::{ServeLimits, serve};
+use crate::keys::{KeysError, NodeKeys};
 use crate::meta::MetaView;
 use crate::meta::machine::MetaMachine;
 use crate::node::{Node, WRITE_ROOM_UNIT};
@@ -24,7 +25,6 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use model::clock::SystemClock;
 use model::limits::GROUPS_PER_NODE_MAX;
 use model::regex::RegexCache;
-use model::seal::Seal;
 use model::{Clock, ReplicaId, ShardId, StoreId, WorkspaceId};
 use parking_lot::RwLock;
 use raft::{GroupSpec, Groups, RaftConfig, RocksEngine, RocksOptions, TonicTransport};
@@ -67,6 +67,9 @@ pub enum AppError {
     /// The identity file.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The keys of what is stored.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The log.
     #[error(transparent)]
     Log(#[from] raft::OpenError),
@@ -97,6 +100,8 @@ pub async fn run(config: Config, stop_on: StopOn) -> Result<(), AppError> {
     let exposition = metrics::install().ok();
     raft::metrics::describe();
     tsdb::metrics::describe();
+    // Before anything is written: a wrong key leaves the directory as it is.
+    NodeKeys::check(&config.node.data, config.storage.encryption_key_file.as_deref())?;
     up::write_pid_file(&config.node.data).map_err(io_error("pid file"))?;
     let identity = Identity::open(&config.node.data)?;
     let http = up::bind(&config.web.listen_address).await.map_err(io_error("HTTP listener"))?;
@@ -171,15 +176,20 @@ fn open(
     }
     let share = |part: u64, most: u64| usize::try_from((memory / part).min(most)).unwrap_or(usize::MAX);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let key_file = config.storage.encryption_key_file.as_deref();
+    let keys = NodeKeys::open(&config.node.data, key_file, StoreId(membership.store_id))?;
     let engine = RocksEngine::open(
         &config.node.data.join("raftdb"),
         RocksOptions { memory_bytes: share(16, LOG_MEMTABLES_MAX), ..RocksOptions::default() },
     )?;
+    let in_use = raft::boots_in_use(&engine).map_err(|source| AppError::Io { what: "keys in use", source })?;
+    keys.retire_boots(&in_use)?;
     let transport = TonicTransport::new(raft_identity.clone());
     let reserve_spent = Arc::new(AtomicBool::new(false));
     let raft_config = RaftConfig {
         tail_cache_bytes: share(16, LOG_TAIL_MAX),
         disk_full: Arc::clone(&reserve_spent),
+        seal: keys.seal.clone(),
         lag_bytes: LOG_PER_GROUP_MAX,
         ..RaftConfig::default()
     };
@@ -187,7 +197,7 @@ fn open(
     let db = Db::open(DbOptions {
         path: config.node.data.join("chunkdb"),
         memory_bytes: share(4, u64::MAX),
-        seal: Seal::identity(),
+        seal: keys.seal.clone(),
         faults: FaultPlan::default(),
     })?;
     let node = Arc::new(Node {
@@ -196,6 +206,7 @@ fn open(
         clock,
         identity: RwLock::new(identity),
         raft_identity,
+        keys,
         meta: MetaView::default(),
         barrier: groups.barrier(),
         db,

@@ -100,6 +100,8 @@ pub struct StorageConfig {
     pub retention: Duration,
     /// Budget of all storage memory of the process, in bytes.
     pub memory_bytes: u64,
+    /// File of the key under which everything is encrypted; without one nothing is.
+    pub encryption_key_file: Option<PathBuf>,
     /// Free bytes on the data directory's disk below which writes are refused; 0 never refuses.
     pub min_free_bytes: u64,
 }

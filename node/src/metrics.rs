@@ -7,6 +7,7 @@ use std::time::Duration;
 const INGEST_SAMPLES: &str = "flotilla_ingest_samples_total";
 const DISCARDED_SAMPLES: &str = "flotilla_discarded_samples_total";
 const ACTIVE_SERIES: &str = "flotilla_active_series";
+const WORKSPACES_WITHOUT_KEY: &str = "flotilla_workspaces_without_key";
 const CHECKPOINT_SECONDS: &str = "flotilla_checkpoint_seconds";
 const QUERY_SECONDS: &str = "flotilla_query_seconds";
 const REFUSED_QUERIES: &str = "flotilla_refused_queries_total";
@@ -26,6 +27,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new().set_buckets(&seconds)?.install_recorder()?;
     describe_counter!(INGEST_SAMPLES, "Samples accepted, by workspace.");
     describe_counter!(DISCARDED_SAMPLES, "Samples refused, by workspace and reason.");
+    describe_gauge!(WORKSPACES_WITHOUT_KEY, "Workspaces with replicas here whose key this node cannot get.");
     describe_gauge!(ACTIVE_SERIES, "Series with recent samples in the shards this node leads, by workspace.");
     describe_histogram!(CHECKPOINT_SECONDS, "Time to write a shard's checkpoint.");
     describe_histogram!(QUERY_SECONDS, "Time to answer a query.");
@@ -56,6 +58,11 @@ pub fn count_discarded(workspace: &str, reason: &'static str, samples: u64) {
 /// Sets the active series of a workspace in the shards this node leads.
 pub fn set_active_series(workspace: &str, series: u64) {
     gauge!(ACTIVE_SERIES, "workspace" => workspace.to_owned()).set(series as f64);
+}
+
+/// Sets how many workspaces' keys are missing.
+pub fn set_workspaces_without_key(workspaces: usize) {
+    gauge!(WORKSPACES_WITHOUT_KEY).set(workspaces as f64);
 }
 
 /// Notes how long a checkpoint took.

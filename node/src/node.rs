@@ -6,6 +6,7 @@ use crate::compute::{ComputeError, Lane};
 use crate::config::Config;
 use crate::ingest::route::LeaderHints;
 use crate::ingest::split::Splitters;
+use crate::keys::NodeKeys;
 use crate::meta::MetaView;
 use crate::query::active::ActiveQueries;
 use crate::query::admit::QuerySlots;
@@ -40,6 +41,8 @@ pub struct Node {
     pub identity: RwLock<Identity>,
     /// The same, as Raft's connections show it.
     pub raft_identity: raft::Identity,
+    /// Keys of what it stores.
+    pub keys: NodeKeys,
     /// The meta group's state.
     pub meta: MetaView,
     /// All Raft groups of this process.

@@ -2,6 +2,7 @@
 
 use crate::error::{FatalError, GroupError};
 use model::limits;
+use model::seal::Seal;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -66,6 +67,8 @@ pub struct RaftConfig {
     pub snapshot_bytes_per_second: u64,
     /// What to do when durability is no longer known.
     pub fatal: FatalHandler,
+    /// Seals and opens what the log stores.
+    pub seal: Seal,
     /// Set by the owner while the disk has too little room: entries of leaders elsewhere are then refused before anything is written.
     pub disk_full: Arc<AtomicBool>,
 }
@@ -87,6 +90,7 @@ impl Default for RaftConfig {
             snapshot_bytes_per_second: 32 << 20,
             fatal: FatalHandler::default(),
             disk_full: Arc::default(),
+            seal: Seal::identity(),
         }
     }
 }

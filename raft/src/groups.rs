@@ -206,7 +206,7 @@ impl Groups {
             Arc::clone(&self.engine),
             Arc::clone(&self.writer),
             Arc::clone(&self.tails),
-            Some(guard),
+            (Some(guard), self.config.seal.clone()),
         )
         .map_err(|error| storage(&error))?;
         let durable = state_machine.durable().map(|durable| durable.point);

@@ -19,6 +19,7 @@
 //!
 //! A failed write is never retried: the callback gets the error, then the process stops.
 
+mod boots;
 mod codec;
 mod engine;
 mod fair;
@@ -35,6 +36,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use boots::boots_in_use;
 pub use codec::CodecError;
 pub use engine::{LogEngine, LogOp};
 pub use keys::StateTag;

@@ -53,6 +53,9 @@ pub enum StoreError {
         /// Why not.
         source: model::seal::OpenError,
     },
+    /// A value cannot be sealed: the workspace's key is missing, and goes on missing until the node gets it.
+    #[error("not written: {0}")]
+    NotSealed(#[from] model::seal::SealError),
     /// A value of the manifest's must be there and is not.
     #[error("missing value in {family} at {key:02x?}")]
     Missing {

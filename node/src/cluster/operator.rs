@@ -226,6 +226,7 @@ async fn found_workspaces(node: &Node, meta: &MetaState) -> Result<(), MetaError
             id: id.to_owned(),
             alias: None,
             placement_key: rand::rng().random(),
+            wrapped_key: node.keys.new_workspace_key(id),
             shards: shards_per_workspace(meta),
             limits: default_limits(&node.config),
             tags: std::collections::BTreeMap::new(),

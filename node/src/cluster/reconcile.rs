@@ -72,6 +72,9 @@ async fn reconcile(node: &Arc<Node>, meta: &MetaState) -> bool {
         if node.groups.lost().iter().any(|lost| lost.replica.0 == replica.replica) {
             continue;
         }
+        // Without the key a replica goes on applying; it is looked for again as long as it is missing.
+        let wrapped = meta.workspaces.get(&record.workspace).and_then(|workspace| workspace.wrapped_key.as_deref());
+        done &= node.keys.take_workspace(&WorkspaceId::new(&record.workspace), wrapped);
         if node.shards.get(ShardId(record.shard)).is_none()
             && let Err(e) = open(node, record, ReplicaId(replica.replica)).await
         {
@@ -143,6 +146,9 @@ async fn destroy(node: &Node, local: &LocalShard) -> Result<(), ReconcileError> 
     node.groups.destroy(local.replica).await?;
     let (db, id, replica) = (node.db.clone(), local.id, local.replica);
     task::blocking(move || db.destroy_shard(id, replica)).await??;
+    if !node.shards.all().iter().any(|other| other.workspace == local.workspace) {
+        node.keys.forget_workspace(&local.workspace);
+    }
     tracing::info!(shard = %local.id, replica = %local.replica, "replica destroyed");
     Ok(())
 }

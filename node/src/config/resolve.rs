@@ -117,6 +117,7 @@ fn read(reader: &mut Reader<'_>) -> Config {
         storage: StorageConfig {
             retention: reader.read(&s::STORAGE_RETENTION, value::positive_duration),
             memory_bytes: reader.read(&s::STORAGE_MEMORY, value::memory),
+            encryption_key_file: reader.read(&s::STORAGE_ENCRYPTION_KEY_FILE, value::optional_path),
             min_free_bytes: reader.read(&s::STORAGE_MIN_FREE, value::bytes),
         },
         limits: LimitsConfig {

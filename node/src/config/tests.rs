@@ -55,7 +55,10 @@ fn defaults_are_a_whole_configuration() {
         RpcConfig { listen_address: Address::new("127.0.0.1", 9481), advertise_address: Address::new("127.0.0.1", 9481) }
     );
     assert_eq!(config.cluster, ClusterConfig { initial_nodes: vec![], bootstrap: false });
-    assert_eq!(config.storage, StorageConfig { retention: minutes(150 * 24 * 60), memory_bytes: 2 * GIB, min_free_bytes: GIB });
+    assert_eq!(
+        config.storage,
+        StorageConfig { retention: minutes(150 * 24 * 60), memory_bytes: 2 * GIB, encryption_key_file: None, min_free_bytes: GIB }
+    );
     assert_eq!(config.limits, LimitsConfig { late_window: minutes(180), out_of_order_window: minutes(60) });
     let query = QueryConfig {
         timeout: minutes(2),

@@ -169,6 +169,11 @@ pub(super) fn path(text: &str) -> Result<std::path::PathBuf, ValueError> {
     if text.is_empty() { Err(ValueError::Empty) } else { Ok(text.into()) }
 }
 
+/// Reads a path that may be left out.
+pub(super) fn optional_path(text: &str) -> Result<Option<std::path::PathBuf>, ValueError> {
+    Ok((!text.is_empty()).then(|| text.into()))
+}
+
 /// Origins that browsers may call from.
 #[derive(Debug, Clone)]
 pub struct CorsOrigin {

@@ -96,8 +96,10 @@ pub async fn create(node: &Node, request: Request<Body>) -> Result<Response, Con
     };
     let alias = body.alias.map(|a| a.trim().to_owned()).filter(|a| !a.is_empty());
     validate(alias.as_deref(), body.client_token.as_deref(), &body.tags)?;
+    let id = format!("ws-{}", uuid::Uuid::new_v4());
     let command = MetaCommand::CreateWorkspace {
-        id: format!("ws-{}", uuid::Uuid::new_v4()),
+        wrapped_key: node.keys.new_workspace_key(&id),
+        id,
         alias,
         placement_key: rand::rng().random(),
         shards: shards_per_workspace(&node.meta.get()),

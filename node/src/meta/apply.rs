@@ -19,8 +19,9 @@ impl MetaState {
                 self.register_store(record)
             }
             MetaCommand::ReportTime { store_id, now_ms } => self.report_time(store_id, now_ms),
-            MetaCommand::CreateWorkspace { id, alias, placement_key, shards, limits, tags, client_token, now_ms } => {
-                let workspace = WorkspaceRecord { id, alias, created_ms: now_ms, placement_key, generations: Vec::new(), limits, tags };
+            MetaCommand::CreateWorkspace { id, alias, placement_key, wrapped_key, shards, limits, tags, client_token, now_ms } => {
+                let generations = Vec::new();
+                let workspace = WorkspaceRecord { id, alias, created_ms: now_ms, placement_key, wrapped_key, generations, limits, tags };
                 self.create_workspace(workspace, shards, client_token)
             }
             MetaCommand::DeleteWorkspace { id } => self.delete_workspace(id),
@@ -167,6 +168,7 @@ mod tests {
             id: id.into(),
             alias: None,
             placement_key: 7,
+            wrapped_key: None,
             shards: 3,
             limits: limits(),
             tags: BTreeMap::new(),

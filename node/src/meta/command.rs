@@ -46,6 +46,8 @@ pub enum MetaCommand {
         alias: Option<String>,
         /// Key of the placement hash; random, minted by the proposer.
         placement_key: u64,
+        /// Data key of the workspace, wrapped by the proposer; none if the cluster does not encrypt.
+        wrapped_key: Option<String>,
         /// Shards of the first generation.
         shards: u32,
         /// Limits to begin with.

@@ -64,6 +64,8 @@ pub struct WorkspaceRecord {
     pub created_ms: i64,
     /// Key of the placement hash and of series identities.
     pub placement_key: u64,
+    /// Data key under which all replicas seal its values, wrapped by the key of the key file; none if the cluster does not encrypt.
+    pub wrapped_key: Option<String>,
     /// The shard map, ordered by `from_ms`.
     pub generations: Vec<GenerationRecord>,
     /// Limits in force.

@@ -129,6 +129,7 @@ mod tests {
             id: id.into(),
             alias,
             placement_key: 7,
+            wrapped_key: None,
             shards: 3,
             limits,
             tags,

@@ -156,5 +156,5 @@ fn one_rustls_provider_is_in_the_tree() {
     let graph = Graph::resolve();
     let tree = graph.normal_tree("node");
     assert!(!tree.contains("aws-lc-rs"), "rustls has one provider, ring");
-    assert_eq!(tree.contains("rustls"), tree.contains("ring"), "rustls has one provider, ring");
+    assert!(!tree.contains("rustls") || tree.contains("ring"), "rustls has one provider, ring");
 }

@@ -7,4 +7,5 @@ mod deploy;
 mod local;
 mod query;
 mod query_api;
+mod sealed;
 mod up;

@@ -5,7 +5,7 @@
 use crate::transport::convert;
 use crate::types::{Blob, CommittedLeader, Entry, LogId, Payload, Vote};
 use bytes::{BufMut, Bytes};
-use model::seal::{self, Seal, SealContext};
+use model::seal::{self, Seal, SealClass, SealContext};
 use model::{ReplicaId, ShardId};
 use prost::Message;
 use std::borrow::Cow;
@@ -21,7 +21,10 @@ const HEADER_BYTES: usize = 18;
 pub enum CodecError {
     /// The value did not open.
     #[error(transparent)]
-    Seal(#[from] seal::OpenError),
+    Open(#[from] seal::OpenError),
+    /// The value could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] seal::SealError),
     /// Too short.
     #[error("log value of {0} bytes is too short")]
     Truncated(usize),
@@ -52,17 +55,17 @@ pub(crate) struct Codec {
 
 impl Codec {
     fn context<'a>(&self, column_family: &'static str, key: &'a [u8]) -> SealContext<'a> {
-        SealContext { column_family, shard: self.shard, key, workspace: None }
+        SealContext { column_family, shard: self.shard, key, class: SealClass::Store }
     }
 
-    fn sealed(&self, column_family: &'static str, key: &[u8], plain: &[u8]) -> Bytes {
-        let mut out = Vec::with_capacity(plain.len() + 1);
-        self.seal.seal(self.context(column_family, key), plain, &mut out);
-        out.into()
+    fn sealed(&self, column_family: &'static str, key: &[u8], plain: &[u8]) -> Result<Bytes, CodecError> {
+        let mut out = Vec::new();
+        self.seal.seal(self.context(column_family, key), plain, &mut out)?;
+        Ok(out.into())
     }
 
     /// The stored form of an entry.
-    pub(crate) fn encode_entry(&self, entry: &Entry) -> Bytes {
+    pub(crate) fn encode_entry(&self, entry: &Entry) -> Result<Bytes, CodecError> {
         let membership;
         let (kind, payload): (u8, &[u8]) = match &entry.payload {
             Payload::Blank => (KIND_BLANK, &[]),
@@ -107,7 +110,7 @@ impl Codec {
         Ok(Entry { log_id: LogId::new(CommittedLeader { term, node }, index), payload })
     }
 
-    fn encode_state(&self, tag: super::StateTag, fields: Option<[u64; 3]>) -> Bytes {
+    fn encode_state(&self, tag: super::StateTag, fields: Option<[u64; 3]>) -> Result<Bytes, CodecError> {
         let mut plain = vec![VERSION, u8::from(fields.is_some())];
         for field in fields.into_iter().flatten() {
             plain.put_u64_le(field);
@@ -133,7 +136,7 @@ impl Codec {
     }
 
     /// The stored form of a vote.
-    pub(crate) fn encode_vote(&self, vote: &Vote) -> Bytes {
+    pub(crate) fn encode_vote(&self, vote: &Vote) -> Result<Bytes, CodecError> {
         self.encode_state(super::StateTag::Vote, Some([vote.leader_id.term, vote.leader_id.node, u64::from(vote.committed)]))
     }
 
@@ -147,7 +150,7 @@ impl Codec {
     }
 
     /// The stored form of a log id.
-    pub(crate) fn encode_log_id(&self, tag: super::StateTag, id: Option<LogId>) -> Bytes {
+    pub(crate) fn encode_log_id(&self, tag: super::StateTag, id: Option<LogId>) -> Result<Bytes, CodecError> {
         self.encode_state(tag, id.map(|id| [id.leader_id.term, id.leader_id.node, id.index]))
     }
 
@@ -198,14 +201,14 @@ mod tests {
             let id = LogId::new(CommittedLeader { term, node }, index);
             for payload in [Payload::Blank, Payload::Normal(Blob(payload.into()))] {
                 let entry = Entry { log_id: id, payload };
-                prop_assert_eq!(codec().decode_entry(index, &codec().encode_entry(&entry)).unwrap(), entry);
+                prop_assert_eq!(codec().decode_entry(index, &codec().encode_entry(&entry).unwrap()).unwrap(), entry);
             }
             let mut vote = Vote::new(term, node);
             vote.committed = committed;
-            prop_assert_eq!(codec().decode_vote(&codec().encode_vote(&vote)).unwrap(), Some(vote));
+            prop_assert_eq!(codec().decode_vote(&codec().encode_vote(&vote).unwrap()).unwrap(), Some(vote));
             let tag = super::super::StateTag::Purged;
-            prop_assert_eq!(codec().decode_log_id(tag, &codec().encode_log_id(tag, Some(id))).unwrap(), Some(id));
-            prop_assert_eq!(codec().decode_log_id(tag, &codec().encode_log_id(tag, None)).unwrap(), None);
+            prop_assert_eq!(codec().decode_log_id(tag, &codec().encode_log_id(tag, Some(id)).unwrap()).unwrap(), Some(id));
+            prop_assert_eq!(codec().decode_log_id(tag, &codec().encode_log_id(tag, None).unwrap()).unwrap(), None);
         }
 
         #[test]

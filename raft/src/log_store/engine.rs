@@ -77,6 +77,12 @@ pub trait LogEngine: Send + Sync + fmt::Debug + 'static {
     /// The database cannot be read.
     fn entries(&self, replica: ReplicaId, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<(u64, Bytes)>>;
 
+    /// The sealed value of the first entry.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    fn first_entry(&self, replica: ReplicaId) -> io::Result<Option<Bytes>>;
+
     /// Index of the last entry.
     ///
     /// # Errors

@@ -164,6 +164,12 @@ impl LogEngine for MemoryEngine {
         Ok(entries)
     }
 
+    fn first_entry(&self, replica: ReplicaId) -> io::Result<Option<Bytes>> {
+        let state = self.state.lock();
+        Self::check(&state)?;
+        Ok(state.live.entries.range((replica, 0)..=(replica, u64::MAX)).next().map(|(_, value)| value.clone()))
+    }
+
     fn last_index(&self, replica: ReplicaId) -> io::Result<Option<u64>> {
         let state = self.state.lock();
         Self::check(&state)?;

@@ -73,6 +73,24 @@ impl ReplicaLog {
         Ok(log)
     }
 
+    /// Seals what is not an entry under this boot's key, so that the key of an older boot goes with its last entry.
+    fn renew_state(&self) -> io::Result<()> {
+        if !self.codec.seal.encrypts() {
+            return Ok(());
+        }
+        let state = self.state.lock();
+        let mut ops = Vec::new();
+        if let Some(vote) = &state.vote {
+            ops.push(self.put_state(StateTag::Vote, self.codec.encode_vote(vote)?));
+        }
+        for (tag, id) in [(StateTag::Purged, state.purged), (StateTag::Committed, state.committed)] {
+            if id.is_some() {
+                ops.push(self.put_state(tag, self.codec.encode_log_id(tag, id)?));
+            }
+        }
+        if ops.is_empty() { Ok(()) } else { self.writer.enqueue(self.codec.replica, ops) }
+    }
+
     pub(super) fn shrink(&self) {
         let mut state = self.state.lock();
         let written = state.written;
@@ -130,10 +148,11 @@ impl LogStore {
         engine: Arc<dyn LogEngine>,
         writer: Arc<LogWriter>,
         budget: Arc<TailBudget>,
-        guard: Option<PurgeGuard>,
+        (guard, seal): (Option<PurgeGuard>, model::seal::Seal),
     ) -> io::Result<Self> {
-        let codec = Codec { seal: model::seal::Seal::identity(), shard, replica };
-        Ok(Self { log: ReplicaLog::open(codec, engine, writer, budget)?, guard })
+        let log = ReplicaLog::open(Codec { seal, shard, replica }, engine, writer, budget)?;
+        log.renew_state()?;
+        Ok(Self { log, guard })
     }
 
     /// Puts new entries into memory, where they can be read at once, and returns their stored form.
@@ -148,7 +167,7 @@ impl LogStore {
             {
                 return Err(io::Error::other(format!("entry {} of {} bytes is too large", entry.log_id, blob.0.len())));
             }
-            let value = codec.encode_entry(&entry);
+            let value = codec.encode_entry(&entry)?;
             bytes += value.len() as u64;
             ops.push(LogOp::PutEntry { replica: codec.replica, index: entry.log_id.index, value });
             staged.push(entry);
@@ -166,7 +185,7 @@ impl LogStore {
             state.tail.push(entry);
         }
         if std::mem::take(&mut state.committed_unsaved) {
-            ops.push(self.log.put_state(StateTag::Committed, codec.encode_log_id(StateTag::Committed, state.committed)));
+            ops.push(self.log.put_state(StateTag::Committed, codec.encode_log_id(StateTag::Committed, state.committed)?));
         }
         Ok((ops, state.epoch, state.last.map_or(0, |last| last.index + 1)))
     }
@@ -185,7 +204,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        let op = self.log.put_state(StateTag::Vote, self.log.codec.encode_vote(vote));
+        let op = self.log.put_state(StateTag::Vote, self.log.codec.encode_vote(vote)?);
         self.log.writer.write_durably(self.log.codec.replica, vec![op]).await?;
         self.log.state.lock().vote = Some(*vote);
         Ok(())
@@ -253,7 +272,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             state.written = state.written.max(log_id.index + 1);
         }
         let codec = &self.log.codec;
-        let purged = self.log.put_state(StateTag::Purged, codec.encode_log_id(StateTag::Purged, Some(log_id)));
+        let purged = self.log.put_state(StateTag::Purged, codec.encode_log_id(StateTag::Purged, Some(log_id))?);
         self.log.writer.enqueue(codec.replica, vec![LogOp::Purge { replica: codec.replica, index: log_id.index }, purged])
     }
 }

@@ -206,6 +206,13 @@ impl LogEngine for RocksEngine {
         Ok(entries)
     }
 
+    fn first_entry(&self, replica: ReplicaId) -> io::Result<Option<Bytes>> {
+        let start = keys::entry(replica, 0);
+        let mut rows = self.db.iterator_cf(self.family(CF_LOG)?, IteratorMode::From(&start, Direction::Forward));
+        let first = rows.next().transpose().map_err(io::Error::other)?;
+        Ok(first.filter(|(key, _)| keys::index_of(replica, key).is_some()).map(|(_, value)| Bytes::from(Vec::from(value))))
+    }
+
     fn last_index(&self, replica: ReplicaId) -> io::Result<Option<u64>> {
         let end = keys::entry(replica, u64::MAX);
         let mut rows = self.db.iterator_cf(self.family(CF_LOG)?, IteratorMode::From(&end, Direction::Reverse));

@@ -1,3 +1,5 @@
+mod sealed;
+
 use super::*;
 use crate::config::FatalHandler;
 use crate::error::OpenError;
@@ -6,6 +8,7 @@ use crate::types::{Blob, CommittedLeader, Entry, LogId, Payload, TypeConfig, Vot
 use crate::{AppliedEntry, Durable, SnapshotSink, SnapshotSource, Staged, StateMachine, StateMachineError};
 use bytes::Bytes;
 use model::clock::SystemClock;
+use model::seal::Seal;
 use model::{ReplicaId, ShardId, WorkspaceId, limits};
 use openraft::StorageError;
 use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt};
@@ -32,7 +35,8 @@ fn open(engine: &Arc<dyn LogEngine>, tail_bytes: usize) -> Opened {
         counted.fetch_add(1, Ordering::SeqCst);
     });
     let writer = LogWriter::start(Arc::clone(engine), 1 << 20, fatal, Arc::new(SystemClock::default())).unwrap();
-    let store = LogStore::open(REPLICA, Arc::clone(engine), Arc::clone(&writer), TailBudget::new(tail_bytes), None).unwrap();
+    let store =
+        LogStore::open(REPLICA, Arc::clone(engine), Arc::clone(&writer), TailBudget::new(tail_bytes), (None, Seal::identity())).unwrap();
     Opened { store, writer, fatal_count }
 }
 
@@ -200,7 +204,8 @@ async fn replicas_do_not_see_each_other_and_a_destroyed_one_is_gone() {
     let engine: Arc<dyn LogEngine> = Arc::new(RocksEngine::open(directory.path(), RocksOptions::default()).unwrap());
     let mut opened = open(&engine, 1 << 20);
     let next = (ShardId(1), ReplicaId(2));
-    let mut other = LogStore::open(next, Arc::clone(&engine), Arc::clone(&opened.writer), TailBudget::new(0), None).unwrap();
+    let mut other =
+        LogStore::open(next, Arc::clone(&engine), Arc::clone(&opened.writer), TailBudget::new(0), (None, Seal::identity())).unwrap();
     opened.store.save_vote(&Vote::new(1, 1)).await.unwrap();
     opened.store.blocking_append((0..3).map(|index| entry(1, index, b"a"))).await.unwrap();
     other.save_vote(&Vote::new(1, 2)).await.unwrap();
@@ -256,7 +261,8 @@ async fn pitfall_04_purge_beyond_the_synced_checkpoint_is_refused() {
     let opened = open(&engine, 1 << 20);
     let guard: PurgeGuard = Arc::new(|| Some(5));
     let mut store =
-        LogStore::open((ShardId(2), ReplicaId(2)), engine, Arc::clone(&opened.writer), TailBudget::new(0), Some(guard)).unwrap();
+        LogStore::open((ShardId(2), ReplicaId(2)), engine, Arc::clone(&opened.writer), TailBudget::new(0), (Some(guard), Seal::identity()))
+            .unwrap();
     store.blocking_append((0..10).map(|index| entry(1, index, b"x"))).await.unwrap();
     assert!(store.purge(id(1, 6)).await.is_err());
     store.purge(id(1, 5)).await.unwrap();
@@ -335,7 +341,8 @@ async fn pitfall_10_log_that_ends_before_its_ledger_knows_of_its_loss_for_ever()
         assert_eq!(engine.loss(), Some(&first));
         let opened = open(&engine, 0);
         let second = (ShardId(2), ReplicaId(2));
-        let mut fresh = LogStore::open(second, Arc::clone(&engine), Arc::clone(&opened.writer), TailBudget::new(0), None).unwrap();
+        let mut fresh =
+            LogStore::open(second, Arc::clone(&engine), Arc::clone(&opened.writer), TailBudget::new(0), (None, Seal::identity())).unwrap();
         for term in 1..50 {
             fresh.save_vote(&Vote::new(round * 100 + term, 2)).await.unwrap();
         }
@@ -372,12 +379,20 @@ async fn tails_of_all_replicas_share_one_bound() {
     let engine: Arc<dyn LogEngine> = MemoryEngine::new();
     let opened = open(&engine, 0);
     let budget = TailBudget::new(100_000);
-    let mut first =
-        LogStore::open((ShardId(2), ReplicaId(2)), Arc::clone(&engine), Arc::clone(&opened.writer), Arc::clone(&budget), None).unwrap();
+    let mut first = LogStore::open(
+        (ShardId(2), ReplicaId(2)),
+        Arc::clone(&engine),
+        Arc::clone(&opened.writer),
+        Arc::clone(&budget),
+        (None, Seal::identity()),
+    )
+    .unwrap();
     first.blocking_append((0..90).map(|index| entry(1, index, &[0; 1000]))).await.unwrap();
     let in_tail = |store: &LogStore| store.log.state.lock().tail.first();
     assert_eq!(in_tail(&first), Some(2), "88 entries of 1,128 bytes fit");
-    let _second = LogStore::open((ShardId(3), ReplicaId(3)), Arc::clone(&engine), Arc::clone(&opened.writer), budget, None).unwrap();
+    let _second =
+        LogStore::open((ShardId(3), ReplicaId(3)), Arc::clone(&engine), Arc::clone(&opened.writer), budget, (None, Seal::identity()))
+            .unwrap();
     assert_eq!(in_tail(&first), Some(46), "half the share is left");
 }
 

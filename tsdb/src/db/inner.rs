@@ -4,7 +4,7 @@ use super::options::{FamilyOptions, synced};
 use crate::error::{Corruption, StoreError};
 use crate::keys::Family;
 use crate::store::FaultPlan;
-use model::seal::{Seal, SealContext};
+use model::seal::{Seal, SealClass, SealContext};
 use model::{ShardId, WorkspaceId};
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions, WriteBatch};
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// RocksDB, the sealer and the folder for files on their way in.
 pub(crate) struct Engine {
     pub(super) rocks: DB,
-    pub(super) seal: Seal,
+    pub(crate) seal: Seal,
     pub(crate) faults: FaultPlan,
     pub(super) options: FamilyOptions,
     pub(super) ingest_folder: PathBuf,
@@ -45,10 +45,10 @@ impl Engine {
         Ok(self.rocks.ingest_external_file_cf_opts(self.handle(family), &options, files)?)
     }
 
-    pub(crate) fn seal(&self, family: Family, owner: Owner<'_>, portable: &[u8], value: &[u8]) -> Vec<u8> {
-        let mut sealed = Vec::with_capacity(value.len() + 32);
-        self.seal.seal(owner.context(family, portable), value, &mut sealed);
-        sealed
+    pub(crate) fn seal(&self, family: Family, owner: Owner<'_>, portable: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let mut sealed = Vec::new();
+        self.seal.seal(owner.context(family, portable), value, &mut sealed)?;
+        Ok(sealed)
     }
 
     pub(crate) fn open<'v>(
@@ -125,6 +125,7 @@ impl std::fmt::Debug for Engine {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Owner<'a> {
     pub(crate) shard: ShardId,
+    /// None for the node itself and the meta group.
     pub(crate) workspace: Option<&'a WorkspaceId>,
 }
 
@@ -132,11 +133,15 @@ impl<'a> Owner<'a> {
     /// The node itself.
     pub(crate) const NODE: Self = Owner { shard: ShardId::META, workspace: None };
 
+    pub(crate) fn class(self) -> SealClass<'a> {
+        self.workspace.map_or(SealClass::Readable, SealClass::Workspace)
+    }
+
     fn context<'k>(self, family: Family, key: &'k [u8]) -> SealContext<'k>
     where
         'a: 'k,
     {
-        SealContext { column_family: family.name(), shard: self.shard, key, workspace: self.workspace }
+        SealContext { column_family: family.name(), shard: self.shard, key, class: self.class() }
     }
 }
 

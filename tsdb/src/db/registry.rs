@@ -89,8 +89,8 @@ impl Registry {
     pub(super) fn create(&mut self, engine: &Engine, identity: ShardIdentity, state: NumberState) -> Result<u32, StoreError> {
         let local = self.next_local;
         let mut batch = WriteBatch::default();
-        put_node(engine, &mut batch, local + 1);
-        put_identity(engine, &mut batch, local, state, &identity);
+        put_node(engine, &mut batch, local + 1)?;
+        put_identity(engine, &mut batch, local, state, &identity)?;
         engine.write_synced(batch)?;
         self.next_local = local + 1;
         self.rows.insert(local, ShardRow { local, identity, state, open: Weak::new(), dataset: Weak::new() });
@@ -101,7 +101,7 @@ impl Registry {
     pub(super) fn doom(&mut self, engine: &Engine, local: u32) -> Result<(), StoreError> {
         let Some(row) = self.rows.get_mut(&local) else { return Ok(()) };
         let mut batch = WriteBatch::default();
-        put_identity(engine, &mut batch, local, NumberState::Doomed, &row.identity);
+        put_identity(engine, &mut batch, local, NumberState::Doomed, &row.identity)?;
         engine.write_synced(batch)?;
         row.state = NumberState::Doomed;
         Ok(())
@@ -112,8 +112,8 @@ impl Registry {
         let (local, identity) = (dataset.local, &dataset.identity);
         let old = self.find(identity.shard, identity.replica).map(|row| row.local).ok_or(StoreError::Retired)?;
         let mut batch = WriteBatch::default();
-        put_identity(engine, &mut batch, local, NumberState::Live, identity);
-        put_identity(engine, &mut batch, old, NumberState::Doomed, identity);
+        put_identity(engine, &mut batch, local, NumberState::Live, identity)?;
+        put_identity(engine, &mut batch, old, NumberState::Doomed, identity)?;
         engine.write_synced(batch)?;
         if let Some(row) = self.rows.get_mut(&local) {
             row.state = NumberState::Live;
@@ -146,12 +146,13 @@ impl Registry {
     }
 }
 
-fn put_node(engine: &Engine, batch: &mut WriteBatch, next_local: u32) {
+fn put_node(engine: &Engine, batch: &mut WriteBatch, next_local: u32) -> Result<(), StoreError> {
     let key = MetaKey { local: 0, tag: MetaTag::Node }.encode();
     let mut value = vec![FORMAT];
     put_varint(&mut value, u64::from(next_local));
     put_crc(&mut value, 0);
-    engine.put(batch, Family::Meta, &key, &engine.seal(Family::Meta, Owner::NODE, &key, &value));
+    engine.put(batch, Family::Meta, &key, &engine.seal(Family::Meta, Owner::NODE, &key, &value)?);
+    Ok(())
 }
 
 fn decode_node(value: &[u8]) -> Result<u32, Corruption> {
@@ -164,14 +165,21 @@ fn decode_node(value: &[u8]) -> Result<u32, Corruption> {
     Ok(next_local)
 }
 
-fn put_identity(engine: &Engine, batch: &mut WriteBatch, local: u32, state: NumberState, identity: &ShardIdentity) {
+fn put_identity(
+    engine: &Engine,
+    batch: &mut WriteBatch,
+    local: u32,
+    state: NumberState,
+    identity: &ShardIdentity,
+) -> Result<(), StoreError> {
     let key = MetaKey { local, tag: MetaTag::Identity }.encode();
     let mut value = vec![FORMAT, state as u8];
     put_varint(&mut value, identity.shard.0);
     put_varint(&mut value, identity.replica.0);
     put_bytes(&mut value, identity.workspace.as_str().as_bytes());
     put_crc(&mut value, 0);
-    engine.put(batch, Family::Meta, &key, &engine.seal(Family::Meta, Owner::NODE, &key, &value));
+    engine.put(batch, Family::Meta, &key, &engine.seal(Family::Meta, Owner::NODE, &key, &value)?);
+    Ok(())
 }
 
 fn decode_identity(value: &[u8]) -> Result<(NumberState, ShardIdentity), Corruption> {

@@ -174,7 +174,7 @@ impl<'a> CheckpointWriter<'a> {
             index.added.add(sid, record.labels).map_err(corrupt(Family::Index, &key))?;
         }
         if !self.is_recorded(sid) {
-            record.put(dataset, &mut self.records);
+            record.put(dataset, &mut self.records)?;
             self.series.insert(sid);
             if self.records.size_in_bytes() >= RECORD_BATCH_BYTES {
                 self.write_records()?;
@@ -270,7 +270,7 @@ impl<'a> CheckpointWriter<'a> {
         let pending = Pending { next_part: self.next_part, parts };
         let mut batch = WriteBatch::default();
         let key = MetaKey { local: dataset.local, tag: MetaTag::Pending }.encode();
-        dataset.put(&mut batch, Family::Meta, &key, &pending.encode());
+        dataset.put(&mut batch, Family::Meta, &key, &pending.encode())?;
         dataset.engine().write_synced(batch)
     }
 
@@ -300,7 +300,7 @@ impl<'a> CheckpointWriter<'a> {
         let dataset = self.dataset();
         let mut batch = WriteBatch::default();
         let key = |tag| MetaKey { local: dataset.local, tag }.encode();
-        dataset.put(&mut batch, Family::Meta, &key(MetaTag::Manifest), &manifest.encode());
+        dataset.put(&mut batch, Family::Meta, &key(MetaTag::Manifest), &manifest.encode())?;
         dataset.engine().delete(&mut batch, Family::Meta, &key(MetaTag::Pending));
         if let Err(error) = dataset.engine().write_synced(batch) {
             // Nothing may be deleted any more: the disk may list what this process does not.

@@ -5,6 +5,7 @@ use super::segment::SegmentCache;
 use crate::db::{DbInner, Engine, Owner, ShardIdentity, corrupt};
 use crate::error::{Corruption, StoreError};
 use crate::keys::Family;
+use model::ShardId;
 use rocksdb::{DBRawIterator, WriteBatch};
 use std::sync::Arc;
 
@@ -27,23 +28,29 @@ impl Dataset {
     }
 
     fn owner(&self) -> Owner<'_> {
-        Owner { shard: self.identity.shard, workspace: Some(&self.identity.workspace) }
+        Owner { shard: self.identity.shard, workspace: Some(&self.identity.workspace).filter(|_| self.identity.shard != ShardId::META) }
     }
 
     /// The portable key and the sealed value of what is stored under `key`.
-    pub(crate) fn seal(&self, family: Family, key: &[u8], value: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn seal(&self, family: Family, key: &[u8], value: &[u8]) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
         let portable = family.portable(key).expect("own keys are whole");
-        let sealed = self.engine().seal(family, self.owner(), &portable, value);
-        (portable, sealed)
+        let sealed = self.engine().seal(family, self.owner(), &portable, value)?;
+        Ok((portable, sealed))
     }
 
-    pub(crate) fn put(&self, batch: &mut WriteBatch, family: Family, key: &[u8], value: &[u8]) {
-        let (_, sealed) = self.seal(family, key, value);
+    pub(crate) fn put(&self, batch: &mut WriteBatch, family: Family, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let (_, sealed) = self.seal(family, key, value)?;
         self.engine().put(batch, family, key, &sealed);
+        Ok(())
+    }
+
+    /// The hash of a label set as it stands in keys on disk.
+    pub(crate) fn key_hash(&self, fp128: u128) -> Result<u128, StoreError> {
+        Ok(self.engine().seal.label_hash(self.owner().class(), fp128)?)
     }
 
     pub(crate) fn put_file(&self, file: &mut FileWriter<'_>, family: Family, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let (portable, sealed) = self.seal(family, key, value);
+        let (portable, sealed) = self.seal(family, key, value)?;
         file.put(key, &portable, &sealed)
     }
 

@@ -50,7 +50,7 @@ pub(super) struct NewRecord<'a> {
 }
 
 impl NewRecord<'_> {
-    pub(super) fn put(self, dataset: &Dataset, batch: &mut WriteBatch) {
+    pub(super) fn put(self, dataset: &Dataset, batch: &mut WriteBatch) -> Result<(), StoreError> {
         let mut value = Vec::with_capacity(40 + self.labels.len());
         value.push(FORMAT);
         put_varint(&mut value, u64::from(self.metric));
@@ -58,15 +58,15 @@ impl NewRecord<'_> {
         value.extend_from_slice(&self.placement.to_le_bytes());
         value.extend_from_slice(self.labels);
         let key = SeriesKey { local: dataset.local, sid: self.sid.0 }.encode();
-        dataset.put(batch, Family::Series, &key, &pack_plain(&value));
-        let key = FprKey { local: dataset.local, fp128: self.fp128 }.encode();
-        dataset.put(batch, Family::Fpr, &key, &pack_plain(&self.sid.0.to_le_bytes()));
+        dataset.put(batch, Family::Series, &key, &pack_plain(&value))?;
+        let key = FprKey { local: dataset.local, fp128: dataset.key_hash(self.fp128)? }.encode();
+        dataset.put(batch, Family::Fpr, &key, &pack_plain(&self.sid.0.to_le_bytes()))
     }
 }
 
 /// The number stored for an identity hash; it counts only if the manifest lists it.
 pub(super) fn find(dataset: &Dataset, fp128: u128) -> Result<Option<u32>, StoreError> {
-    let key = FprKey { local: dataset.local, fp128 }.encode();
+    let key = FprKey { local: dataset.local, fp128: dataset.key_hash(fp128)? }.encode();
     dataset.get(Family::Fpr, &key, |packed| {
         let value = unpack(packed)?;
         let mut reader = Reader::new(&value);

@@ -2,6 +2,7 @@ mod checkpoint;
 mod damage;
 mod index;
 mod removal;
+mod sealed;
 mod transfer;
 
 use super::*;

@@ -189,7 +189,7 @@ impl Staging {
         self.gathered.write(dataset)?;
         let mut batch = WriteBatch::default();
         let key = MetaKey { local: dataset.local, tag: MetaTag::Manifest }.encode();
-        dataset.put(&mut batch, Family::Meta, &key, &self.meta.manifest.encode());
+        dataset.put(&mut batch, Family::Meta, &key, &self.meta.manifest.encode())?;
         dataset.engine().write_synced(batch)?;
         dataset.engine().faults.reached(Step::Staged)?;
         Ok(Staged { copy: self.copy })
