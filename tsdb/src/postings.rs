@@ -2,12 +2,14 @@
 //!
 //! A pair is interned once; a series holds pair numbers. A pair goes with its last series, so churn leaves nothing behind.
 
+mod cardinality;
 mod posting;
 mod select;
 #[cfg(test)]
 mod tests;
 
 use crate::head::CowVec;
+pub use cardinality::{Cardinality, Count};
 use posting::Posting;
 use roaring::RoaringBitmap;
 use std::collections::HashMap;

@@ -1,5 +1,6 @@
 //! Figures about a shard, and the digest that tells whether replicas hold the same.
 
+pub use crate::postings::{Cardinality, Count};
 use crate::shard::Shard;
 use crate::view::{ReadError, SelectedSeries, TimeRange};
 use model::Timestamp;
@@ -48,6 +49,24 @@ impl Shard {
             min_ms: bounds.map(|(first, _)| first),
             max_ms: bounds.map(|(_, last)| last),
         }
+    }
+
+    /// What the series in the head consist of, at most `limit` of each kind; O(label pairs), under a read lock of the index.
+    #[must_use]
+    pub fn cardinality(&self, limit: usize) -> Cardinality {
+        self.index.read().cardinality(limit)
+    }
+
+    /// Series in the head that carry a label pair, `__name__` and a metric among them; O(1).
+    #[must_use]
+    pub fn series_of_pair(&self, name: &str, value: &str) -> u64 {
+        self.index.read().series_of(name, value)
+    }
+
+    /// Distinct values of a label in the head; O(1).
+    #[must_use]
+    pub fn values_of_label(&self, name: &str) -> u64 {
+        self.index.read().values_of(name)
     }
 
     /// A hash of the logical content, (labels, timestamp, bits) of every sample, whatever order or place it lies in.

@@ -76,4 +76,40 @@ impl Posting {
             Self::Bitmap(bitmap) => *union |= bitmap.as_ref(),
         }
     }
+
+    /// Number of series.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::One(_) => 1,
+            Self::Few([_, b, c]) => 2 + u64::from(b != c),
+            Self::Bitmap(bitmap) => bitmap.len(),
+        }
+    }
+
+    /// Keeps of `among` what is in the posting.
+    pub(crate) fn keep_in(&self, among: &mut RoaringBitmap) {
+        match self {
+            Self::Bitmap(bitmap) => *among &= bitmap.as_ref(),
+            few => {
+                let mut kept = RoaringBitmap::new();
+                few.add_to(&mut kept);
+                *among &= kept;
+            }
+        }
+    }
+
+    /// Removes from `among` what is in the posting.
+    pub(crate) fn drop_from(&self, among: &mut RoaringBitmap) {
+        match self {
+            Self::Empty => {}
+            Self::One(a) => {
+                among.remove(*a);
+            }
+            Self::Few(ids) => ids.iter().for_each(|id| {
+                among.remove(*id);
+            }),
+            Self::Bitmap(bitmap) => *among -= bitmap.as_ref(),
+        }
+    }
 }

@@ -10,12 +10,39 @@ fn labels(x: usize, y: usize) -> Labels {
     Labels::from_pairs([("__name__", "m"), ("x", VALUES[x]), ("y", VALUES[y])])
 }
 
+/// The figures of a plain count.
+fn counted(series: &[&Labels], limit: usize) -> Cardinality {
+    let mut pairs: std::collections::BTreeMap<(&str, &str), u64> = std::collections::BTreeMap::new();
+    series.iter().flat_map(|labels| labels.iter()).for_each(|pair| *pairs.entry(pair).or_default() += 1);
+    let (mut values, mut bytes) = (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
+    for ((name, value), series) in &pairs {
+        *values.entry(*name).or_insert(0u64) += 1;
+        *bytes.entry(*name).or_insert(0u64) += value.len() as u64 * series;
+    }
+    let largest = |mut counts: Vec<Count>| {
+        counts.sort_by_key(|c| std::cmp::Reverse(c.count));
+        counts.truncate(limit);
+        counts
+    };
+    let by_name = |counts: std::collections::BTreeMap<&str, u64>| {
+        largest(counts.into_iter().map(|(name, count)| Count { name: name.to_owned(), count }).collect())
+    };
+    Cardinality {
+        series: series.len() as u64,
+        label_pairs: pairs.len() as u64,
+        series_by_metric: by_name(pairs.iter().filter(|((n, _), _)| *n == "__name__").map(|((_, v), c)| (*v, *c)).collect()),
+        values_by_name: by_name(values),
+        bytes_by_name: by_name(bytes),
+        series_by_pair: largest(pairs.iter().map(|((n, v), c)| Count { name: format!("{n}={v}"), count: *c }).collect()),
+    }
+}
+
 proptest! {
     #[test]
     fn index_selects_what_matches_after_any_churn(
         steps in vec((0u32..12, 0usize..5, 0usize..5, any::<bool>()), 0..80),
         op in 0usize..4,
-        pattern in 0usize..9,
+        pattern in 0usize..11,
     ) {
         let mut index = Index::default();
         let mut live: std::collections::BTreeMap<u32, (Labels, Arc<[u32]>)> = std::collections::BTreeMap::new();
@@ -31,13 +58,21 @@ proptest! {
             }
         }
         let op = [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex][op];
-        let matcher = Matcher::new("x", op, ["", "a", "b", "a|b", "a|", ".*", ".+", "a.*", "zz"][pattern]).unwrap();
+        let matcher = Matcher::new("x", op, ["", "a", "b", "a|b", "a|", ".*", ".+", "a.*", "zz", "(a|b)", "ab|c"][pattern]).unwrap();
         let found: Vec<u32> = select(&index, std::slice::from_ref(&matcher)).unwrap().iter().collect();
         let expected: Vec<u32> = live.iter().filter(|(_, (l, _))| matcher.matches_labels(l)).map(|(sid, _)| *sid).collect();
         prop_assert_eq!(found, expected);
         for (labels, pairs) in live.values() {
             let read: Vec<_> = pairs.iter().map(|pair| index.pair(*pair).unwrap()).collect();
             prop_assert_eq!(read, labels.iter().collect::<Vec<_>>());
+        }
+        let labels: Vec<&Labels> = live.values().map(|(labels, _)| labels).collect();
+        for limit in [0, 2, 100] {
+            prop_assert_eq!(index.cardinality(limit), counted(&labels, limit));
+        }
+        for (name, value) in [("__name__", "m"), ("x", "a"), ("x", "zz"), ("y", "")] {
+            let series = labels.iter().filter(|l| !value.is_empty() && l.get(name) == Some(value)).count();
+            prop_assert_eq!(index.series_of(name, value), series as u64);
         }
         for (sid, (_, pairs)) in &live {
             index.remove(*sid, pairs);

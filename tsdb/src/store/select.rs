@@ -2,10 +2,8 @@
 
 use model::Matcher;
 use model::matcher::MatchOp;
+use model::regex::Regex;
 use roaring::RoaringBitmap;
-
-/// Longest list of alternatives that is looked up one by one.
-const SET_MATCH_MAX: usize = 256;
 
 /// Something that knows which series carry a label.
 ///
@@ -23,11 +21,47 @@ pub trait PostingsSource {
     /// # Errors
     /// The source cannot be read.
     fn add_value(&self, name: &str, value: &str, into: &mut RoaringBitmap) -> Result<(), Self::Error>;
-    /// Adds the series that have the label `name` with a value that `keep` accepts.
+    /// Adds the series that have the label `name` with a value that begins with `prefix` and that `keep` accepts.
+    ///
+    /// `keep` may be asked about other values too; it accepts none that does not begin with `prefix`.
     ///
     /// # Errors
     /// The source cannot be read.
-    fn add_values_where(&self, name: &str, keep: &mut dyn FnMut(&str) -> bool, into: &mut RoaringBitmap) -> Result<(), Self::Error>;
+    fn add_values_where(
+        &self,
+        name: &str,
+        prefix: &str,
+        keep: &mut dyn FnMut(&str) -> bool,
+        into: &mut RoaringBitmap,
+    ) -> Result<(), Self::Error>;
+
+    /// Number of series that have the label `name` with exactly `value`, where the source knows it without reading them.
+    fn value_len(&self, name: &str, value: &str) -> Option<u64> {
+        let _ = (name, value);
+        None
+    }
+
+    /// Keeps the series of `among` that have the label `name` with exactly `value`.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    fn keep_value(&self, name: &str, value: &str, among: &mut RoaringBitmap) -> Result<(), Self::Error> {
+        let mut postings = RoaringBitmap::new();
+        self.add_value(name, value, &mut postings)?;
+        *among &= postings;
+        Ok(())
+    }
+
+    /// Removes the series from `among` that have the label `name` with exactly `value`.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    fn drop_value(&self, name: &str, value: &str, among: &mut RoaringBitmap) -> Result<(), Self::Error> {
+        let mut postings = RoaringBitmap::new();
+        self.add_value(name, value, &mut postings)?;
+        *among -= postings;
+        Ok(())
+    }
 }
 
 /// The series of `source` that satisfy all `matchers`, an absent label having the empty value.
@@ -38,19 +72,26 @@ pub trait PostingsSource {
 /// # Errors
 /// The source cannot be read.
 pub fn select<S: PostingsSource>(source: &S, matchers: &[Matcher]) -> Result<RoaringBitmap, S::Error> {
-    let mut needed: Vec<&Matcher> = matchers.iter().filter(|m| !m.matches_empty()).collect();
-    needed.sort_by_key(|m| cost(m));
+    let mut needed: Vec<(u8, u64, &Matcher)> =
+        matchers.iter().filter(|m| !m.matches_empty()).map(|m| (rank(m), len_of(source, m), m)).collect();
+    needed.sort_by_key(|(rank, len, _)| (*rank, *len));
     let mut found: Option<RoaringBitmap> = None;
-    for matcher in needed {
-        let mut postings = RoaringBitmap::new();
-        add_matching(source, matcher, &mut postings)?;
-        found = Some(match found {
-            None => postings,
-            Some(before) => before & postings,
-        });
-        if found.as_ref().is_some_and(RoaringBitmap::is_empty) {
-            return Ok(RoaringBitmap::new());
+    for (_, _, matcher) in needed {
+        let after = match found.take() {
+            Some(mut before) => {
+                keep_matching(source, matcher, &mut before)?;
+                before
+            }
+            None => {
+                let mut postings = RoaringBitmap::new();
+                add_matching(source, matcher, &mut postings)?;
+                postings
+            }
+        };
+        if after.is_empty() {
+            return Ok(after);
         }
+        found = Some(after);
     }
     let mut found = match found {
         Some(found) => found,
@@ -64,15 +105,13 @@ pub fn select<S: PostingsSource>(source: &S, matchers: &[Matcher]) -> Result<Roa
         if found.is_empty() {
             break;
         }
-        let mut refused = RoaringBitmap::new();
-        add_refused(source, matcher, &mut refused)?;
-        found -= refused;
+        drop_refused(source, matcher, &mut found)?;
     }
     Ok(found)
 }
 
 /// Cheap lookups first: they make the later ones unnecessary when nothing is left.
-fn cost(matcher: &Matcher) -> u8 {
+fn rank(matcher: &Matcher) -> u8 {
     match matcher.op {
         MatchOp::Equal => 0,
         MatchOp::Regex => 1,
@@ -80,38 +119,63 @@ fn cost(matcher: &Matcher) -> u8 {
     }
 }
 
-fn add_matching<S: PostingsSource>(source: &S, matcher: &Matcher, into: &mut RoaringBitmap) -> Result<(), S::Error> {
-    match matcher.op {
-        MatchOp::Equal => source.add_value(&matcher.name, &matcher.value, into),
-        MatchOp::Regex => match alternatives(&matcher.value) {
-            Some(values) => values.into_iter().try_for_each(|value| source.add_value(&matcher.name, value, into)),
-            None => source.add_values_where(&matcher.name, &mut |value| matcher.matches(value), into),
-        },
-        MatchOp::NotEqual | MatchOp::NotRegex => source.add_values_where(&matcher.name, &mut |value| matcher.matches(value), into),
-    }
-}
-
-/// The series whose value a matcher refuses that accepts the empty value.
-fn add_refused<S: PostingsSource>(source: &S, matcher: &Matcher, into: &mut RoaringBitmap) -> Result<(), S::Error> {
-    let alternatives = match matcher.op {
-        MatchOp::NotEqual => Some(vec![matcher.value.as_str()]),
-        MatchOp::NotRegex => alternatives(&matcher.value),
-        MatchOp::Equal | MatchOp::Regex => None,
+/// Series of a lookup; as if there were many where the source does not know.
+fn len_of<S: PostingsSource>(source: &S, matcher: &Matcher) -> u64 {
+    let len = match matcher.op {
+        MatchOp::Equal => source.value_len(&matcher.name, &matcher.value),
+        MatchOp::NotEqual | MatchOp::Regex | MatchOp::NotRegex => None,
     };
-    match alternatives {
-        Some(values) => values.into_iter().try_for_each(|value| source.add_value(&matcher.name, value, into)),
-        None => source.add_values_where(&matcher.name, &mut |value| !matcher.matches(value), into),
+    len.unwrap_or(u64::MAX)
+}
+
+fn add_matching<S: PostingsSource>(source: &S, matcher: &Matcher, into: &mut RoaringBitmap) -> Result<(), S::Error> {
+    let name = &matcher.name;
+    match (matcher.op, matcher.value.as_str()) {
+        (MatchOp::Equal, value) => source.add_value(name, value, into),
+        // Whatever the value is: a label that is present has one.
+        (MatchOp::Regex, ".+") | (MatchOp::NotEqual, "") => source.add_values_where(name, "", &mut |_| true, into),
+        (MatchOp::NotRegex, ".*") => Ok(()),
+        (MatchOp::Regex, _) => match matcher.regex().and_then(Regex::set_matches) {
+            Some(values) => values.iter().try_for_each(|value| source.add_value(name, value, into)),
+            None => source.add_values_where(name, prefix_of(matcher), &mut |value| matcher.matches(value), into),
+        },
+        (MatchOp::NotEqual | MatchOp::NotRegex, _) => source.add_values_where(name, "", &mut |value| matcher.matches(value), into),
     }
 }
 
-/// The values of a pattern like `a|b|c` without any special character.
-fn alternatives(pattern: &str) -> Option<Vec<&str>> {
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ':' | '/' | ' ' | ',' | ';' | '=' | '@' | '%' | '|');
-    if !pattern.chars().all(plain) {
-        return None;
+/// What every value begins with that the pattern of a matcher finds.
+fn prefix_of(matcher: &Matcher) -> &str {
+    matcher.regex().map_or("", Regex::prefix)
+}
+
+fn keep_matching<S: PostingsSource>(source: &S, matcher: &Matcher, among: &mut RoaringBitmap) -> Result<(), S::Error> {
+    if matcher.op == MatchOp::Equal {
+        return source.keep_value(&matcher.name, &matcher.value, among);
     }
-    let values: Vec<&str> = pattern.split('|').collect();
-    (values.len() <= SET_MATCH_MAX && values.iter().all(|v| !v.is_empty())).then_some(values)
+    let mut postings = RoaringBitmap::new();
+    add_matching(source, matcher, &mut postings)?;
+    *among &= postings;
+    Ok(())
+}
+
+/// Removes the series whose value a matcher refuses that accepts the empty value.
+fn drop_refused<S: PostingsSource>(source: &S, matcher: &Matcher, among: &mut RoaringBitmap) -> Result<(), S::Error> {
+    let name = &matcher.name;
+    let mut refused = RoaringBitmap::new();
+    match (matcher.op, matcher.value.as_str()) {
+        // It refuses nothing.
+        (MatchOp::Regex, ".*") => return Ok(()),
+        (MatchOp::NotEqual, value) => return source.drop_value(name, value, among),
+        (MatchOp::NotRegex, _) => match matcher.regex().and_then(Regex::set_matches) {
+            Some(values) => return values.iter().try_for_each(|value| source.drop_value(name, value, among)),
+            None => source.add_values_where(name, prefix_of(matcher), &mut |value| !matcher.matches(value), &mut refused)?,
+        },
+        (MatchOp::Equal | MatchOp::Regex, _) => {
+            source.add_values_where(name, "", &mut |value| !matcher.matches(value), &mut refused)?;
+        }
+    }
+    *among -= refused;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -143,9 +207,15 @@ mod tests {
             Ok(())
         }
 
-        fn add_values_where(&self, name: &str, keep: &mut dyn FnMut(&str) -> bool, into: &mut RoaringBitmap) -> Result<(), Infallible> {
+        fn add_values_where(
+            &self,
+            name: &str,
+            prefix: &str,
+            keep: &mut dyn FnMut(&str) -> bool,
+            into: &mut RoaringBitmap,
+        ) -> Result<(), Infallible> {
             for (sid, labels) in (0u32..).zip(&self.0) {
-                if labels.get(name).is_some_and(&mut *keep) {
+                if labels.get(name).is_some_and(|value| value.starts_with(prefix) && keep(value)) {
                     into.insert(sid);
                 }
             }
@@ -157,7 +227,7 @@ mod tests {
         #[test]
         fn selection_is_what_every_matcher_accepts(
             series in vec((0u8..4, 0u8..4), 0..20),
-            matchers in vec((0usize..3, 0usize..4, 0usize..9), 0..4),
+            matchers in vec((0usize..3, 0usize..4, 0usize..11), 0..4),
         ) {
             let value = |n: u8| ["", "a", "b", "ab"][usize::from(n)];
             let source = Model(series.iter().map(|(x, y)| Labels::from_pairs([("x", value(*x)), ("y", value(*y))])).collect());
@@ -165,7 +235,7 @@ mod tests {
                 .iter()
                 .map(|(name, op, pattern)| {
                     let op = [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex][*op];
-                    Matcher::new(["x", "y", "z"][*name], op, ["", "a", "b", "a|b", "a|", ".*", ".+", "a.*", "ab|zz"][*pattern]).unwrap()
+                    Matcher::new(["x", "y", "z"][*name], op, ["", "a", "b", "a|b", "a|", ".*", ".+", "a.*", "ab|zz", "(a|b)", "(?:ab|c\\.d)"][*pattern]).unwrap()
                 })
                 .collect();
             let found: Vec<u32> = select(&source, &matchers).unwrap().iter().collect();

@@ -206,15 +206,27 @@ impl PostingsSource for Segment<'_> {
         Ok(())
     }
 
-    fn add_values_where(&self, name: &str, keep: &mut dyn FnMut(&str) -> bool, into: &mut RoaringBitmap) -> Result<(), StoreError> {
+    fn add_values_where(
+        &self,
+        name: &str,
+        prefix: &str,
+        keep: &mut dyn FnMut(&str) -> bool,
+        into: &mut RoaringBitmap,
+    ) -> Result<(), StoreError> {
         let Some((section, pages)) = self.directory.section(name) else { return Ok(()) };
-        for page in 0..pages.len() {
-            self.page(section, page, &mut |text, postings| {
-                if keep(text) {
+        // Values that begin with the prefix stand together, the first of them perhaps on a page that begins before it.
+        let first = pages.partition_point(|first| first.as_ref() < prefix).saturating_sub(1);
+        for page in first..pages.len() {
+            let more = self.page(section, page, &mut |text, postings| {
+                let begins = text.starts_with(prefix);
+                if begins && keep(text) {
                     postings.add_to(into)?;
                 }
-                Ok(true)
+                Ok(begins || text < prefix)
             })?;
+            if !more {
+                break;
+            }
         }
         Ok(())
     }

@@ -80,6 +80,13 @@ fn c13_values_that_fill_many_pages_are_found() {
         assert_eq!(sids(&found), [sid]);
     }
     assert_eq!(view.select(&[Matcher::equal("instance", "host-")], 0, i64::MAX).unwrap().len(), 0);
+    for prefix in ["host-", "host-1", "host-49", "host-4999", "host-0", "host-a", "zz", "a"] {
+        let expected: Vec<u32> = (0..5000).filter(|sid| format!("host-{sid}").starts_with(prefix)).collect();
+        for (op, expected) in [(MatchOp::Regex, expected.len()), (MatchOp::NotRegex, 5000 - expected.len())] {
+            let matcher = Matcher::new("instance", op, format!("{prefix}.*")).unwrap();
+            assert_eq!(view.select(&[matcher], 0, i64::MAX).unwrap().len(), expected as u64, "{prefix} {op:?}");
+        }
+    }
     assert_eq!(view.label_values("instance", 0, i64::MAX, None).unwrap().len(), 5000);
     assert_eq!(view.select(&[Matcher::equal("parity", "even")], 0, i64::MAX).unwrap().len(), 2500);
 }
