@@ -180,7 +180,8 @@ pub async fn serve(node: &Arc<Node>, request: &AdminRequest, left: Duration) -> 
             if !status.is_leader {
                 return Err(Status::unavailable("the replica does not lead"));
             }
-            let response = local.group.propose(payload, Some(status.term)).await.map_err(|e: ProposeError| Status::unavailable(e.to_string()))?;
+            let response =
+                local.group.propose(payload, Some(status.term)).await.map_err(|e: ProposeError| Status::unavailable(e.to_string()))?;
             let response = ApplyResponse::decode(&response).map_err(|e| Status::internal(e.to_string()))?;
             if response.parts.iter().all(tsdb::PartVerdict::is_final) {
                 return Ok(());

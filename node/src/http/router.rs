@@ -5,7 +5,9 @@ use super::error::ApiError;
 use super::extract::{ReadLimits, read_body};
 use super::params::Params;
 use super::routes::{self, Action, Endpoint, Route, WorkspaceSource};
-use super::{active_api, admin_api, cors, encoding, features_api, health, metadata_api, query_api, remote_write, respond, text_api, workspaces};
+use super::{
+    active_api, admin_api, cors, encoding, features_api, health, metadata_api, query_api, remote_write, respond, text_api, workspaces,
+};
 use crate::config::CorsOrigin;
 use crate::meta::view::Workspace;
 use crate::metrics;

@@ -17,8 +17,8 @@ use futures::stream::BoxStream;
 use model::ShardId;
 use proto::node::node_rpc_server::NodeRpc;
 use proto::node::{
-    AdminReply, AdminRequest, ExecuteFrame, ExecuteRequest, FetchMetaReply, FetchMetaRequest, Header, PingReply, PingRequest, ProbeReply, ProbeRequest,
-    ProposeMetaReply, ProposeMetaRequest, ReadFrame, ReadRequest, WriteReply, WriteRequest,
+    AdminReply, AdminRequest, ExecuteFrame, ExecuteRequest, FetchMetaReply, FetchMetaRequest, Header, PingReply, PingRequest, ProbeReply,
+    ProbeRequest, ProposeMetaReply, ProposeMetaRequest, ReadFrame, ReadRequest, WriteReply, WriteRequest,
 };
 use raft::ProposeError;
 use std::sync::Arc;
