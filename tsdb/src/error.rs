@@ -131,6 +131,14 @@ pub enum StoreError {
         /// Hash found.
         found_hash: u32,
     },
+    /// A part that is needed was found damaged.
+    #[error("part {part} of day {day} is quarantined")]
+    Quarantined {
+        /// Its number.
+        part: u64,
+        /// Its day, since 1970.
+        day: u16,
+    },
     /// The caller's stop flag was set; nothing was changed.
     #[error("stopped before it was done, as asked")]
     Cancelled,
@@ -143,6 +151,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether stored bytes are not what they were: another replica can still answer.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::Sealed { .. } | Self::Missing { .. } | Self::PartDamaged { .. } | Self::Quarantined { .. } => true,
+            Self::Rocks(error) => error.kind() == rocksdb::ErrorKind::Corruption,
+            _ => false,
+        }
+    }
+
     /// Whether the same call may succeed later without anyone repairing anything.
     #[must_use]
     pub fn is_retriable(&self) -> bool {

@@ -14,6 +14,7 @@ pub mod changes;
 mod checkpoint;
 mod compact;
 mod delete;
+mod integrity;
 pub(crate) mod judge;
 mod stored;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use apply::ApplyError;
 pub use changes::Changes;
 pub use checkpoint::CheckpointReason;
 pub use delete::TOMBSTONES_MAX;
+pub use integrity::{ScrubPlace, Scrubbed};
 
 use crate::config::ShardConfig;
 use crate::error::StoreError;

@@ -28,6 +28,7 @@ mod pack;
 pub mod part;
 mod reclaim;
 pub mod rewrite;
+mod scrub;
 mod segment;
 pub mod select;
 mod series;
@@ -176,6 +177,9 @@ impl ShardStore {
         self.0.reclaim()
     }
 }
+
+#[cfg(test)]
+pub(crate) use tests::damage_part;
 
 #[cfg(test)]
 mod tests;

@@ -50,6 +50,16 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// Whether stored bytes are not what they were: another replica can still answer.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_damage(),
+            Self::Chunk { .. } | Self::NoRecord { .. } => true,
+            Self::Replaced => false,
+        }
+    }
+
     /// Whether the same read may succeed at once on a new view.
     #[must_use]
     pub fn is_retriable(&self) -> bool {

@@ -76,8 +76,13 @@ impl Shard {
         let view = self.store().view();
         let (_, dropped_before_ms) = self.hidden();
         let kept = || view.parts().iter().filter(|part| part.kind.has_samples() && part.day.first_ms() >= dropped_before_ms);
+        let damaged = self.damaged_days();
+        if let Some((day, _)) = damaged.iter().find(|(_, has_samples)| !has_samples) {
+            return Some(self.whole_day(*day));
+        }
         let mut days: Vec<Day> = kept().map(|part| part.day).collect();
         days.dedup();
+        days.retain(|day| damaged.iter().all(|(of, _)| of != day));
         let of_day = |day: Day| kept().filter(move |part| part.day == day).collect::<Vec<_>>();
         let over = days.iter().copied().find(|day| self.is_over(*day, now_ms) && wants_last_rewrite(&of_day(*day)));
         if let Some(day) = over {
@@ -113,7 +118,12 @@ impl Shard {
         let view = self.store().view();
         let tombstones = self.tombstones_of(view.point().map_or(0, |point| point.index));
         let parts = view.parts();
-        parts.iter().find(|part| tombstones.iter().any(|tombstone| is_meant(tombstone) && touches(tombstone, part))).map(|part| part.day)
+        let is_whole = |part: &Part| view.quarantined().all(|damaged| damaged.day != part.day);
+        parts
+            .iter()
+            .filter(|part| is_whole(part))
+            .find(|part| tombstones.iter().any(|tombstone| is_meant(tombstone) && touches(tombstone, part)))
+            .map(|part| part.day)
     }
 
     /// Forgets the deletes of which nothing is left to hide. The caller keeps checkpoints away.

@@ -35,6 +35,7 @@ pub struct CheckpointWriter<'a> {
     pub(super) next_part: u64,
     pub(super) unfinished: u32,
     removed: BTreeSet<u64>,
+    pub(super) quarantined: BTreeSet<u64>,
     days: BTreeMap<Day, DayIndex>,
     series: RoaringBitmap,
     pub(super) records: WriteBatch,
@@ -96,6 +97,7 @@ impl<'a> CheckpointWriter<'a> {
             next_part: state.next_part,
             unfinished: 0,
             removed: BTreeSet::new(),
+            quarantined: state.current.quarantined.clone(),
             days: BTreeMap::new(),
             series: RoaringBitmap::new(),
             records: WriteBatch::default(),
@@ -133,7 +135,9 @@ impl<'a> CheckpointWriter<'a> {
     pub fn part(&mut self, day: Day) -> Result<PartWriter<'_, 'a>, StoreError> {
         if !self.days.contains_key(&day) {
             let mut known = RoaringBitmap::new();
-            for part in self.base.parts.iter().filter(|p| p.kind == PartKind::Index && p.day == day && !self.removed.contains(&p.id)) {
+            // What a quarantined segment holds is indexed once more.
+            let is_left_out = |part: &Part| self.removed.contains(&part.id) || self.quarantined.contains(&part.id);
+            for part in self.base.parts.iter().filter(|p| p.kind == PartKind::Index && p.day == day && !is_left_out(p)) {
                 known |= Segment::open(self.dataset(), *part)?.series();
             }
             self.days.insert(day, DayIndex { known, added: IndexBuilder::default() });
@@ -303,6 +307,7 @@ impl<'a> CheckpointWriter<'a> {
         let mut unlisted = self.store.state.lock().unlisted.clone();
         unlisted.extend(self.base.parts.iter().filter(is_removed));
         unlisted.retain(|part| parts.iter().all(|listed| listed.id != part.id));
+        let quarantined = self.quarantined.iter().copied().filter(|id| parts.iter().any(|part| part.id == *id)).collect();
         let mut series = &self.base.series | &self.series;
         series.optimize();
         Manifest {
@@ -315,6 +320,7 @@ impl<'a> CheckpointWriter<'a> {
             series,
             parts,
             unlisted,
+            quarantined,
         }
     }
 

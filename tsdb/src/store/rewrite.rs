@@ -8,7 +8,7 @@
 
 #![deny(clippy::indexing_slicing)]
 
-mod cursor;
+pub(super) mod cursor;
 
 use super::checkpoint::RECORD_BATCH_BYTES;
 use super::series::{NewRecord, SeriesRecord};

@@ -4,6 +4,8 @@ mod index;
 mod removal;
 mod transfer;
 
+pub(crate) use damage::damage_part;
+
 use super::*;
 use crate::chunk;
 use crate::db::{Db, DbOptions};

@@ -76,7 +76,7 @@ impl StoreView {
     }
 
     fn segments(&self, start_ms: i64, end_ms: i64) -> impl Iterator<Item = Result<Segment<'_>, StoreError>> {
-        self.manifest.parts_in(Family::Index, start_ms, end_ms).map(|part| Segment::open(&self.dataset, *part))
+        self.manifest.parts_in(Family::Index, start_ms, end_ms).map(|part| Segment::open(&self.dataset, *part?))
     }
 
     /// Names of the labels that series of the days carry; `among` limits the series.
@@ -182,7 +182,7 @@ impl StoreView {
         mut visit: impl FnMut(u64, &[u8]),
     ) -> Result<(), StoreError> {
         for part in self.manifest.parts_in(Family::Chunk, start_ms, end_ms) {
-            self.chunks_of_part(part, sid, metric, (start_ms, end_ms), &mut visit)?;
+            self.chunks_of_part(part?, sid, metric, (start_ms, end_ms), &mut visit)?;
         }
         Ok(())
     }
@@ -230,6 +230,7 @@ impl StoreView {
         }
         let (Some(first), Some(last)) = (sids.min(), sids.max()) else { return Ok(()) };
         for part in self.manifest.parts_in(Family::Chunk, start_ms, end_ms) {
+            let part = part?;
             let key = ChunkKey { day: part.day.0, local: self.dataset.local, metric, part: part.id, first_sid: first }.encode();
             let mut iterator = self.dataset.iterate(Family::Chunk, key.get(..16).unwrap_or_default(), true);
             iterator.seek_for_prev(key);

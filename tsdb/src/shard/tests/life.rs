@@ -3,6 +3,7 @@
 use super::*;
 use crate::entry::Delete;
 use crate::store::{PartKind, Step};
+use crate::view::ReadError;
 use model::MatchOp;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -354,4 +355,82 @@ fn rewrite_that_is_stopped_changes_nothing_and_the_next_one_goes_through() {
     assert_eq!(replica.shard.store().view().parts(), listed);
     assert!(replica.shard.rewrite_due(&RUNNING).unwrap().is_some());
     assert!(!replica.shard.wants_rewrite());
+}
+
+/// Changes one byte in every value of a part.
+fn damage(shard: &Shard, part: &crate::store::Part) {
+    crate::store::damage_part(&shard.store(), part, |value| {
+        let middle = value.len() / 2;
+        value[middle] ^= 4;
+    });
+}
+
+/// Reads all parts once; gives the number of damaged ones.
+fn scrub(shard: &Shard) -> usize {
+    let (mut place, mut damaged) = (None, 0);
+    while let Some(scrubbed) = shard.scrub_next(place, &RUNNING).unwrap() {
+        place = Some(scrubbed.place);
+        damaged += usize::from(scrubbed.is_damaged);
+    }
+    damaged
+}
+
+fn with_two_days() -> Replica {
+    let mut replica = Replica::new();
+    for day in 0..2 {
+        let from = T0 + day * DAY_MS;
+        let rows: Vec<_> = (0..200).flat_map(|i| (0..5).map(move |n| up(n, from + i * 15_000, i as f64))).collect();
+        replica.write(from + HOUR, day as u128, &rows);
+        replica.apply(entry::evict_idle(from + 10 * HOUR));
+        replica.shard.checkpoint().unwrap();
+        replica.apply(entry::evict_idle(from + 20 * HOUR));
+    }
+    replica
+}
+
+#[test]
+fn damaged_samples_are_found_and_quarantined_and_never_read_as_missing() {
+    let replica = with_two_days();
+    assert_eq!(scrub(&replica.shard), 0);
+    let part = *replica.shard.store().view().parts().iter().find(|part| part.kind.has_samples()).unwrap();
+    damage(&replica.shard, &part);
+    assert_eq!(scrub(&replica.shard), 1);
+    assert_eq!(scrub(&replica.shard), 0, "it is known");
+    let refuses = |replica: &Replica| {
+        let view = replica.shard.read_view();
+        let all = view.select(&[], TimeRange::ALL, |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(matches!(&all, ReadError::Store(StoreError::Quarantined { part: found, .. }) if *found == part.id), "{all}");
+        assert!(all.is_damage() && !all.is_retriable());
+        let other_day = TimeRange { after_ms: part.day.last_ms(), to_ms: i64::MAX };
+        assert_eq!(contents_of(&view, &[], other_day).len(), 5, "other days are answered");
+        assert_eq!(replica.shard.damaged_days(), [(part.day, true)]);
+        assert!(replica.shard.store().export().next_block().is_err(), "nobody gets a copy of it");
+    };
+    refuses(&replica);
+    refuses(&replica.restart());
+}
+
+#[test]
+fn damaged_index_is_built_anew_from_the_samples() {
+    let replica = with_two_days();
+    let expected = replica.contents(&[]);
+    let index = *replica.shard.store().view().parts().iter().find(|part| !part.kind.has_samples()).unwrap();
+    damage(&replica.shard, &index);
+    assert_eq!(scrub(&replica.shard), 1);
+    assert_eq!(replica.shard.damaged_days(), [(index.day, false)]);
+    while replica.shard.rewrite_due(&RUNNING).unwrap().is_some() {}
+    assert_eq!(replica.shard.damaged_days(), []);
+    assert_eq!(replica.contents(&[]), expected);
+    assert_eq!(scrub(&replica.shard), 0);
+    assert_eq!(replica.restart().contents(&[]), expected);
+}
+
+#[test]
+fn rewrite_of_a_damaged_part_fails_and_leaves_it_listed() {
+    let replica = with_two_days();
+    let listed = replica.shard.store().view().parts().to_vec();
+    let part = *listed.iter().find(|part| part.kind.has_samples()).unwrap();
+    damage(&replica.shard, &part);
+    assert!(replica.shard.rewrite_due(&RUNNING).unwrap_err().is_damage());
+    assert_eq!(replica.shard.store().view().parts(), listed);
 }

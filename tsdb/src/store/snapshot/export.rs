@@ -72,6 +72,9 @@ impl ShardExport {
         if self.is_over {
             return Ok(None);
         }
+        if let Some(part) = self.view.quarantined().next() {
+            return Err(StoreError::Quarantined { part: part.id, day: part.day.0 });
+        }
         let mut block = Vec::with_capacity(BLOCK_BYTES_TARGET + (64 << 10));
         while let Some(family) = self.family {
             if self.fill(family, &mut block)? {
