@@ -16,7 +16,7 @@ use crate::query::admit::QuerySlots;
 use crate::query::cache::ResultCache;
 use crate::rpc::client::Peers;
 use crate::rpc::server::{NodeService, ProbeOnly, probe_reply};
-use crate::shard::{ShardRegistry, compactor, keeper};
+use crate::shard::{ShardRegistry, compactor, keeper, scrubber};
 use crate::signals::{StopOn, StopSignals};
 use crate::task::Tasks;
 use crate::{metrics, self_metrics, up};
@@ -267,6 +267,9 @@ fn spawn_tasks(node: &Arc<Node>, meta: Option<Arc<MetaMachine>>) {
     tasks.spawn("leadership", upkeep::leadership(Arc::clone(node)));
     tasks.spawn("checkpoint keeper", keeper::run(Arc::clone(node), meta));
     tasks.spawn("compactor", compactor::run(Arc::clone(node)));
+    if let Some(period) = node.config.storage.scrub_period {
+        tasks.spawn("scrubber", scrubber::run(Arc::clone(node), period));
+    }
     if let Some(interval) = node.config.self_metrics.interval {
         tasks.spawn("own metrics", self_metrics::run(Arc::clone(node), interval));
     }

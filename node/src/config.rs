@@ -104,6 +104,8 @@ pub struct StorageConfig {
     pub memory_bytes: u64,
     /// Free bytes on the data directory's disk below which writes are refused; 0 never refuses.
     pub min_free_bytes: u64,
+    /// Time in which everything stored is read once to find damage; none if it is not.
+    pub scrub_period: Option<Duration>,
 }
 
 /// What a new cluster's workspaces accept.

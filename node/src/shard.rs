@@ -1,9 +1,10 @@
-//! The replicas of shards on this node: binding `tsdb` to Raft, proposing as a leader, checkpointing, rewriting parts.
+//! The replicas of shards on this node: binding `tsdb` to Raft, proposing as a leader, checkpointing, rewriting and checking parts.
 
 pub mod compactor;
 pub mod keeper;
 pub mod machine;
 pub mod registry;
 pub mod runner;
+pub mod scrubber;
 
 pub use registry::{LocalShard, ShardRegistry};

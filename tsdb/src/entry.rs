@@ -11,6 +11,7 @@
 //! EvictIdle:     time i64
 //! DropDay:       time i64 | before_ms i64
 //! Delete:        known_revision u64 | first_ms i64 | last_ms i64 | sets n, matchers*
+//! DayDigest:     day u16 | at_index u64 | digest u64
 //! matchers:      n, (op u8 | name | value)*
 //! ```
 //!
@@ -41,6 +42,7 @@ enum Kind {
     EvictIdle = 5,
     DropDay = 8,
     Delete = 9,
+    DayDigest = 11,
 }
 
 /// Kinds that later versions fill: `Fence`, `Unfence`, `EnableVersion`.
@@ -147,6 +149,18 @@ pub(crate) enum Entry<'a> {
     EvictIdle { time_ms: Timestamp },
     DropDay { time_ms: Timestamp, before_ms: Timestamp },
     Delete(Delete),
+    DayDigest(DayDigest),
+}
+
+/// What a replica holds of a day that is over, as a hash that replicas of the same log share. It changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayDigest {
+    /// Days since 1970.
+    pub day: u16,
+    /// The hash is of the state at this entry, and of every later one up to the next that changes the day.
+    pub at_index: u64,
+    /// Sum of the hashes of all (series, timestamp, bits).
+    pub digest: u64,
 }
 
 /// A delete of series and of a span of time. It does not move entry time.
@@ -215,6 +229,9 @@ impl<'a> Entry<'a> {
             k if k == Kind::EvictIdle as u8 => Self::EvictIdle { time_ms: i64::from_le_bytes(r.array()?) },
             k if k == Kind::DropDay as u8 => {
                 Self::DropDay { time_ms: i64::from_le_bytes(r.array()?), before_ms: i64::from_le_bytes(r.array()?) }
+            }
+            k if k == Kind::DayDigest as u8 => {
+                Self::DayDigest(DayDigest { day: u16::from_le_bytes(r.array()?), at_index: r.u64_le()?, digest: r.u64_le()? })
             }
             k if k == Kind::Delete as u8 => Self::Delete(read_delete(&mut r)?),
             kind => return Err(EntryError::UnknownKind { kind, reserved: RESERVED_KINDS.contains(&kind) }),
@@ -332,6 +349,17 @@ pub fn drop_day(time_ms: Timestamp, before_ms: Timestamp) -> Bytes {
     let mut out = begin(Kind::DropDay);
     out.extend_from_slice(&time_ms.to_le_bytes());
     out.extend_from_slice(&before_ms.to_le_bytes());
+    out.into()
+}
+
+/// Encodes what a replica holds of a day.
+#[must_use]
+pub fn day_digest(digest: DayDigest) -> Bytes {
+    let DayDigest { day, at_index, digest } = digest;
+    let mut out = begin(Kind::DayDigest);
+    out.extend_from_slice(&day.to_le_bytes());
+    out.extend_from_slice(&at_index.to_le_bytes());
+    out.extend_from_slice(&digest.to_le_bytes());
     out.into()
 }
 

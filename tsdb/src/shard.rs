@@ -14,6 +14,7 @@ pub mod changes;
 mod checkpoint;
 mod compact;
 mod delete;
+mod digest;
 mod integrity;
 pub(crate) mod judge;
 mod stored;
@@ -26,6 +27,7 @@ pub use apply::ApplyError;
 pub use changes::Changes;
 pub use checkpoint::CheckpointReason;
 pub use delete::TOMBSTONES_MAX;
+pub use digest::DigestCheck;
 pub use integrity::{ScrubPlace, Scrubbed};
 
 use crate::config::ShardConfig;
@@ -67,6 +69,8 @@ pub struct Shard {
     /// Chunks that parts list by now, waiting for readers with older views. Taken before `head`.
     listed: Mutex<Vec<checkpoint::Listed>>,
     checkpointing: Mutex<()>,
+    /// What the log says of days that are over; follows the log, but is no part of the state.
+    digests: Mutex<digest::Digests>,
     /// Entry time of the last `EvictIdle`, for the leader that proposes the next.
     last_evict_ms: AtomicI64,
     /// Set when apply stopped half-way through an entry: nothing may be made durable from then on.
@@ -133,6 +137,7 @@ impl Shard {
             since_checkpoint: Mutex::default(),
             listed: Mutex::default(),
             checkpointing: Mutex::default(),
+            digests: Mutex::default(),
             last_evict_ms: AtomicI64::new(0),
             halted: AtomicBool::new(false),
         };

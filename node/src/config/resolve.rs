@@ -119,6 +119,7 @@ fn read(reader: &mut Reader<'_>) -> Config {
             retention: reader.read(&s::STORAGE_RETENTION, value::positive_duration),
             memory_bytes: reader.read(&s::STORAGE_MEMORY, value::memory),
             min_free_bytes: reader.read(&s::STORAGE_MIN_FREE, value::bytes),
+            scrub_period: reader.read(&s::STORAGE_SCRUB_PERIOD, value::interval),
         },
         limits: LimitsConfig {
             late_window: reader.read(&s::LIMITS_LATE_WINDOW, value::duration),

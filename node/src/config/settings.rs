@@ -66,6 +66,7 @@ settings! {
     STORAGE_RETENTION = "storage.retention", "storage.retention", "DURATION", "150d", "How long samples are kept.";
     STORAGE_MEMORY = "storage.memory", "storage.memory", "BYTES", "", "Memory for storage: caches, memtables, heads. Default: a quarter of the machine's memory, at most 4GiB.";
     STORAGE_MIN_FREE = "storage.min_free", "storage.min-free", "BYTES", "1GiB", "With less free disk space than this the node refuses writes and goes on reading.";
+    STORAGE_SCRUB_PERIOD = "storage.scrub_period", "storage.scrub-period", "DURATION", "14d", "Time in which everything stored is read once to find damage; 0 turns it off.";
     LIMITS_LATE_WINDOW = "limits.late_window", "limits.late-window", "DURATION", "3h", "How old a sample may be that is newer than everything its series has.";
     LIMITS_OUT_OF_ORDER_WINDOW = "limits.out_of_order_window", "limits.out-of-order-window", "DURATION", "1h", "How old a sample may be that is not newer than everything its series has.";
     QUERY_TIMEOUT = "query.timeout", "query.timeout", "DURATION", "2m", "Time after which a query is given up.";

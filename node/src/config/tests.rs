@@ -55,7 +55,11 @@ fn defaults_are_a_whole_configuration() {
         RpcConfig { listen_address: Address::new("127.0.0.1", 9481), advertise_address: Address::new("127.0.0.1", 9481) }
     );
     assert_eq!(config.cluster, ClusterConfig { initial_nodes: vec![], bootstrap: false });
-    assert_eq!(config.storage, StorageConfig { retention: minutes(150 * 24 * 60), memory_bytes: 2 * GIB, min_free_bytes: GIB });
+    let scrub_period = Some(minutes(14 * 24 * 60));
+    assert_eq!(
+        config.storage,
+        StorageConfig { retention: minutes(150 * 24 * 60), memory_bytes: 2 * GIB, min_free_bytes: GIB, scrub_period }
+    );
     assert_eq!(config.limits, LimitsConfig { late_window: minutes(180), out_of_order_window: minutes(60) });
     let query = QueryConfig {
         timeout: minutes(2),
@@ -112,6 +116,7 @@ fn every_setting_can_come_from_every_layer() {
         ("storage.retention", "30d"),
         ("storage.memory", "512MiB"),
         ("storage.min_free", "10MB"),
+        ("storage.scrub_period", "7d"),
         ("limits.late_window", "1d"),
         ("limits.out_of_order_window", "0"),
         ("query.timeout", "1s"),

@@ -25,11 +25,46 @@ pub async fn run(node: Arc<Node>) {
         for local in node.shards.all() {
             // A full disk has no room for a second copy of a day.
             let may_rewrite = !failed.contains_key(&local.id) && !node.disk_full.load(std::sync::atomic::Ordering::Relaxed);
-            if may_rewrite && local.is_recovered() && local.shard.wants_rewrite() && !rewrite(&node, &local).await {
+            if may_rewrite && local.is_recovered() && !tend(&node, &local).await {
                 failed.insert(local.id, Instant::now());
             }
         }
     }
+}
+
+/// Does what is due for one replica; tells whether it went well.
+async fn tend(node: &Arc<Node>, local: &Arc<LocalShard>) -> bool {
+    if local.shard.wants_rewrite() {
+        return rewrite(node, local).await;
+    }
+    let status = local.group.status();
+    let shard = Arc::clone(&local.shard);
+    if status.is_leader
+        && let Some(day) = local.shard.wants_day_digest()
+    {
+        let _alone = node.rewriting.lock().await;
+        return match task::blocking(move || shard.day_digest(day)).await {
+            // Not proposed, or changed meanwhile: later.
+            Ok(Ok(Some(digest))) => local.group.propose(tsdb::entry::day_digest(digest), Some(status.term)).await.is_ok(),
+            Ok(Ok(None)) => false,
+            Ok(Err(error)) => unchecked(local, &error),
+            Err(error) => unchecked(local, &error),
+        };
+    }
+    if local.shard.wants_digest_check() {
+        let _alone = node.rewriting.lock().await;
+        return match task::blocking(move || shard.check_digest()).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => unchecked(local, &error),
+            Err(error) => unchecked(local, &error),
+        };
+    }
+    true
+}
+
+fn unchecked(local: &LocalShard, error: &dyn std::fmt::Display) -> bool {
+    tracing::warn!(shard = %local.id, %error, "a day was not compared with other replicas");
+    false
 }
 
 /// Rewrites what is due first; tells whether it went well.

@@ -35,6 +35,7 @@ fn encoding_is_frozen() {
         "0103090000000000000001010000000000000002000000000000000000000000000080020a000000000000000b00000000000000"
     );
     assert_eq!(hex(&drop_day(1, 2)), "010801000000000000000200000000000000");
+    assert_eq!(hex(&day_digest(DayDigest { day: 1, at_index: 2, digest: 3 })), "010b010002000000000000000300000000000000");
     let matchers = vec![Matcher::equal("a", "b"), Matcher::new("c", MatchOp::NotRegex, "d|e").unwrap()];
     let deleted = Delete { known_revision: 3, first_ms: i64::MIN, last_ms: 5, matcher_sets: vec![matchers] };
     assert_eq!(
@@ -86,7 +87,7 @@ fn unknown_formats_and_kinds_are_refused_never_skipped() {
     for kind in [6, 7, 10] {
         assert_eq!(Entry::decode(&[1, kind]).unwrap_err(), EntryError::UnknownKind { kind, reserved: true });
     }
-    for kind in [0, 11, 255] {
+    for kind in [0, 12, 255] {
         assert_eq!(Entry::decode(&[1, kind]).unwrap_err(), EntryError::UnknownKind { kind, reserved: false });
     }
     let mut longer = tick(5).to_vec();
@@ -175,6 +176,9 @@ proptest! {
         let i = at.index(bytes.len());
         bytes[i] ^= flip;
         let _ = Entry::decode(&bytes);
+        let digest = DayDigest { day: known_revision as u16, at_index: known_revision, digest: first_ms as u64 };
+        let Entry::DayDigest(read) = Entry::decode(&day_digest(digest)).unwrap() else { panic!("kind") };
+        prop_assert_eq!(read, digest);
         let bytes = drop_day(first_ms, last_ms);
         let Entry::DropDay { time_ms, before_ms } = Entry::decode(&bytes).unwrap() else { panic!("kind") };
         prop_assert_eq!((time_ms, before_ms), (first_ms, last_ms));

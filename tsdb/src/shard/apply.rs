@@ -190,6 +190,7 @@ impl Shard {
                 self.last_evict_ms.store(replicated.time_ms, Ordering::SeqCst);
             }
             Entry::DropDay { time_ms, before_ms } => self.drop_days(replicated, time_ms, before_ms, point.index),
+            Entry::DayDigest(digest) => self.expect_digest(digest),
             Entry::Delete(delete) => response.parts.extend(self.delete(replicated, delete, point.index)),
         }
         Ok(response)

@@ -101,7 +101,7 @@ impl Shard {
     }
 
     /// Whether no window lets a sample of the day in any more, and idle series had an hour to leave.
-    fn is_over(&self, day: Day, now_ms: Timestamp) -> bool {
+    pub(super) fn is_over(&self, day: Day, now_ms: Timestamp) -> bool {
         let limits = self.limits();
         let window_ms = limits.late_window_ms.max(limits.out_of_order_window_ms);
         now_ms > day.last_ms().saturating_add(window_ms).saturating_add(HOUR_MS)

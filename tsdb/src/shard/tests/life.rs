@@ -434,3 +434,48 @@ fn rewrite_of_a_damaged_part_fails_and_leaves_it_listed() {
     assert!(replica.shard.rewrite_due(&RUNNING).unwrap_err().is_damage());
     assert_eq!(replica.shard.store().view().parts(), listed);
 }
+
+/// A replica whose first day is over and in its final form.
+fn with_final_day() -> Replica {
+    let replica = with_two_days();
+    while replica.shard.rewrite_due(&RUNNING).unwrap().is_some() {}
+    replica
+}
+
+#[test]
+fn c1_replicas_compare_what_they_hold_of_a_day_that_is_over() {
+    let mut leader = with_final_day();
+    let mut lazy = leader.full_replay();
+    let day = leader.shard.wants_day_digest().unwrap();
+    let digest = leader.shard.day_digest(day).unwrap().unwrap();
+    for replica in [&mut leader, &mut lazy] {
+        replica.apply(entry::day_digest(digest));
+        assert!(replica.shard.wants_digest_check());
+        assert_eq!(replica.shard.check_digest().unwrap(), Some(DigestCheck::Same), "wherever the samples lie");
+        assert_eq!(replica.shard.check_digest().unwrap(), None);
+    }
+    assert_eq!(leader.shard.wants_day_digest(), None, "once");
+    // A replica that applied something else.
+    let mut other = Replica::new();
+    for payload in leader.log.iter().skip(2) {
+        other.apply(payload.clone());
+        if other.log.len() == 6 {
+            assert_eq!(other.write(T0 + DAY_MS + HOUR, 77, &[up(9, T0 + DAY_MS + 1, 5.0)]).accepted, 1);
+        }
+    }
+    assert_eq!(other.shard.check_digest().unwrap(), Some(DigestCheck::Different));
+}
+
+#[test]
+fn c1_a_day_that_a_delete_changed_meanwhile_is_not_compared() {
+    let mut replica = with_final_day();
+    let day = replica.shard.wants_day_digest().unwrap();
+    let digest = replica.shard.day_digest(day).unwrap().unwrap();
+    replica.apply(delete(i64::MIN, i64::MAX, vec![Matcher::equal("instance", "host-2")]));
+    replica.apply(entry::day_digest(digest));
+    assert_eq!(replica.shard.check_digest().unwrap(), Some(DigestCheck::Unknown));
+    let again = replica.shard.day_digest(day).unwrap().unwrap();
+    assert_ne!(again.digest, digest.digest);
+    replica.apply(entry::day_digest(again));
+    assert_eq!(replica.shard.check_digest().unwrap(), Some(DigestCheck::Same));
+}
