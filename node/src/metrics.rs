@@ -12,6 +12,7 @@ const REWRITE_SECONDS: &str = "flotilla_rewrite_seconds";
 const DAMAGED_READS: &str = "flotilla_damaged_reads_total";
 const SCRUBBED_BYTES: &str = "flotilla_scrubbed_bytes_total";
 const SCRUBBED_DAMAGED: &str = "flotilla_scrubbed_damaged_parts_total";
+const REPAIRS: &str = "flotilla_day_repairs_total";
 const QUARANTINED: &str = "flotilla_quarantined_days";
 const QUERY_SECONDS: &str = "flotilla_query_seconds";
 const REFUSED_QUERIES: &str = "flotilla_refused_queries_total";
@@ -37,6 +38,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(DAMAGED_READS, "Reads that met damaged data on this node and went to another replica.");
     describe_counter!(SCRUBBED_BYTES, "Stored bytes read to find damage.");
     describe_counter!(SCRUBBED_DAMAGED, "Stored parts found damaged.");
+    describe_counter!(REPAIRS, "Damaged days fetched from another replica, by outcome.");
     describe_gauge!(QUARANTINED, "Days of shards on this node that hold a damaged part; must be 0.");
     describe_histogram!(QUERY_SECONDS, "Time to answer a query.");
     describe_counter!(REFUSED_QUERIES, "Queries that got no place to run, by workspace and reason.");
@@ -77,6 +79,11 @@ pub fn count_damaged_read() {
 pub fn count_scrubbed(bytes: u64, is_damaged: bool) {
     counter!(SCRUBBED_BYTES).increment(bytes);
     counter!(SCRUBBED_DAMAGED).increment(u64::from(is_damaged));
+}
+
+/// Counts an attempt to fetch a damaged day from another replica.
+pub fn count_repair(is_done: bool) {
+    counter!(REPAIRS, "outcome" => if is_done { "repaired" } else { "failed" }).increment(1);
 }
 
 /// Sets the number of days with a damaged part.

@@ -4,6 +4,7 @@ pub mod compactor;
 pub mod keeper;
 pub mod machine;
 pub mod registry;
+pub mod repair;
 pub mod runner;
 pub mod scrubber;
 

@@ -4,7 +4,7 @@ use crate::state::Deleted;
 use model::Timestamp;
 
 /// Samples of one series, chunk after chunk; its buffers are reused from series to series.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Runs {
     pub(crate) timestamps: Vec<Timestamp>,
     pub(crate) values: Vec<f64>,

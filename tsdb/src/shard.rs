@@ -17,6 +17,7 @@ mod delete;
 mod digest;
 mod integrity;
 pub(crate) mod judge;
+mod repair;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use checkpoint::CheckpointReason;
 pub use delete::TOMBSTONES_MAX;
 pub use digest::DigestCheck;
 pub use integrity::{ScrubPlace, Scrubbed};
+pub use repair::{DayRepair, RepairSeries};
 
 use crate::config::ShardConfig;
 use crate::error::StoreError;

@@ -10,7 +10,7 @@ use crate::meta::state::WorkspaceRecord;
 use crate::node::Node;
 use crate::rpc::client::{header, request};
 use futures::future::try_join_all;
-use model::{MatchOp, Matcher, ShardId};
+use model::{MatchOp, Matcher, ShardId, StoreId};
 use proto::node::{Matcher as WireMatcher, MatcherSet, ReadRequest, matcher, read_request};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -103,8 +103,24 @@ async fn read_remote(
     let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
     let meta = node.meta.get();
     let store = node.leaders.leader(node, &meta, shard, attempt).ok_or_else(|| unavailable("its replicas are not known".to_owned()))?;
-    let address =
-        meta.stores.get(&store.0).map(|s| s.rpc_address.clone()).ok_or_else(|| unavailable(format!("store {store} is not known")))?;
+    read_from(node, workspace, shard, store, spec, deadline).await
+}
+
+/// Reads from the replica of one store, behind its read barrier.
+///
+/// # Errors
+/// See [`ReadError`].
+pub(crate) async fn read_from(
+    node: &Node,
+    workspace: &str,
+    shard: ShardId,
+    store: StoreId,
+    spec: &ReadSpec,
+    deadline: Instant,
+) -> Result<Found, ReadError> {
+    let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
+    let address = node.meta.get().stores.get(&store.0).map(|s| s.rpc_address.clone());
+    let address = address.ok_or_else(|| unavailable(format!("store {store} is not known")))?;
     let mut client = node.peers.client(&address).map_err(|e| unavailable(e.to_string()))?;
     let left = deadline.saturating_duration_since(Instant::now());
     let message = to_wire(node, workspace, shard, spec, left);

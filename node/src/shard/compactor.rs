@@ -1,6 +1,6 @@
 //! Rewrites parts when that is due, one replica at a time on a node: days that are over, many flushes, what deletes left.
 
-use super::LocalShard;
+use super::{LocalShard, repair};
 use crate::metrics;
 use crate::node::Node;
 use crate::task;
@@ -34,6 +34,12 @@ pub async fn run(node: Arc<Node>) {
 
 /// Does what is due for one replica; tells whether it went well.
 async fn tend(node: &Arc<Node>, local: &Arc<LocalShard>) -> bool {
+    if let Some((day, _)) = local.shard.damaged_days().into_iter().find(|(_, has_samples)| *has_samples) {
+        let _alone = node.rewriting.lock().await;
+        let repaired = repair::day(node, local, day).await;
+        metrics::count_repair(repaired.is_ok());
+        return repaired.inspect_err(|error| tracing::error!(shard = %local.id, day = day.0, %error, "damaged day not repaired")).is_ok();
+    }
     if local.shard.wants_rewrite() {
         return rewrite(node, local).await;
     }

@@ -166,6 +166,50 @@ fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
     }
 }
 
+/// A series whose samples of a day another replica sent.
+#[derive(Clone, Debug)]
+pub(crate) struct SentSeries {
+    pub(crate) sid: SeriesId,
+    /// As this replica knows the series.
+    pub(crate) record: SeriesRecord,
+    pub(crate) runs: Runs,
+}
+
+impl ShardStore {
+    /// Lists one more part of a day, of series sorted by metric and number; durable when it returns.
+    ///
+    /// # Errors
+    /// As [`CheckpointWriter::commit`].
+    pub(crate) fn add_part(&self, day: Day, log_index: u64, series: &[SentSeries]) -> Result<(), StoreError> {
+        self.change(|writer| {
+            let mut part = writer.part(day)?;
+            for SentSeries { sid, record, runs } in series {
+                put_series(&mut part, *sid, record, runs, log_index)?;
+            }
+            part.finish()
+        })
+    }
+
+    /// Lists parts no more; durable when it returns.
+    ///
+    /// # Errors
+    /// As [`CheckpointWriter::commit`].
+    pub(crate) fn remove_parts(&self, parts: &[u64]) -> Result<(), StoreError> {
+        self.change(|writer| {
+            parts.iter().for_each(|part| writer.remove_part(*part));
+            Ok(())
+        })
+    }
+
+    /// Changes what is listed, beside the checkpoint in force.
+    pub(super) fn change(&self, change: impl FnOnce(&mut CheckpointWriter<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let mut writer = CheckpointWriter::begin(&self.0, PartKind::Merged)?;
+        let (point, extra) = (writer.base.point, writer.base.extra.clone());
+        change(&mut writer)?;
+        writer.commit_at(point, &extra)
+    }
+}
+
 impl CheckpointWriter<'_> {
     /// Notes in the records of series how late they had a sample. True whatever becomes of the rewrite, so it needs no flip.
     fn remember(&mut self, series: Vec<Remembered>) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@
 
 use super::rewrite::cursor::{PartCursor, PartWalk};
 use super::segment::Segment;
-use super::{CheckpointWriter, Part, PartKind, ShardStore, StoreView};
+use super::{Part, ShardStore, StoreView};
 use crate::chunk;
 use crate::db::corrupt;
 use crate::error::{Corruption, StoreError};
@@ -65,12 +65,11 @@ impl ShardStore {
     /// Lists a part as quarantined; durable when it returns. Nothing happens if it is not listed any more.
     ///
     /// # Errors
-    /// As [`CheckpointWriter::commit`].
+    /// As [`super::CheckpointWriter::commit`].
     pub(crate) fn quarantine(&self, part: u64) -> Result<(), StoreError> {
-        let mut writer = CheckpointWriter::begin(&self.0, PartKind::Merged)?;
-        let view = StoreView::new(std::sync::Arc::clone(&self.0.dataset), std::sync::Arc::clone(&writer.base));
-        let (point, extra) = (view.point(), view.extra().to_vec());
-        writer.quarantined.insert(part);
-        writer.commit_at(point, &extra)
+        self.change(|writer| {
+            writer.quarantined.insert(part);
+            Ok(())
+        })
     }
 }

@@ -479,3 +479,36 @@ fn c1_a_day_that_a_delete_changed_meanwhile_is_not_compared() {
     replica.apply(entry::day_digest(again));
     assert_eq!(replica.shard.check_digest().unwrap(), Some(DigestCheck::Same));
 }
+
+#[test]
+fn damaged_day_is_replaced_by_what_another_replica_holds() {
+    let mut replica = with_two_days();
+    let healthy = replica.full_replay();
+    let part = *replica.shard.store().view().parts().iter().find(|part| part.kind.has_samples()).unwrap();
+    damage(&replica.shard, &part);
+    assert_eq!(scrub(&replica.shard), 1);
+    let repair = replica.shard.begin_repair(part.day).unwrap();
+    // Applied while the repair is under way.
+    replica.apply(delete(part.first_ms, part.first_ms + HOUR / 6, vec![Matcher::equal("instance", "host-3")]));
+    let pieces = [(part.day.first_ms() - 1, part.first_ms + HOUR / 3), (part.first_ms + HOUR / 3, part.day.last_ms())];
+    for (after_ms, to_ms) in pieces {
+        let mut piece = Vec::new();
+        let view = healthy.shard.read_view();
+        view.select(&[], TimeRange { after_ms, to_ms }, |series| {
+            let (timestamps, values) = (series.timestamps.to_vec(), series.values.to_vec());
+            piece.push(RepairSeries { labels: series.labels.clone(), timestamps, values });
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        replica.shard.add_repaired(&repair, piece).unwrap();
+        assert!(replica.shard.read_view().select(&[], TimeRange::ALL, |_| ControlFlow::Continue(())).is_err(), "not before it is whole");
+    }
+    replica.shard.finish_repair(&repair).unwrap();
+    assert_eq!((replica.shard.damaged_days(), replica.shard.begin_repair(part.day)), (vec![], None));
+    let expected = replica.full_replay().contents(&[]);
+    assert_eq!(replica.contents(&[]), expected);
+    while replica.shard.rewrite_due(&RUNNING).unwrap().is_some() {}
+    assert_eq!(replica.contents(&[]), expected);
+    assert_eq!(scrub(&replica.shard), 0);
+    assert_eq!(replica.restart().contents(&[]), expected);
+}
