@@ -5,6 +5,7 @@ mod admin;
 mod cluster;
 mod dependencies;
 mod deploy;
+mod integrity;
 mod local;
 mod query;
 mod query_api;

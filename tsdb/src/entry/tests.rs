@@ -1,5 +1,5 @@
 use super::*;
-use model::Sample;
+use model::{MatchOp, Matcher, Sample};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

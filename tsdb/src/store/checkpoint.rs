@@ -38,7 +38,7 @@ pub struct CheckpointWriter<'a> {
     pub(super) quarantined: BTreeSet<u64>,
     days: BTreeMap<Day, DayIndex>,
     series: RoaringBitmap,
-    pub(super) records: WriteBatch,
+    records: WriteBatch,
     _slot: Slot<'a>,
 }
 
@@ -202,7 +202,7 @@ impl<'a> CheckpointWriter<'a> {
     }
 
     /// Series records need no sync of their own: the flip's sync covers everything written before it.
-    pub(super) fn write_records(&mut self) -> Result<(), StoreError> {
+    fn write_records(&mut self) -> Result<(), StoreError> {
         self.dataset().engine().write(std::mem::take(&mut self.records))
     }
 

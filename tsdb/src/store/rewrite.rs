@@ -86,19 +86,13 @@ struct Job<'v> {
     tombstones: &'v Tombstones,
 }
 
-/// A series with deleted samples that its record must remember.
-struct Remembered {
-    sid: SeriesId,
-    record: SeriesRecord,
-}
-
 impl Job<'_> {
     fn write(&self, writer: &mut CheckpointWriter<'_>, day: Day, inputs: &[Part], stop: &AtomicBool) -> Result<Rewritten, StoreError> {
         let mut cursors = Vec::with_capacity(inputs.len());
         for input in inputs {
             cursors.push(PartCursor::open(&self.view.dataset, *input)?);
         }
-        let (mut runs, mut done, mut remembered) = (Runs::default(), Rewritten::default(), Vec::new());
+        let (mut runs, mut done, mut records) = (Runs::default(), Rewritten::default(), WriteBatch::default());
         let log_index = self.view.point().map_or(0, |point| point.index);
         let mut part = writer.part(day)?;
         while let Some((metric, sid)) = cursors.iter().filter_map(PartCursor::series).min() {
@@ -113,13 +107,25 @@ impl Job<'_> {
                 done.samples += runs.timestamps.len() as u64;
             }
             if latest > record.newest_ms {
-                remembered.push(Remembered { sid: SeriesId(sid), record: SeriesRecord { newest_ms: latest, ..record } });
+                self.remember(SeriesId(sid), &SeriesRecord { newest_ms: latest, ..record }, &mut records)?;
             }
         }
         part.finish()?;
         cursors.into_iter().try_for_each(PartCursor::finish)?;
-        writer.remember(remembered)?;
+        self.view.dataset.engine().write(records)?;
         Ok(done)
+    }
+
+    /// Notes in the record of a series how late it had a sample. True whatever becomes of the rewrite, so it needs no flip.
+    fn remember(&self, sid: SeriesId, record: &SeriesRecord, records: &mut WriteBatch) -> Result<(), StoreError> {
+        let mut labels = Vec::new();
+        put_labels(&mut labels, &record.labels);
+        let SeriesRecord { metric, fp128, placement, newest_ms, .. } = *record;
+        NewRecord { sid, metric, fp128, placement, newest_ms, labels: &labels }.put(&self.view.dataset, records);
+        if records.size_in_bytes() >= RECORD_BATCH_BYTES {
+            self.view.dataset.engine().write(std::mem::take(records))?;
+        }
+        Ok(())
     }
 
     fn record(&self, sid: u32) -> Result<SeriesRecord, StoreError> {
@@ -207,23 +213,5 @@ impl ShardStore {
         let (point, extra) = (writer.base.point, writer.base.extra.clone());
         change(&mut writer)?;
         writer.commit_at(point, &extra)
-    }
-}
-
-impl CheckpointWriter<'_> {
-    /// Notes in the records of series how late they had a sample. True whatever becomes of the rewrite, so it needs no flip.
-    fn remember(&mut self, series: Vec<Remembered>) -> Result<(), StoreError> {
-        let dataset = self.dataset();
-        let mut labels = Vec::new();
-        for Remembered { sid, record } in series {
-            labels.clear();
-            put_labels(&mut labels, &record.labels);
-            let SeriesRecord { metric, fp128, placement, newest_ms, .. } = record;
-            NewRecord { sid, metric, fp128, placement, newest_ms, labels: &labels }.put(dataset, &mut self.records);
-            if self.records.size_in_bytes() >= RECORD_BATCH_BYTES {
-                dataset.engine().write(std::mem::take::<WriteBatch>(&mut self.records))?;
-            }
-        }
-        Ok(())
     }
 }
