@@ -33,7 +33,7 @@ pub async fn run(node: Arc<Node>, period: Duration) {
         }
         show_damage(&node);
         if !has_parts {
-            tokio::time::sleep(PAUSE_MAX).await;
+            tokio::time::sleep(period.clamp(PAUSE_MIN, PAUSE_MAX)).await;
         }
     }
 }

@@ -135,10 +135,14 @@ impl<'a> CheckpointWriter<'a> {
     pub fn part(&mut self, day: Day) -> Result<PartWriter<'_, 'a>, StoreError> {
         if !self.days.contains_key(&day) {
             let mut known = RoaringBitmap::new();
-            // What a quarantined segment holds is indexed once more.
+            // What a damaged segment holds is indexed once more: nothing may keep samples from becoming durable.
             let is_left_out = |part: &Part| self.removed.contains(&part.id) || self.quarantined.contains(&part.id);
             for part in self.base.parts.iter().filter(|p| p.kind == PartKind::Index && p.day == day && !is_left_out(p)) {
-                known |= Segment::open(self.dataset(), *part)?.series();
+                match Segment::open(self.dataset(), *part) {
+                    Ok(segment) => known |= segment.series(),
+                    Err(error) if error.is_damage() => tracing::error!(part = part.id, day = day.0, %error, "index segment passed over"),
+                    Err(error) => return Err(error),
+                }
             }
             self.days.insert(day, DayIndex { known, added: IndexBuilder::default() });
         }

@@ -426,6 +426,23 @@ fn damaged_index_is_built_anew_from_the_samples() {
 }
 
 #[test]
+fn checkpoint_goes_through_beside_a_damaged_index_that_nobody_has_found() {
+    let mut replica = Replica::new();
+    let write = |replica: &mut Replica, from: i64| {
+        let rows: Vec<_> = (from..from + 150).map(|i| up(1, T0 + i * 15_000, i as f64)).collect();
+        assert_eq!(replica.write(T0 + (from + 150) * 15_000, from as u128, &rows).accepted, 150);
+        replica.shard.checkpoint().unwrap();
+    };
+    write(&mut replica, 0);
+    let index = *replica.shard.store().view().parts().iter().find(|part| !part.kind.has_samples()).unwrap();
+    damage(&replica.shard, &index);
+    write(&mut replica, 150);
+    assert_eq!(scrub(&replica.shard), 1);
+    while replica.shard.rewrite_due(&RUNNING).unwrap().is_some() {}
+    assert_eq!(replica.contents(&[]), replica.full_replay().contents(&[]));
+}
+
+#[test]
 fn rewrite_of_a_damaged_part_fails_and_leaves_it_listed() {
     let replica = with_two_days();
     let listed = replica.shard.store().view().parts().to_vec();
