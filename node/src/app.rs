@@ -17,7 +17,7 @@ use crate::query::admit::QuerySlots;
 use crate::query::cache::ResultCache;
 use crate::rpc::client::Peers;
 use crate::rpc::server::{NodeService, ProbeOnly, probe_reply};
-use crate::shard::{ShardRegistry, keeper};
+use crate::shard::{ShardRegistry, compactor, keeper, scrubber};
 use crate::signals::{StopOn, StopSignals};
 use crate::task::Tasks;
 use crate::{metrics, self_metrics, up};
@@ -226,6 +226,7 @@ fn open(
         disk_full: Arc::default(),
         reserve_spent,
         unfit: RwLock::default(),
+        rewriting: tokio::sync::Mutex::default(),
         draining: AtomicBool::new(false),
         config,
         groups: Arc::clone(&groups),
@@ -276,6 +277,10 @@ fn spawn_tasks(node: &Arc<Node>, meta: Option<Arc<MetaMachine>>) {
     tasks.spawn("disk space", upkeep::disk(Arc::clone(node)));
     tasks.spawn("leadership", upkeep::leadership(Arc::clone(node)));
     tasks.spawn("checkpoint keeper", keeper::run(Arc::clone(node), meta));
+    tasks.spawn("compactor", compactor::run(Arc::clone(node)));
+    if let Some(period) = node.config.storage.scrub_period {
+        tasks.spawn("scrubber", scrubber::run(Arc::clone(node), period));
+    }
     if let Some(interval) = node.config.self_metrics.interval {
         tasks.spawn("own metrics", self_metrics::run(Arc::clone(node), interval));
     }

@@ -73,6 +73,8 @@ pub struct WebConfig {
     pub listen_address: Address,
     /// Origins that browsers may call from.
     pub cors_origin: CorsOrigin,
+    /// Whether clients may delete series.
+    pub enable_admin_api: bool,
 }
 
 /// The side that other nodes talk to.
@@ -104,6 +106,8 @@ pub struct StorageConfig {
     pub encryption_key_file: Option<PathBuf>,
     /// Free bytes on the data directory's disk below which writes are refused; 0 never refuses.
     pub min_free_bytes: u64,
+    /// Time in which everything stored is read once to find damage; none if it is not.
+    pub scrub_period: Option<Duration>,
 }
 
 /// What a new cluster's workspaces accept.

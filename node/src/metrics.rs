@@ -9,6 +9,12 @@ const DISCARDED_SAMPLES: &str = "flotilla_discarded_samples_total";
 const ACTIVE_SERIES: &str = "flotilla_active_series";
 const WORKSPACES_WITHOUT_KEY: &str = "flotilla_workspaces_without_key";
 const CHECKPOINT_SECONDS: &str = "flotilla_checkpoint_seconds";
+const REWRITE_SECONDS: &str = "flotilla_rewrite_seconds";
+const DAMAGED_READS: &str = "flotilla_damaged_reads_total";
+const SCRUBBED_BYTES: &str = "flotilla_scrubbed_bytes_total";
+const SCRUBBED_DAMAGED: &str = "flotilla_scrubbed_damaged_parts_total";
+const REPAIRS: &str = "flotilla_day_repairs_total";
+const QUARANTINED: &str = "flotilla_quarantined_days";
 const QUERY_SECONDS: &str = "flotilla_query_seconds";
 const REFUSED_QUERIES: &str = "flotilla_refused_queries_total";
 const QUERY_CACHE: &str = "flotilla_query_cache_slices_total";
@@ -30,6 +36,12 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(WORKSPACES_WITHOUT_KEY, "Workspaces with replicas here whose key this node cannot get.");
     describe_gauge!(ACTIVE_SERIES, "Series with recent samples in the shards this node leads, by workspace.");
     describe_histogram!(CHECKPOINT_SECONDS, "Time to write a shard's checkpoint.");
+    describe_histogram!(REWRITE_SECONDS, "Time to rewrite parts of a day into one.");
+    describe_counter!(DAMAGED_READS, "Reads that met damaged data on this node and went to another replica.");
+    describe_counter!(SCRUBBED_BYTES, "Stored bytes read to find damage.");
+    describe_counter!(SCRUBBED_DAMAGED, "Stored parts found damaged.");
+    describe_counter!(REPAIRS, "Damaged days fetched from another replica, by outcome.");
+    describe_gauge!(QUARANTINED, "Days of shards on this node that hold a damaged part; must be 0.");
     describe_histogram!(QUERY_SECONDS, "Time to answer a query.");
     describe_counter!(REFUSED_QUERIES, "Queries that got no place to run, by workspace and reason.");
     describe_counter!(
@@ -63,6 +75,32 @@ pub fn set_active_series(workspace: &str, series: u64) {
 /// Sets how many workspaces' keys are missing.
 pub fn set_workspaces_without_key(workspaces: usize) {
     gauge!(WORKSPACES_WITHOUT_KEY).set(workspaces as f64);
+}
+
+/// Counts a read that met damaged data.
+pub fn count_damaged_read() {
+    counter!(DAMAGED_READS).increment(1);
+}
+
+/// Counts a stored part that was read to find damage.
+pub fn count_scrubbed(bytes: u64, is_damaged: bool) {
+    counter!(SCRUBBED_BYTES).increment(bytes);
+    counter!(SCRUBBED_DAMAGED).increment(u64::from(is_damaged));
+}
+
+/// Counts an attempt to fetch a damaged day from another replica.
+pub fn count_repair(is_done: bool) {
+    counter!(REPAIRS, "outcome" => if is_done { "repaired" } else { "failed" }).increment(1);
+}
+
+/// Sets the number of days with a damaged part.
+pub fn set_quarantined_days(days: usize) {
+    gauge!(QUARANTINED).set(days as f64);
+}
+
+/// Notes how long a rewrite of parts took.
+pub fn observe_rewrite(took: Duration) {
+    histogram!(REWRITE_SECONDS).record(took.as_secs_f64());
 }
 
 /// Notes how long a checkpoint took.

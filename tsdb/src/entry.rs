@@ -9,15 +9,22 @@
 //! Open:          placement_key u64 | generations n, (gen u64 | rev u64 | from_ms i64 | shards n, u64*)*
 //! Tick:          time i64
 //! EvictIdle:     time i64
+//! DropDay:       time i64 | before_ms i64
+//! Delete:        known_revision u64 | first_ms i64 | last_ms i64 | sets n, matchers*
+//! DayDigest:     day u16 | at_index u64 | digest u64
+//! matchers:      n, (op u8 | name | value)*
 //! ```
 //!
 //! An unknown format or kind is refused, and apply stops there: skipping it would let replicas diverge.
 
 mod columns;
+mod delete;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use columns::{ColumnsBuilder, SeriesRef, WriteRow, WriteRows};
+pub use delete::{DayDigest, Delete, DeleteError, MATCHERS_BYTES_MAX, day_digest, delete};
+pub(crate) use delete::{put_matchers, read_matchers};
 
 use crate::error::Corruption;
 use crate::wire::{Reader, put_bytes, put_varint};
@@ -27,7 +34,7 @@ use model::{Generation, ShardId, Timestamp};
 /// Version of the entry encoding that this binary writes and reads.
 pub const FORMAT: u8 = 1;
 
-/// What an entry does. Numbers are frozen; those from `Fence` on are reserved and refused by this version.
+/// What an entry does. Numbers are frozen; 6 `Fence`, 7 `Unfence` and 10 `EnableVersion` are reserved and refused by this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Kind {
@@ -36,10 +43,13 @@ enum Kind {
     Open = 3,
     Tick = 4,
     EvictIdle = 5,
+    DropDay = 8,
+    Delete = 9,
+    DayDigest = 11,
 }
 
-/// Kinds that later versions fill: `Fence`, `Unfence`, `DropDay`, `Delete`, `EnableVersion`.
-const RESERVED_KINDS: std::ops::RangeInclusive<u8> = 6..=10;
+/// Kinds that later versions fill: `Fence`, `Unfence`, `EnableVersion`.
+const RESERVED_KINDS: [u8; 3] = [6, 7, 10];
 
 /// Why an entry cannot be applied by this binary.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,6 +150,9 @@ pub(crate) enum Entry<'a> {
     Open { placement_key: u64, generations: Vec<Generation> },
     Tick { time_ms: Timestamp },
     EvictIdle { time_ms: Timestamp },
+    DropDay { time_ms: Timestamp, before_ms: Timestamp },
+    Delete(Delete),
+    DayDigest(DayDigest),
 }
 
 /// The parts of a `Write`, decoded one at a time.
@@ -190,6 +203,13 @@ impl<'a> Entry<'a> {
             k if k == Kind::Open as u8 => Self::Open { placement_key: r.u64_le()?, generations: read_generations(&mut r)? },
             k if k == Kind::Tick as u8 => Self::Tick { time_ms: i64::from_le_bytes(r.array()?) },
             k if k == Kind::EvictIdle as u8 => Self::EvictIdle { time_ms: i64::from_le_bytes(r.array()?) },
+            k if k == Kind::DropDay as u8 => {
+                Self::DropDay { time_ms: i64::from_le_bytes(r.array()?), before_ms: i64::from_le_bytes(r.array()?) }
+            }
+            k if k == Kind::DayDigest as u8 => {
+                Self::DayDigest(DayDigest { day: u16::from_le_bytes(r.array()?), at_index: r.u64_le()?, digest: r.u64_le()? })
+            }
+            k if k == Kind::Delete as u8 => Self::Delete(delete::read_delete(&mut r)?),
             kind => return Err(EntryError::UnknownKind { kind, reserved: RESERVED_KINDS.contains(&kind) }),
         };
         r.end()?;
@@ -296,5 +316,14 @@ pub fn tick(time_ms: Timestamp) -> Bytes {
 pub fn evict_idle(time_ms: Timestamp) -> Bytes {
     let mut out = begin(Kind::EvictIdle);
     out.extend_from_slice(&time_ms.to_le_bytes());
+    out.into()
+}
+
+/// Encodes the entry that drops everything older than `before_ms`, the beginning of a day.
+#[must_use]
+pub fn drop_day(time_ms: Timestamp, before_ms: Timestamp) -> Bytes {
+    let mut out = begin(Kind::DropDay);
+    out.extend_from_slice(&time_ms.to_le_bytes());
+    out.extend_from_slice(&before_ms.to_le_bytes());
     out.into()
 }

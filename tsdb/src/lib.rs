@@ -39,6 +39,7 @@ pub mod metrics;
 mod postings;
 pub mod resolve;
 pub mod rows;
+mod runs;
 pub mod shard;
 mod state;
 pub mod stats;

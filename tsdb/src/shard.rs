@@ -12,8 +12,13 @@
 mod apply;
 pub mod changes;
 mod checkpoint;
+mod compact;
+mod delete;
+mod digest;
 mod flush;
-mod judge;
+mod integrity;
+pub(crate) mod judge;
+mod repair;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -23,12 +28,16 @@ mod write;
 pub use apply::ApplyError;
 pub use changes::Changes;
 pub use checkpoint::CheckpointReason;
+pub use delete::TOMBSTONES_MAX;
+pub use digest::DigestCheck;
+pub use integrity::{ScrubPlace, Scrubbed};
+pub use repair::{DayRepair, RepairSeries};
 
 use crate::config::ShardConfig;
 use crate::error::StoreError;
 use crate::head::Head;
 use crate::postings::Index;
-use crate::state::Replicated;
+use crate::state::{Replicated, Tombstones};
 use crate::store::ShardStore;
 use crate::view::TimeRange;
 use bytes::Bytes;
@@ -63,6 +72,8 @@ pub struct Shard {
     /// Chunks that parts list by now, waiting for readers with older views. Taken before `head`.
     listed: Mutex<Vec<checkpoint::Listed>>,
     checkpointing: Mutex<()>,
+    /// What the log says of days that are over; follows the log, but is no part of the state.
+    digests: Mutex<digest::Digests>,
     /// Entry time of the last `EvictIdle`, for the leader that proposes the next.
     last_evict_ms: AtomicI64,
     /// Set when apply stopped half-way through an entry: nothing may be made durable from then on.
@@ -129,6 +140,7 @@ impl Shard {
             since_checkpoint: Mutex::default(),
             listed: Mutex::default(),
             checkpointing: Mutex::default(),
+            digests: Mutex::default(),
             last_evict_ms: AtomicI64::new(0),
             halted: AtomicBool::new(false),
         };
@@ -221,6 +233,11 @@ impl Shard {
     pub fn durable(&self) -> Option<(LogPoint, Bytes)> {
         let view = self.store().view();
         Some((view.point()?, Bytes::copy_from_slice(view.extra())))
+    }
+
+    /// What readers must not see: deletes, and everything before a time.
+    pub(crate) fn hidden(&self) -> (Tombstones, Timestamp) {
+        self.told.hidden()
     }
 
     pub(crate) fn log_bytes_since_checkpoint(&self) -> u64 {

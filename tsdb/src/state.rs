@@ -4,14 +4,17 @@ mod pages;
 mod ring;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 
 pub(crate) use pages::{PageWriter, Restored, read_page};
 pub(crate) use ring::BatchRing;
+pub(crate) use tombstones::{Deleted, Tombstone, Tombstones};
 
 use crate::entry::Limits;
 use crate::head::FrozenHead;
 use crate::head::{CowVec, join};
 use crate::postings::Pair;
+use crate::shard::judge::Rules;
 use bytes::Bytes;
 use model::{Generation, LogPoint, ShardId, Timestamp, hash::jump_hash};
 
@@ -40,6 +43,10 @@ pub(crate) struct Replicated {
     pub(crate) samples: u64,
     /// First and last timestamp accepted so far.
     pub(crate) bounds: Option<(Timestamp, Timestamp)>,
+    /// Everything before was dropped; the beginning of a day, 0 if nothing ever was.
+    pub(crate) dropped_before_ms: Timestamp,
+    /// Deletes that parts may still hold something of. Which are gone already differs between replicas: it changes no answer.
+    pub(crate) tombstones: Tombstones,
     pub(crate) ring: BatchRing,
 }
 
@@ -54,6 +61,11 @@ impl Replicated {
         if limits.version > self.limits.version {
             self.limits = limits;
         }
+    }
+
+    /// What samples are judged against.
+    pub(crate) fn rules(&self) -> Rules<'_> {
+        Rules { now_ms: self.time_ms, limits: &self.limits, dropped_before_ms: self.dropped_before_ms }
     }
 
     /// Counts an accepted sample.

@@ -85,7 +85,8 @@ impl Shard {
     }
 }
 
-fn series_digest(series: &SelectedSeries<'_>) -> u64 {
+/// A hash of one series' samples, whatever their order.
+pub(crate) fn series_digest(series: &SelectedSeries<'_>) -> u64 {
     let identity = model::hash::fp128(series.labels, 0);
     let mut bytes = [0; 32];
     bytes[..16].copy_from_slice(&identity.to_le_bytes());

@@ -9,6 +9,7 @@ use crate::chunk::OpenChunk;
 use crate::error::{Corruption, StoreError};
 use crate::head::{Head, OutOfOrder, SealedChunk};
 use crate::shard::Shard;
+use crate::state::Tombstones;
 use crate::store::StoreView;
 use crate::store::select::select;
 use merge::{Merger, StoredPages};
@@ -49,6 +50,16 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// Whether stored bytes are not what they were: another replica can still answer.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_damage(),
+            Self::Chunk { .. } | Self::NoRecord { .. } => true,
+            Self::Replaced => false,
+        }
+    }
+
     /// Whether the same read may succeed at once on a new view.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
@@ -96,6 +107,10 @@ pub struct SelectedSeries<'a> {
 pub struct ReadView {
     shard: Arc<Shard>,
     store: StoreView,
+    /// Deletes applied before the view was opened.
+    tombstones: Tombstones,
+    /// Retention dropped everything before.
+    dropped_before_ms: Timestamp,
     flips: u64,
     incarnation: u64,
 }
@@ -114,7 +129,9 @@ impl Shard {
         let incarnation = self.incarnation.load(Ordering::SeqCst);
         // The number of flips is read before the manifest: a view may be taken for older than it is, never for newer.
         let flips = views.hold();
-        ReadView { shard: Arc::clone(self), store: self.store().view(), flips, incarnation }
+        // Deletes are read before the manifest too: one that a rewrite has carried out since hides nothing any more.
+        let (tombstones, dropped_before_ms) = self.hidden();
+        ReadView { shard: Arc::clone(self), store: self.store().view(), tombstones, dropped_before_ms, flips, incarnation }
     }
 }
 
@@ -142,8 +159,26 @@ impl ReadView {
         range: TimeRange,
         mut visit: impl FnMut(SelectedSeries<'_>) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
+        let range = self.kept(range);
         let stored = self.store.select(matchers, range.first_ms(), range.to_ms)?;
         let found = self.matching_in_head(matchers) | &stored;
+        self.visit(&found, &stored, range, &mut visit)
+    }
+
+    /// The part of `range` that retention has not dropped.
+    fn kept(&self, range: TimeRange) -> TimeRange {
+        TimeRange { after_ms: range.after_ms.max(self.dropped_before_ms.saturating_sub(1)), ..range }
+    }
+
+    /// Visits the series of `found` that have samples in the range; those of `stored` may lie in parts.
+    fn visit(
+        &self,
+        found: &RoaringBitmap,
+        stored: &RoaringBitmap,
+        range: TimeRange,
+        visit: &mut dyn FnMut(SelectedSeries<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let tombstones = self.tombstones.meeting(range.first_ms(), range.to_ms);
         let (mut merger, mut pages) = (Merger::default(), StoredPages::default());
         let mut sids = found.iter();
         loop {
@@ -151,11 +186,11 @@ impl ReadView {
             if batch.is_empty() {
                 return Ok(());
             }
-            let gathered = self.gather(&batch, &stored, range)?;
-            self.read_parts(&gathered, &stored, range, &mut pages)?;
+            let gathered = self.gather(&batch, stored, range)?;
+            self.read_parts(&gathered, stored, range, &mut pages)?;
             for series in &gathered {
                 let sid = series.sid;
-                merger.series(sid, &mut pages, series, range)?;
+                merger.series(&mut pages, series, &tombstones.of(&series.labels), range)?;
                 if merger.timestamps().is_empty() {
                     continue;
                 }

@@ -108,6 +108,7 @@ fn read(reader: &mut Reader<'_>) -> Config {
         web: WebConfig {
             listen_address: reader.address(&s::WEB_LISTEN_ADDRESS, Address::parse),
             cors_origin: reader.read(&s::WEB_CORS_ORIGIN, CorsOrigin::parse),
+            enable_admin_api: reader.read(&s::WEB_ENABLE_ADMIN_API, value::boolean),
         },
         rpc: read_rpc(reader),
         cluster: ClusterConfig {
@@ -119,6 +120,7 @@ fn read(reader: &mut Reader<'_>) -> Config {
             memory_bytes: reader.read(&s::STORAGE_MEMORY, value::memory),
             encryption_key_file: reader.read(&s::STORAGE_ENCRYPTION_KEY_FILE, value::optional_path),
             min_free_bytes: reader.read(&s::STORAGE_MIN_FREE, value::bytes),
+            scrub_period: reader.read(&s::STORAGE_SCRUB_PERIOD, value::interval),
         },
         limits: LimitsConfig {
             late_window: reader.read(&s::LIMITS_LATE_WINDOW, value::duration),

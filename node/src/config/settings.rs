@@ -58,6 +58,7 @@ settings! {
     NODE_ZONE = "node.zone", "zone", "ZONE", "", "Failure zone of this node; replicas of a shard are spread over zones.";
     WEB_LISTEN_ADDRESS = "web.listen_address", "web.listen-address", "HOST:PORT", "0.0.0.0:9480", "Where HTTP is served: API, health and /metrics.";
     WEB_CORS_ORIGIN = "web.cors_origin", "web.cors.origin", "REGEX", ".*", "Origins that browsers may call from: a regular expression that must match the whole origin.";
+    WEB_ENABLE_ADMIN_API = "web.enable_admin_api", "web.enable-admin-api", "BOOL", "false", "Let clients delete series: POST and PUT of /api/v1/admin/tsdb/delete_series and clean_tombstones.";
     RPC_LISTEN_ADDRESS = "rpc.listen_address", "rpc.listen-address", "HOST:PORT", "127.0.0.1:9481", "Where other nodes of the cluster reach this one.";
     RPC_ADVERTISE_ADDRESS = "rpc.advertise_address", "rpc.advertise-address", "HOST:PORT", "", "Address that other nodes dial. Default: --rpc.listen-address, where that names one host.";
     CLUSTER_INITIAL_NODES = "cluster.initial_nodes", "initial-nodes", "A,B,C", "", "Advertised RPC addresses of the nodes that found the cluster together; the same list on each of them.";
@@ -66,6 +67,7 @@ settings! {
     STORAGE_MEMORY = "storage.memory", "storage.memory", "BYTES", "", "Memory for storage: caches, memtables, heads. Default: a quarter of the machine's memory, at most 4GiB.";
     STORAGE_MIN_FREE = "storage.min_free", "storage.min-free", "BYTES", "1GiB", "With less free disk space than this the node refuses writes and goes on reading.";
     STORAGE_ENCRYPTION_KEY_FILE = "storage.encryption_key_file", "storage.encryption-key-file", "PATH", "", "File of 64 hexadecimal digits, the key that encrypts what is stored; the same on every node. Only for an empty data directory. Default: no encryption.";
+    STORAGE_SCRUB_PERIOD = "storage.scrub_period", "storage.scrub-period", "DURATION", "14d", "Time in which everything stored is read once to find damage; 0 turns it off.";
     LIMITS_LATE_WINDOW = "limits.late_window", "limits.late-window", "DURATION", "3h", "How old a sample may be that is newer than everything its series has.";
     LIMITS_OUT_OF_ORDER_WINDOW = "limits.out_of_order_window", "limits.out-of-order-window", "DURATION", "1h", "How old a sample may be that is not newer than everything its series has.";
     QUERY_TIMEOUT = "query.timeout", "query.timeout", "DURATION", "2m", "Time after which a query is given up.";

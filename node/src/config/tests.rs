@@ -55,9 +55,16 @@ fn defaults_are_a_whole_configuration() {
         RpcConfig { listen_address: Address::new("127.0.0.1", 9481), advertise_address: Address::new("127.0.0.1", 9481) }
     );
     assert_eq!(config.cluster, ClusterConfig { initial_nodes: vec![], bootstrap: false });
+    let scrub_period = Some(minutes(14 * 24 * 60));
     assert_eq!(
         config.storage,
-        StorageConfig { retention: minutes(150 * 24 * 60), memory_bytes: 2 * GIB, encryption_key_file: None, min_free_bytes: GIB }
+        StorageConfig {
+            retention: minutes(150 * 24 * 60),
+            memory_bytes: 2 * GIB,
+            encryption_key_file: None,
+            min_free_bytes: GIB,
+            scrub_period
+        }
     );
     assert_eq!(config.limits, LimitsConfig { late_window: minutes(180), out_of_order_window: minutes(60) });
     let query = QueryConfig {
@@ -107,6 +114,7 @@ fn every_setting_can_come_from_every_layer() {
         ("node.zone", "z1"),
         ("web.listen_address", "1.2.3.4:80"),
         ("web.cors_origin", "https://.*"),
+        ("web.enable_admin_api", "true"),
         ("rpc.listen_address", "1.2.3.4:81"),
         ("rpc.advertise_address", "n1.example:81"),
         ("cluster.initial_nodes", "n1.example:81"),
@@ -114,6 +122,7 @@ fn every_setting_can_come_from_every_layer() {
         ("storage.retention", "30d"),
         ("storage.memory", "512MiB"),
         ("storage.min_free", "10MB"),
+        ("storage.scrub_period", "7d"),
         ("limits.late_window", "1d"),
         ("limits.out_of_order_window", "0"),
         ("query.timeout", "1s"),

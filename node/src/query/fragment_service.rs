@@ -3,6 +3,7 @@
 use super::changes::ShardChanges;
 use super::frames::{FRAME_BYTES, put_samples, put_series, put_text};
 use crate::compute::ComputeError;
+use crate::metrics;
 use crate::node::Node;
 use crate::shard::LocalShard;
 use bytes::Bytes;
@@ -143,7 +144,7 @@ pub async fn read_local(
 ///
 /// # Errors
 /// It lags or its leader is not known, or the shard has a newer map than the asker.
-pub(super) async fn ready(node: &Node, local: &LocalShard, known_revision: u64, deadline: Instant) -> Result<u64, ReadError> {
+pub(crate) async fn ready(node: &Node, local: &LocalShard, known_revision: u64, deadline: Instant) -> Result<u64, ReadError> {
     let shard = local.id;
     let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
     let leader = local.group.status().leader.map(|(_, store)| store);
@@ -235,6 +236,11 @@ fn samples(
 
 pub(super) fn storage_error(shard: ShardId, error: &StorageError) -> ReadError {
     if error.is_retriable() {
+        ReadError::Unavailable { shard, reason: error.to_string() }
+    } else if error.is_damage() {
+        // Another replica holds the same, undamaged.
+        tracing::error!(%shard, %error, "stored data is damaged");
+        metrics::count_damaged_read();
         ReadError::Unavailable { shard, reason: error.to_string() }
     } else {
         tracing::error!(%shard, %error, "stored data cannot be read");

@@ -10,7 +10,7 @@ use crate::meta::state::WorkspaceRecord;
 use crate::node::Node;
 use crate::rpc::client::{header, request};
 use futures::future::try_join_all;
-use model::{MatchOp, Matcher, ShardId};
+use model::{MatchOp, Matcher, ShardId, StoreId};
 use proto::node::{Matcher as WireMatcher, MatcherSet, ReadRequest, matcher, read_request};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub async fn scatter(
 }
 
 /// Shards of every generation that covers some of `[start_ms, end_ms]`.
-pub(super) fn shards_in_range(workspace: &WorkspaceRecord, start_ms: i64, end_ms: i64) -> BTreeSet<ShardId> {
+pub(crate) fn shards_in_range(workspace: &WorkspaceRecord, start_ms: i64, end_ms: i64) -> BTreeSet<ShardId> {
     let mut shards = BTreeSet::new();
     for (i, generation) in workspace.generations.iter().enumerate() {
         let until_ms = workspace.generations.get(i + 1).map_or(i64::MAX, |next| next.from_ms - 1);
@@ -103,8 +103,24 @@ async fn read_remote(
     let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
     let meta = node.meta.get();
     let store = node.leaders.leader(node, &meta, shard, attempt).ok_or_else(|| unavailable("its replicas are not known".to_owned()))?;
-    let address =
-        meta.stores.get(&store.0).map(|s| s.rpc_address.clone()).ok_or_else(|| unavailable(format!("store {store} is not known")))?;
+    read_from(node, workspace, shard, store, spec, deadline).await
+}
+
+/// Reads from the replica of one store, behind its read barrier.
+///
+/// # Errors
+/// See [`ReadError`].
+pub(crate) async fn read_from(
+    node: &Node,
+    workspace: &str,
+    shard: ShardId,
+    store: StoreId,
+    spec: &ReadSpec,
+    deadline: Instant,
+) -> Result<Found, ReadError> {
+    let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
+    let address = node.meta.get().stores.get(&store.0).map(|s| s.rpc_address.clone());
+    let address = address.ok_or_else(|| unavailable(format!("store {store} is not known")))?;
     let mut client = node.peers.client(&address).map_err(|e| unavailable(e.to_string()))?;
     let left = deadline.saturating_duration_since(Instant::now());
     let message = to_wire(node, workspace, shard, spec, left);
@@ -195,13 +211,19 @@ fn to_wire(node: &Node, workspace: &str, shard: ShardId, spec: &ReadSpec, left: 
         shard: shard.0,
         known_revision: spec.known_revision,
         kind: kind.into(),
-        matcher_sets: spec.matcher_sets.iter().map(|set| MatcherSet { matchers: set.iter().map(matcher_to_wire).collect() }).collect(),
+        matcher_sets: sets_to_wire(&spec.matcher_sets),
         start_ms: spec.start_ms,
         end_ms: spec.end_ms,
         label,
         limit: spec.limit.map_or(0, |l| l as u64),
         samples_max,
     }
+}
+
+/// Sets of matchers as they travel.
+#[must_use]
+pub fn sets_to_wire(sets: &[Vec<Matcher>]) -> Vec<MatcherSet> {
+    sets.iter().map(|set| MatcherSet { matchers: set.iter().map(matcher_to_wire).collect() }).collect()
 }
 
 fn matcher_to_wire(m: &Matcher) -> WireMatcher {
@@ -214,29 +236,30 @@ fn matcher_to_wire(m: &Matcher) -> WireMatcher {
     WireMatcher { op: op.into(), name: m.name.clone(), value: m.value.clone() }
 }
 
+/// Reads what [`sets_to_wire`] wrote.
+///
+/// # Errors
+/// A matcher is not one.
+#[allow(clippy::result_large_err)]
+pub fn sets_from_wire(sets: &[MatcherSet]) -> Result<Vec<Vec<Matcher>>, tonic::Status> {
+    let matcher = |m: &WireMatcher| {
+        let op = match m.op() {
+            matcher::Op::Equal => MatchOp::Equal,
+            matcher::Op::NotEqual => MatchOp::NotEqual,
+            matcher::Op::Regex => MatchOp::Regex,
+            matcher::Op::NotRegex => MatchOp::NotRegex,
+        };
+        Matcher::new(m.name.as_str(), op, m.value.as_str()).map_err(|e| tonic::Status::invalid_argument(e.to_string()))
+    };
+    sets.iter().map(|set| set.matchers.iter().map(matcher).collect()).collect()
+}
+
 /// Reads a request of another node.
 ///
 /// # Errors
 /// A matcher is not one.
 pub fn from_wire(request: &ReadRequest) -> Result<ReadSpec, tonic::Status> {
-    let matcher_sets = request
-        .matcher_sets
-        .iter()
-        .map(|set| {
-            set.matchers
-                .iter()
-                .map(|m| {
-                    let op = match m.op() {
-                        matcher::Op::Equal => MatchOp::Equal,
-                        matcher::Op::NotEqual => MatchOp::NotEqual,
-                        matcher::Op::Regex => MatchOp::Regex,
-                        matcher::Op::NotRegex => MatchOp::NotRegex,
-                    };
-                    Matcher::new(m.name.as_str(), op, m.value.as_str()).map_err(|e| tonic::Status::invalid_argument(e.to_string()))
-                })
-                .collect()
-        })
-        .collect::<Result<_, _>>()?;
+    let matcher_sets = sets_from_wire(&request.matcher_sets)?;
     let kind = match request.kind() {
         read_request::Kind::Samples => ReadKind::Samples { samples_max: request.samples_max },
         read_request::Kind::Series => ReadKind::Series,

@@ -25,7 +25,8 @@ pub async fn run(node: Arc<Node>, meta: Option<Arc<MetaMachine>>) {
         rounds.tick().await;
         let idle = cpu.sample(&node) < IDLE_SHARE;
         for local in node.shards.all() {
-            if local.shard.wants_checkpoint(idle).is_some() {
+            // One that is being rewritten has its turn afterwards; the others do not wait for it.
+            if local.shard.wants_checkpoint(idle).is_some() && !local.shard.is_writing_parts() {
                 checkpoint(&local).await;
             }
         }

@@ -1,9 +1,11 @@
 //! Tests of the whole workspace and of the binary.
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the helpers of a test binary")]
 
+mod admin;
 mod cluster;
 mod dependencies;
 mod deploy;
+mod integrity;
 mod local;
 mod query;
 mod query_api;

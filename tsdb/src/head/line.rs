@@ -40,6 +40,8 @@ pub(crate) struct OutOfOrder {
 pub(crate) struct Line {
     /// Time and bits of the newest sample; `None` never reaches a reader: a series is created with its first sample.
     pub(crate) newest: Option<(Timestamp, u64)>,
+    /// Whether the newest sample was deleted: its time still tells what is out of order, its bits mean nothing.
+    pub(crate) is_newest_deleted: bool,
     pub(crate) open: Option<OpenChunk>,
     /// Log index of the first entry that wrote into the open chunk.
     pub(crate) open_index: u64,
@@ -82,7 +84,7 @@ impl Line {
     /// Appends a sample later than the newest; gives the bytes by which the line grew.
     pub(crate) fn append(&mut self, sample: Sample, log_index: u64) -> u64 {
         let Sample { timestamp_ms, value } = sample;
-        self.newest = Some((timestamp_ms, value.to_bits()));
+        (self.newest, self.is_newest_deleted) = (Some((timestamp_ms, value.to_bits())), false);
         let mut grown = 0;
         if let Some(open) = &mut self.open {
             if open.len() < SEAL_SAMPLES && day_of(open.first_ms()) == day_of(timestamp_ms) {
@@ -107,8 +109,12 @@ impl Line {
         }
     }
 
-    /// Adds a sample older than the newest, at a time the series has none.
+    /// Adds a sample not later than the newest, at a time the series has none.
     pub(crate) fn insert(&mut self, sample: Sample, log_index: u64) {
+        if self.newest.is_some_and(|(t, _)| t == sample.timestamp_ms) {
+            // Only where the newest was deleted.
+            (self.newest, self.is_newest_deleted) = (Some((sample.timestamp_ms, sample.value.to_bits())), false);
+        }
         let pending = self.out_of_order.get_or_insert_with(|| Box::new(OutOfOrder { samples: Vec::new(), min_index: log_index }));
         let at = pending.samples.partition_point(|(t, _)| *t < sample.timestamp_ms);
         pending.samples.insert(at, (sample.timestamp_ms, sample.value.to_bits()));
@@ -131,23 +137,34 @@ impl Line {
         }
     }
 
-    /// Looks up the sample at `t`, newest places first.
-    pub(crate) fn find(&self, t: Timestamp, scratch: &mut Columns) -> Result<Found, Corruption> {
+    /// Ends the chunks that still take samples, because everything in `first_ms..=last_ms` up to now is being deleted: no chunk may
+    /// hold samples from before and after a delete.
+    pub(crate) fn delete(&mut self, first_ms: Timestamp, last_ms: Timestamp) {
+        self.is_newest_deleted |= self.newest.is_some_and(|(t, _)| first_ms <= t && t <= last_ms);
+        if self.open.as_ref().is_some_and(|open| open.first_ms() <= last_ms) {
+            self.seal_open();
+        }
+        self.seal_out_of_order();
+    }
+
+    /// Looks up the sample at `t`, newest places first, among what was written by entry `since` or later.
+    pub(crate) fn find(&self, t: Timestamp, since: u64, scratch: &mut Columns) -> Result<Found, Corruption> {
         match self.newest {
             None => return Ok(Found::Absent),
-            Some((newest, bits)) if newest == t => return Ok(Found::Bits(bits)),
+            Some((newest, bits)) if newest == t => return Ok(if self.is_newest_deleted { Found::Absent } else { Found::Bits(bits) }),
             Some((newest, _)) if newest < t => return Ok(Found::Absent),
             Some(_) => {}
         }
-        let chunks = self.open.iter().chain(self.sealed.iter().rev().map(|sealed| &sealed.chunk));
-        for chunk in chunks.filter(|c| c.first_ms() <= t && t <= c.last_ms()) {
+        let open = self.open.iter().map(|open| (open, self.open_index));
+        let chunks = open.chain(self.sealed.iter().rev().map(|sealed| (&sealed.chunk, sealed.min_index)));
+        for (chunk, _) in chunks.filter(|(c, log_index)| *log_index >= since && c.first_ms() <= t && t <= c.last_ms()) {
             scratch.clear();
             chunk.decode(&mut scratch.ts, &mut scratch.values)?;
             if let Ok(at) = scratch.ts.binary_search(&t) {
                 return Ok(Found::Bits(scratch.values[at].to_bits()));
             }
         }
-        if let Some(pending) = &self.out_of_order
+        if let Some(pending) = self.out_of_order.as_ref().filter(|pending| pending.min_index >= since)
             && let Ok(at) = pending.samples.binary_search_by_key(&t, |(t, _)| *t)
         {
             return Ok(Found::Bits(pending.samples[at].1));

@@ -69,6 +69,12 @@ impl Shard {
         }
     }
 
+    /// Whether a checkpoint or a rewrite of parts is under way, so that another would wait for it.
+    #[must_use]
+    pub fn is_writing_parts(&self) -> bool {
+        self.checkpointing.is_locked()
+    }
+
     /// Bytes that head and index take, roughly.
     pub(crate) fn head_bytes(&self) -> u64 {
         let head = self.head.read().bytes();
@@ -189,5 +195,6 @@ fn write(state: &ShardState, writer: &mut CheckpointWriter<'_>) -> Result<Vec<Fl
         pages.series(series, line, &mut scratch)?;
     }
     pages.finish()?;
+    writer.remove_days_before(replicated.dropped_before_ms);
     write_parts(state, writer)
 }

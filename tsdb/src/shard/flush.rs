@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::head::{Columns, SealedChunk};
 use crate::keys::Family;
 use crate::rows::push_label;
-use crate::state::ShardState;
+use crate::state::{ShardState, Tombstones};
 use crate::store::{CheckpointWriter, Day, PartSeries, PartWriter};
 use model::SeriesId;
 use std::sync::Arc;
@@ -36,10 +36,12 @@ struct Joined {
 
 impl Joined {
     /// Adds a chunk, which begins a new page if it does not follow, or if the page would grow too long.
-    fn add(&mut self, part: &mut PartWriter<'_, '_>, sealed: &SealedChunk) -> Result<(), StoreError> {
+    fn add(&mut self, part: &mut PartWriter<'_, '_>, sealed: &SealedChunk, tombstones: &Tombstones) -> Result<(), StoreError> {
         let chunk = &sealed.chunk;
         let follows = self.columns.ts.last().is_none_or(|last| *last < chunk.first_ms());
-        if !follows || self.columns.ts.len() + chunk.len() > PAGE_SAMPLES {
+        let is_full = self.columns.ts.len() + chunk.len() > PAGE_SAMPLES;
+        // A page lies wholly before or wholly after each delete, as its chunks do.
+        if !follows || is_full || tombstones.separate(self.log_index, sealed.min_index) {
             self.write(part)?;
         }
         let is_first = self.columns.ts.is_empty();
@@ -67,7 +69,9 @@ pub(super) fn write_parts(state: &ShardState, writer: &mut CheckpointWriter<'_>)
             continue;
         }
         flushed.push(Flushed { slot, sid: series.sid, end: line.next_sealed() });
-        let mut days: Vec<Day> = unlisted.iter().map(|sealed| day_of_chunk(sealed)).collect();
+        let days = unlisted.iter().map(|sealed| day_of_chunk(sealed));
+        // What retention dropped leaves the head as if a part held it.
+        let mut days: Vec<Day> = days.filter(|day| day.first_ms() >= state.replicated.dropped_before_ms).collect();
         days.sort_unstable();
         days.dedup();
         jobs.extend(days.into_iter().map(|day| Job { day, metric: series.metric, sid: series.sid, slot }));
@@ -96,7 +100,7 @@ fn write_series(state: &ShardState, job: &Job, part: &mut PartWriter<'_, '_>, jo
     let mut chunks: Vec<&Arc<SealedChunk>> = line.unlisted().iter().filter(|sealed| day_of_chunk(sealed) == job.day).collect();
     chunks.sort_by_key(|sealed| sealed.chunk.first_ms());
     for sealed in chunks {
-        joined.add(part, sealed)?;
+        joined.add(part, sealed, &state.replicated.tombstones)?;
     }
     joined.write(part)
 }

@@ -2,6 +2,7 @@
 
 mod churn;
 mod crash;
+mod life;
 mod rules;
 
 use super::*;

@@ -1,7 +1,7 @@
 //! What callers other than apply ask of the replicated state, kept beside it: nobody waits for them while an entry is applied.
 
 use crate::entry::Limits;
-use crate::state::Replicated;
+use crate::state::{Replicated, Tombstones};
 use model::{Generation, Timestamp};
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ pub(super) struct Told {
 struct Rules {
     limits: Limits,
     generations: Arc<[Generation]>,
+    tombstones: Tombstones,
+    dropped_before_ms: Timestamp,
 }
 
 impl Told {
@@ -30,7 +32,12 @@ impl Told {
     /// Takes over everything, after an entry that changes more than the time.
     pub(super) fn all(&self, state: &Replicated) {
         self.time(state);
-        *self.rules.write() = Rules { limits: state.limits, generations: state.map.generations.as_slice().into() };
+        *self.rules.write() = Rules {
+            limits: state.limits,
+            generations: state.map.generations.as_slice().into(),
+            tombstones: state.tombstones.clone(),
+            dropped_before_ms: state.dropped_before_ms,
+        };
     }
 
     pub(super) fn time_ms(&self) -> Timestamp {
@@ -39,6 +46,12 @@ impl Told {
 
     pub(super) fn limits(&self) -> Limits {
         self.rules.read().limits
+    }
+
+    /// What readers must not see: deletes, and everything before a time.
+    pub(super) fn hidden(&self) -> (Tombstones, Timestamp) {
+        let rules = self.rules.read();
+        (rules.tombstones.clone(), rules.dropped_before_ms)
     }
 
     pub(super) fn generations(&self) -> Arc<[Generation]> {

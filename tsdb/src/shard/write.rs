@@ -2,11 +2,11 @@
 
 use super::Shard;
 use super::apply::Fault;
-use super::judge::{Decision, judge, settled};
+use super::judge::{Decision, judge, newest_of, settled};
 use crate::entry::{Created, EntryError, SeriesRef, WriteRow, WriteRows};
 use crate::head::{Columns, Head, Line, Series, join};
 use crate::rows;
-use crate::state::Replicated;
+use crate::state::{Replicated, Tombstones};
 use crate::verdict::{FirstError, PartVerdict, Refusal};
 use model::hash::fp128;
 use model::labels::METRIC_NAME;
@@ -55,7 +55,7 @@ impl<'a> Writer<'a> {
 
     /// Applies a part; nothing of it if it names a series that the shard never had.
     pub(super) fn write(mut self, state: &mut Replicated, mut rows: WriteRows<'_>) -> Result<PartVerdict, Fault> {
-        if !self.resolve(rows.clone())? {
+        if !self.resolve(&state.tombstones, rows.clone())? {
             return Ok(PartVerdict { unresolved: true, ..PartVerdict::default() });
         }
         self.checks_known = !state.map.keeps_accepted_series();
@@ -91,13 +91,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Finds the slot of every series, bringing back those that left the head; tells whether all ids are known.
-    fn resolve(&mut self, mut rows: WriteRows<'_>) -> Result<bool, Fault> {
+    fn resolve(&mut self, tombstones: &Tombstones, mut rows: WriteRows<'_>) -> Result<bool, Fault> {
         let shard = self.shard;
         for series in self.created {
             let in_head = shard.head.read().slot_of_fp(series.fp128);
             self.targets.created.push(match in_head {
                 Some(slot) => Some(slot),
-                None => shard.return_by_fp(series.fp128)?,
+                None => shard.return_by_fp(tombstones, series.fp128)?,
             });
         }
         let known = &mut self.targets.known;
@@ -115,7 +115,7 @@ impl<'a> Writer<'a> {
             }
         }
         for (at, sid) in absent {
-            let Some(slot) = shard.return_by_sid(sid)? else { return Ok(false) };
+            let Some(slot) = shard.return_by_sid(tombstones, sid)? else { return Ok(false) };
             known[at] = slot;
         }
         Ok(true)
@@ -130,8 +130,8 @@ impl<'a> Writer<'a> {
                 self.verdict.stale_row(row.ordinal);
                 continue;
             }
-            let find = || self.shard.find(series, line, sample.timestamp_ms, &mut self.scratch);
-            let decision = judge(state.time_ms, &state.limits, line.newest, sample, find)?;
+            let find = || self.shard.find(&state.tombstones, series, line, sample.timestamp_ms, &mut self.scratch);
+            let decision = judge(state.rules(), newest_of(line), sample, find)?;
             match decision {
                 Decision::Append => head.sample_bytes += line.append(sample, self.log_index),
                 Decision::Insert => {
@@ -171,7 +171,7 @@ impl<'a> Writer<'a> {
                 self.verdict.stale_row(row.ordinal);
                 continue;
             }
-            let decision = judge(state.time_ms, &state.limits, None, sample, || Ok::<_, Fault>(None))?;
+            let decision = judge(state.rules(), None, sample, || Ok::<_, Fault>(None))?;
             if let Decision::Refuse(kind) = decision {
                 self.refuse_new(&created, row.ordinal, kind, sample.timestamp_ms)?;
                 continue;
@@ -196,10 +196,21 @@ impl<'a> Writer<'a> {
 
 impl Shard {
     /// Looks a sample up in the logical content: the head, then what parts hold.
-    fn find(&self, series: &Series, line: &Line, t: Timestamp, scratch: &mut Columns) -> Result<Option<u64>, Fault> {
-        match settled(line.find(t, scratch)?) {
+    fn find(
+        &self,
+        tombstones: &Tombstones,
+        series: &Series,
+        line: &Line,
+        t: Timestamp,
+        scratch: &mut Columns,
+    ) -> Result<Option<u64>, Fault> {
+        let deleted_before = match tombstones.iter().any(|tombstone| tombstone.meets(t, t)) {
+            true => tombstones.of(&self.labels_of_series(series)).before(t),
+            false => 0,
+        };
+        match settled(line.find(t, deleted_before, scratch)?) {
             Some(found) => Ok(found),
-            None => Ok(self.find_stored(series.sid, series.metric, t)?),
+            None => Ok(self.find_stored(series.sid, series.metric, t, deleted_before)?),
         }
     }
 

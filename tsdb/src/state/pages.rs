@@ -1,13 +1,13 @@
 //! A checkpoint's pages: records of one kind behind a format and a kind byte.
 //!
 //! ```text
-//! page:    format u8 = 1 | kind u8 | record*
-//! records: 1 replicated | 2 verdict | 3 pair | 4 series
+//! page:    format u8 = 2 | kind u8 | record*
+//! records: 1 replicated | 2 verdict | 3 pair | 4 series | 5 tombstone
 //! ```
 //!
 //! Sealed chunks are not here: the same checkpoint writes them to parts.
 
-use super::{Replicated, ShardMap};
+use super::{Replicated, ShardMap, Tombstone, Tombstones};
 use crate::chunk::OpenChunk;
 use crate::entry::{put_generations, put_limits, read_generations, read_limits};
 use crate::error::Corruption;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 /// Bytes at which a page is handed over.
 pub(crate) const PAGE_BYTES: usize = 256 << 10;
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -29,6 +29,7 @@ enum Kind {
     Verdict = 2,
     Pair = 3,
     Series = 4,
+    Tombstone = 5,
 }
 
 /// Gathers records into pages and hands each full page to `sink`.
@@ -68,7 +69,8 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
 
     pub(crate) fn replicated(&mut self, replicated: &Replicated) -> Result<(), E> {
         let mut out = Vec::new();
-        let Replicated { applied, extra, time_ms, limits, map, next_sid, samples, bounds, ring } = replicated;
+        let Replicated { applied, extra, time_ms, limits, map, next_sid, samples, bounds, dropped_before_ms, tombstones, ring } =
+            replicated;
         put_varint(&mut out, u64::from(applied.is_some()));
         if let Some(LogPoint { term, leader, index }) = applied {
             for n in [*term, leader.0, *index] {
@@ -85,7 +87,13 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
         put_varint(&mut out, u64::from(*next_sid));
         put_varint(&mut out, *samples);
         put_range(&mut out, *bounds);
+        out.extend_from_slice(&dropped_before_ms.to_le_bytes());
         self.record(Kind::Replicated, &out)?;
+        for tombstone in tombstones.iter() {
+            out.clear();
+            tombstone.write(&mut out);
+            self.record(Kind::Tombstone, &out)?;
+        }
         let mut result = Ok(());
         ring.write(|record| {
             if result.is_ok() {
@@ -117,11 +125,11 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
             put_varint(scratch, u64::from(*pair));
         }
         // The chunks are numbered anew after a restart: none is sealed then.
-        let Line { newest, open, open_index, sealed, first_sealed: _, listed: _, out_of_order, stored } = line;
+        let Line { newest, is_newest_deleted, open, open_index, sealed, first_sealed: _, listed: _, out_of_order, stored } = line;
         put_range(scratch, newest.map(|(t, bits)| (t, bits as i64)));
         let stored = sealed.iter().fold(*stored, |range, s| Some(join(range, s.chunk.first_ms(), s.chunk.last_ms())));
         put_range(scratch, stored);
-        scratch.push(u8::from(open.is_some()) | u8::from(out_of_order.is_some()) << 1);
+        scratch.push(u8::from(open.is_some()) | u8::from(out_of_order.is_some()) << 1 | u8::from(*is_newest_deleted) << 2);
         if let Some(open) = open {
             put_varint(scratch, *open_index);
             open.write_to(scratch);
@@ -164,6 +172,8 @@ pub(crate) trait Restored {
     fn replicated(&mut self, replicated: Replicated);
     /// The state taken so far, to which verdicts are added.
     fn ring(&mut self) -> &mut super::BatchRing;
+    /// A delete in force.
+    fn tombstone(&mut self, tombstone: Tombstone);
     /// A label pair.
     fn pair(&mut self, number: u32, name: &str, value: &str);
     /// A series, after all pairs.
@@ -181,6 +191,7 @@ pub(crate) fn read_page(page: &[u8], into: &mut impl Restored) -> Result<(), Cor
         match kind {
             k if k == Kind::Replicated as u8 => into.replicated(read_replicated(&mut r)?),
             k if k == Kind::Verdict as u8 => into.ring().read(&mut r)?,
+            k if k == Kind::Tombstone as u8 => into.tombstone(Tombstone::read(&mut r)?),
             k if k == Kind::Pair as u8 => into.pair(r.varint_u32()?, r.text()?, r.text()?),
             k if k == Kind::Series as u8 => {
                 let (series, line) = read_series(&mut r)?;
@@ -203,8 +214,10 @@ fn read_replicated(r: &mut Reader<'_>) -> Result<Replicated, Corruption> {
     let map = ShardMap { placement_key: r.u64_le()?, generations: read_generations(r)?, has_changed: r.u8()? != 0 };
     let next_sid = r.varint_u32()?;
     let (samples, bounds) = (r.varint()?, read_range(r)?);
-    let ring = super::BatchRing::default();
-    Ok(Replicated { applied, extra, time_ms, limits, map, next_sid, samples, bounds, ring })
+    let dropped_before_ms = i64::from_le_bytes(r.array()?);
+    // Tombstones and verdicts follow in records of their own.
+    let (tombstones, ring) = (Tombstones::default(), super::BatchRing::default());
+    Ok(Replicated { applied, extra, time_ms, limits, map, next_sid, samples, bounds, dropped_before_ms, tombstones, ring })
 }
 
 fn read_series(r: &mut Reader<'_>) -> Result<(Series, Line), Corruption> {
@@ -215,7 +228,7 @@ fn read_series(r: &mut Reader<'_>) -> Result<(Series, Line), Corruption> {
     let newest = read_range(r)?.map(|(t, bits)| (t, bits as u64));
     let stored = read_range(r)?;
     let flags = r.u8()?;
-    let mut line = Line { newest, stored, ..Line::default() };
+    let mut line = Line { newest, is_newest_deleted: flags & 4 != 0, stored, ..Line::default() };
     if flags & 1 != 0 {
         line.open_index = r.varint()?;
         line.open = Some(OpenChunk::read_from(r)?);

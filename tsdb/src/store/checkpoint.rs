@@ -19,12 +19,14 @@ use std::sync::Arc;
 /// Largest page of a checkpoint.
 pub const PAGE_BYTES_MAX: usize = 256 << 10;
 /// Series records are written in batches of about this size.
-const RECORD_BATCH_BYTES: usize = 1 << 20;
+pub(super) const RECORD_BATCH_BYTES: usize = 1 << 20;
 
-/// A checkpoint being written; dropping it leaves nothing visible.
+/// A checkpoint, or a rewrite of parts, being written; dropping it leaves nothing visible.
 pub struct CheckpointWriter<'a> {
     pub(super) store: &'a StoreInner,
-    base: Arc<Manifest>,
+    pub(super) base: Arc<Manifest>,
+    /// What its parts are: [`PartKind::Flush`] for a checkpoint. A rewrite keeps the pages and the log point of the checkpoint before.
+    pub(super) kind: PartKind,
     generation: u32,
     pages: u32,
     pages_file: Option<FileWriter<'a>>,
@@ -33,6 +35,7 @@ pub struct CheckpointWriter<'a> {
     pub(super) next_part: u64,
     pub(super) unfinished: u32,
     removed: BTreeSet<u64>,
+    pub(super) quarantined: BTreeSet<u64>,
     days: BTreeMap<Day, DayIndex>,
     series: RoaringBitmap,
     records: WriteBatch,
@@ -69,7 +72,7 @@ impl Drop for Slot<'_> {
 }
 
 impl<'a> CheckpointWriter<'a> {
-    pub(super) fn begin(store: &'a StoreInner) -> Result<Self, StoreError> {
+    pub(super) fn begin(store: &'a StoreInner, kind: PartKind) -> Result<Self, StoreError> {
         store.ensure_live()?;
         store.reclaim()?;
         let mut state = store.state.lock();
@@ -77,11 +80,15 @@ impl<'a> CheckpointWriter<'a> {
             return Err(StoreError::CheckpointRunning);
         }
         state.is_checkpointing = true;
-        let generation = state.next_generation;
-        state.next_generation += 1;
+        let mut generation = state.current.generation;
+        if kind == PartKind::Flush {
+            generation = state.next_generation;
+            state.next_generation += 1;
+        }
         Ok(Self {
             store,
             base: Arc::clone(&state.current),
+            kind,
             generation,
             pages: 0,
             pages_file: None,
@@ -90,6 +97,7 @@ impl<'a> CheckpointWriter<'a> {
             next_part: state.next_part,
             unfinished: 0,
             removed: BTreeSet::new(),
+            quarantined: state.current.quarantined.clone(),
             days: BTreeMap::new(),
             series: RoaringBitmap::new(),
             records: WriteBatch::default(),
@@ -127,8 +135,14 @@ impl<'a> CheckpointWriter<'a> {
     pub fn part(&mut self, day: Day) -> Result<PartWriter<'_, 'a>, StoreError> {
         if !self.days.contains_key(&day) {
             let mut known = RoaringBitmap::new();
-            for part in self.base.parts.iter().filter(|p| p.kind == PartKind::Index && p.day == day && !self.removed.contains(&p.id)) {
-                known |= Segment::open(self.dataset(), *part)?.series();
+            // What a damaged segment holds is indexed once more: nothing may keep samples from becoming durable.
+            let is_left_out = |part: &Part| self.removed.contains(&part.id) || self.quarantined.contains(&part.id);
+            for part in self.base.parts.iter().filter(|p| p.kind == PartKind::Index && p.day == day && !is_left_out(p)) {
+                match Segment::open(self.dataset(), *part) {
+                    Ok(segment) => known |= segment.series(),
+                    Err(error) if error.is_damage() => tracing::error!(part = part.id, day = day.0, %error, "index segment passed over"),
+                    Err(error) => return Err(error),
+                }
             }
             self.days.insert(day, DayIndex { known, added: IndexBuilder::default() });
         }
@@ -137,7 +151,7 @@ impl<'a> CheckpointWriter<'a> {
 
     /// Lists a part of samples no more, from this checkpoint's commit on. Others are passed over: segments go with their day.
     pub fn remove_part(&mut self, part: u64) {
-        if self.base.parts.iter().any(|listed| listed.id == part && listed.kind == PartKind::Flush) {
+        if self.base.parts.iter().any(|listed| listed.id == part && listed.kind.has_samples()) {
             self.removed.insert(part);
         }
     }
@@ -146,6 +160,14 @@ impl<'a> CheckpointWriter<'a> {
     pub fn remove_day(&mut self, day: Day) {
         self.removed.extend(self.base.parts.iter().chain(&self.parts).filter(|part| part.day == day).map(|part| part.id));
         self.days.remove(&day);
+    }
+
+    /// Lists nothing of the days before `first_ms` any more.
+    pub fn remove_days_before(&mut self, first_ms: i64) {
+        let base = Arc::clone(&self.base);
+        let mut days: Vec<Day> = base.parts.iter().map(|part| part.day).filter(|day| day.last_ms() < first_ms).collect();
+        days.dedup();
+        days.into_iter().for_each(|day| self.remove_day(day));
     }
 
     pub(super) fn take_part_number(&mut self) -> u64 {
@@ -194,7 +216,11 @@ impl<'a> CheckpointWriter<'a> {
     /// [`StoreError::Retired`] once the data was replaced, [`StoreError::PartUnfinished`], or a write failed: then the state before
     /// stays, unless the flip itself failed. It may have reached the disk all the same, so the handle is retired and the database
     /// must be opened again to know.
-    pub fn commit(mut self, point: LogPoint, extra: &[u8]) -> Result<(), StoreError> {
+    pub fn commit(self, point: LogPoint, extra: &[u8]) -> Result<(), StoreError> {
+        self.commit_at(Some(point), extra)
+    }
+
+    pub(super) fn commit_at(mut self, point: Option<LogPoint>, extra: &[u8]) -> Result<(), StoreError> {
         let result = self.write_all(point, extra);
         if matches!(result, Err(StoreError::Stopped(_))) {
             self.files.abandon();
@@ -208,7 +234,7 @@ impl<'a> CheckpointWriter<'a> {
         store.dataset.engine().faults.reached(Step::Cleanup)
     }
 
-    fn write_all(&mut self, point: LogPoint, extra: &[u8]) -> Result<(), StoreError> {
+    fn write_all(&mut self, point: Option<LogPoint>, extra: &[u8]) -> Result<(), StoreError> {
         let engine = self.dataset().engine();
         self.store.ensure_live()?;
         if self.unfinished > 0 {
@@ -261,7 +287,9 @@ impl<'a> CheckpointWriter<'a> {
             let mut state = self.store.state.lock();
             state.next_part = self.next_part;
             state.unlisted.extend(&self.parts);
-            state.stale_generations.push(self.generation);
+            if self.kind == PartKind::Flush {
+                state.stale_generations.push(self.generation);
+            }
             state.unlisted.clone()
         };
         if self.parts.is_empty() {
@@ -274,25 +302,29 @@ impl<'a> CheckpointWriter<'a> {
         dataset.engine().write_synced(batch)
     }
 
-    fn next_manifest(&mut self, point: LogPoint, extra: &[u8], pages_hash: u32) -> Manifest {
+    fn next_manifest(&mut self, point: Option<LogPoint>, extra: &[u8], pages_hash: u32) -> Manifest {
+        let is_checkpoint = self.kind == PartKind::Flush;
+        let (pages, pages_hash) = if is_checkpoint { (self.pages, pages_hash) } else { (self.base.pages, self.base.pages_hash) };
         let is_removed = |part: &&Part| self.removed.contains(&part.id);
         let mut parts: Vec<Part> = self.base.parts.iter().chain(&self.parts).filter(|part| !is_removed(part)).copied().collect();
         parts.sort_unstable_by_key(|part| (part.day, part.id));
         let mut unlisted = self.store.state.lock().unlisted.clone();
         unlisted.extend(self.base.parts.iter().filter(is_removed));
         unlisted.retain(|part| parts.iter().all(|listed| listed.id != part.id));
+        let quarantined = self.quarantined.iter().copied().filter(|id| parts.iter().any(|part| part.id == *id)).collect();
         let mut series = &self.base.series | &self.series;
         series.optimize();
         Manifest {
-            point: Some(point),
+            point,
             extra: extra.to_vec(),
             generation: self.generation,
-            pages: self.pages,
+            pages,
             pages_hash,
             next_part: self.next_part,
             series,
             parts,
             unlisted,
+            quarantined,
         }
     }
 
@@ -309,8 +341,10 @@ impl<'a> CheckpointWriter<'a> {
         }
         let mut state = self.store.state.lock();
         state.unlisted.clone_from(&manifest.unlisted);
-        state.stale_generations.retain(|generation| *generation != self.generation);
-        state.stale_generations.push(self.base.generation);
+        if self.kind == PartKind::Flush {
+            state.stale_generations.retain(|generation| *generation != self.generation);
+            state.stale_generations.push(self.base.generation);
+        }
         let before = std::mem::replace(&mut state.current, Arc::new(manifest));
         state.older.push(Arc::downgrade(&before));
         Ok(())

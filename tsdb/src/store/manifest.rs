@@ -1,11 +1,13 @@
 //! The manifest: which parts exist, and everything that changes together with them.
 
-use crate::error::Corruption;
+use crate::error::{Corruption, StoreError};
+use crate::keys::Family;
 use crate::wire::{Reader, check_crc, put_bytes, put_crc, put_varint};
 use model::{LogPoint, ReplicaId};
 use roaring::RoaringBitmap;
+use std::collections::BTreeSet;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const DAY_MS: i64 = 86_400_000;
 
 /// A UTC day, counted from 1970.
@@ -40,6 +42,23 @@ pub enum PartKind {
     Flush = 1,
     /// An index segment.
     Index = 2,
+    /// Chunks of several flushes of a day that is not over.
+    Merged = 3,
+    /// Everything that was there of a day when it was over.
+    Day = 4,
+}
+
+impl PartKind {
+    /// Whether it holds samples.
+    #[must_use]
+    pub fn has_samples(self) -> bool {
+        self != Self::Index
+    }
+
+    /// Where its keys lie.
+    pub(crate) fn family(self) -> Family {
+        if self.has_samples() { Family::Chunk } else { Family::Index }
+    }
 }
 
 /// A set of keys that was written once, by one checkpoint.
@@ -89,6 +108,8 @@ impl Part {
         let kind = match reader.u8()? {
             1 => PartKind::Flush,
             2 => PartKind::Index,
+            3 => PartKind::Merged,
+            4 => PartKind::Day,
             _ => return Err(Corruption::new("part of unknown kind")),
         };
         let day = Day(u16::try_from(reader.varint()?).map_err(|_| Corruption::new("day of a part"))?);
@@ -125,6 +146,8 @@ pub(crate) struct Manifest {
     pub(crate) parts: Vec<Part>,
     /// Parts no longer listed, whose keys may still be there.
     pub(crate) unlisted: Vec<Part>,
+    /// Numbers of listed parts that were found damaged: whoever needs one gets an error.
+    pub(crate) quarantined: BTreeSet<u64>,
 }
 
 impl Manifest {
@@ -139,6 +162,8 @@ impl Manifest {
         put_bitmap(&mut out, &self.series);
         put_parts(&mut out, &self.parts);
         put_parts(&mut out, &self.unlisted);
+        put_varint(&mut out, self.quarantined.len() as u64);
+        self.quarantined.iter().for_each(|part| put_varint(&mut out, *part));
         put_crc(&mut out, 0);
         out
     }
@@ -158,16 +183,20 @@ impl Manifest {
             series: take_bitmap(&mut reader)?,
             parts: take_parts(&mut reader)?,
             unlisted: take_parts(&mut reader)?,
+            quarantined: (0..reader.count(1)?).map(|_| reader.varint()).collect::<Result<_, _>>()?,
         };
         reader.end()?;
         Ok(manifest)
     }
 
-    /// Listed parts of one kind that may hold something in a time range.
-    pub(crate) fn parts_in(&self, kind: PartKind, start_ms: i64, end_ms: i64) -> impl Iterator<Item = &Part> {
+    /// Listed parts of one family that may hold something in a time range; an error in the place of one that is quarantined.
+    pub(crate) fn parts_in(&self, family: Family, start_ms: i64, end_ms: i64) -> impl Iterator<Item = Result<&Part, StoreError>> {
         let from = self.parts.partition_point(|part| part.day.last_ms() < start_ms);
         let days = self.parts.get(from..).unwrap_or_default().iter().take_while(move |part| part.day.first_ms() <= end_ms);
-        days.filter(move |part| part.kind == kind && part.overlaps(start_ms, end_ms))
+        let parts = days.filter(move |part| part.kind.family() == family && part.overlaps(start_ms, end_ms));
+        parts.map(|part| {
+            if self.quarantined.contains(&part.id) { Err(StoreError::Quarantined { part: part.id, day: part.day.0 }) } else { Ok(part) }
+        })
     }
 
     pub(crate) fn lists(&self, id: u64) -> bool {
@@ -271,6 +300,7 @@ mod tests {
             next_part: 12,
             series: (0..1000).collect(),
             parts: vec![part(3), Part { kind: PartKind::Index, ..part(4) }],
+            quarantined: [3].into(),
             unlisted: vec![part(1)],
         };
         let bytes = manifest.encode();

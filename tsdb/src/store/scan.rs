@@ -1,7 +1,7 @@
 //! Reading the pages of listed parts.
 
 use super::group::Group;
-use super::manifest::{Day, Part, PartKind};
+use super::manifest::{Day, Part};
 use super::view::StoreView;
 use crate::chunk::{Decoded, PageCoder};
 use crate::db::corrupt;
@@ -62,8 +62,8 @@ impl StoreView {
         mut visit: impl FnMut(StoredPage<'_>),
     ) -> Result<(), StoreError> {
         let mut walk = Walk { start_ms, end_ms, groups: 0 };
-        for part in self.manifest.parts_in(PartKind::Flush, start_ms, end_ms) {
-            self.pages_of_part(part, sid, metric, &mut walk, &mut visit)?;
+        for part in self.manifest.parts_in(Family::Chunk, start_ms, end_ms) {
+            self.pages_of_part(part?, sid, metric, &mut walk, &mut visit)?;
         }
         Ok(())
     }
@@ -106,7 +106,8 @@ impl StoreView {
         let (Some(first), Some(last)) = (sids.min(), sids.max()) else { return Ok(()) };
         let mut walk = Walk { start_ms, end_ms, groups: 0 };
         let few = sids.len() <= SEEK_SERIES_MAX;
-        for part in self.manifest.parts_in(PartKind::Flush, start_ms, end_ms) {
+        for part in self.manifest.parts_in(Family::Chunk, start_ms, end_ms) {
+            let part = part?;
             if few {
                 for sid in sids {
                     self.pages_of_part(part, SeriesId(sid), metric, &mut walk, &mut visit)?;
@@ -167,18 +168,23 @@ impl StoreView {
         })
     }
 
-    /// Bits of the flushed sample of a series at exactly `timestamp_ms`.
+    /// Bits of the flushed sample of a series at exactly `timestamp_ms`, among pages of log index `since` or later.
     ///
     /// # Errors
     /// A group or page is damaged.
-    pub fn lookup(&self, sid: SeriesId, metric: u32, timestamp_ms: i64) -> Result<Option<u64>, StoreError> {
+    pub fn lookup(&self, sid: SeriesId, metric: u32, timestamp_ms: i64, since: u64) -> Result<Option<u64>, StoreError> {
         let mut coder = PageCoder::default();
         let mut found: Option<(u64, u64)> = None;
         let mut damaged = None;
-        self.pages_of(sid, metric, timestamp_ms, timestamp_ms, |page| match bits_at(&mut coder, &page, timestamp_ms) {
-            Ok(Some(bits)) if found.is_none_or(|(lowest, _)| page.log_index < lowest) => found = Some((page.log_index, bits)),
-            Ok(_) => {}
-            Err(corruption) => damaged = Some(corruption),
+        self.pages_of(sid, metric, timestamp_ms, timestamp_ms, |page| {
+            if page.log_index < since {
+                return;
+            }
+            match bits_at(&mut coder, &page, timestamp_ms) {
+                Ok(Some(bits)) if found.is_none_or(|(lowest, _)| page.log_index < lowest) => found = Some((page.log_index, bits)),
+                Ok(_) => {}
+                Err(corruption) => damaged = Some(corruption),
+            }
         })?;
         match damaged {
             Some(corruption) => Err(self.damaged_page(sid, corruption)),
@@ -186,17 +192,17 @@ impl StoreView {
         }
     }
 
-    /// Time and bits of the latest flushed sample of a series.
+    /// Time of the latest flushed sample of a series, deleted or not.
     ///
     /// # Errors
-    /// A group or page is damaged.
-    pub fn last_sample(&self, sid: SeriesId, metric: u32) -> Result<Option<(i64, u64)>, StoreError> {
-        let days: BTreeSet<Day> = self.manifest.parts.iter().filter(|part| part.kind == PartKind::Flush).map(|part| part.day).collect();
+    /// A group is damaged.
+    pub fn last_time(&self, sid: SeriesId, metric: u32) -> Result<Option<i64>, StoreError> {
+        let days: BTreeSet<Day> = self.manifest.parts.iter().filter(|part| part.kind.has_samples()).map(|part| part.day).collect();
         for day in days.into_iter().rev() {
             let mut last: Option<i64> = None;
             self.pages_of(sid, metric, day.first_ms(), day.last_ms(), |page| last = last.max(Some(page.last_ms)))?;
-            if let Some(last) = last {
-                return Ok(self.lookup(sid, metric, last)?.map(|bits| (last, bits)));
+            if last.is_some() {
+                return Ok(last);
             }
         }
         Ok(None)

@@ -5,6 +5,8 @@ mod removal;
 mod sealed;
 mod transfer;
 
+pub(crate) use damage::damage_part;
+
 use super::*;
 use crate::chunk::{Decoded, PageCoder, PageInput, PageValues};
 use crate::db::{Db, DbOptions};

@@ -1,7 +1,7 @@
 //! Reading what one manifest lists.
 
 use super::dataset::Dataset;
-use super::manifest::{Manifest, Part, PartKind};
+use super::manifest::{Manifest, Part};
 use super::pack::unpack;
 use super::segment::Segment;
 use super::select::select;
@@ -70,7 +70,7 @@ impl StoreView {
     }
 
     fn segments(&self, start_ms: i64, end_ms: i64) -> impl Iterator<Item = Result<Segment<'_>, StoreError>> {
-        self.manifest.parts_in(PartKind::Index, start_ms, end_ms).map(|part| Segment::open(&self.dataset, *part))
+        self.manifest.parts_in(Family::Index, start_ms, end_ms).map(|part| Segment::open(&self.dataset, *part?))
     }
 
     /// Names of the labels that series of the days carry; `among` limits the series.

@@ -1,8 +1,10 @@
-//! One series from all its pages and chunks: one point a timestamp, the lowest log index wins.
+//! One series from all its pages and chunks, of the head and of parts.
 
 use super::{Gathered, ReadError, TimeRange};
 use crate::chunk::{Decoded, PageCoder};
 use crate::error::Corruption;
+use crate::runs::Runs;
+use crate::state::Deleted;
 use crate::store::StoredPage;
 use model::Timestamp;
 use std::ops::Range;
@@ -23,6 +25,7 @@ pub(super) struct StoredPages {
     scan: u32,
     times: Vec<Timestamp>,
     coder: PageCoder,
+    decoded: Decoded,
 }
 
 #[derive(Debug)]
@@ -97,10 +100,10 @@ impl StoredPages {
         from..from + count
     }
 
-    /// Appends the samples of a page; gives its log index.
-    fn decode(&mut self, page: usize, times: &mut Vec<Timestamp>, out: &mut Decoded) -> Result<u64, Corruption> {
-        let Self { bytes, pages, columns, times: shared, coder, .. } = self;
-        let Page { log_index, column, ref values, .. } = pages[page];
+    /// Appends the samples of a page.
+    fn decode(&mut self, page: usize, times: &mut Vec<Timestamp>, values: &mut Vec<f64>) -> Result<(), Corruption> {
+        let Self { bytes, pages, columns, times: shared, coder, decoded, .. } = self;
+        let Page { column, values: ref coded, .. } = pages[page];
         let column = &mut columns[column as usize];
         match &column.decoded {
             Some(range) => times.extend_from_slice(&shared[range.clone()]),
@@ -112,85 +115,66 @@ impl StoredPages {
             }
             None => coder.decode_times(&bytes[column.bytes.clone()], column.count, times)?,
         }
-        coder.decode_values(&bytes[values.clone()], column.count, out)?;
-        Ok(log_index)
+        std::mem::swap(&mut decoded.values, values);
+        let result = coder.decode_values(&bytes[coded.clone()], column.count, decoded);
+        std::mem::swap(&mut decoded.values, values);
+        result.map(drop)
     }
 }
 
 /// Joins the pages and chunks of one series after another, reusing its buffers.
 #[derive(Debug, Default)]
 pub(super) struct Merger {
-    timestamps: Vec<Timestamp>,
-    decoded: Decoded,
-    /// (first position, log index) of each run of samples.
-    runs: Vec<(usize, u64)>,
-    /// (timestamp, log index, bits), for series whose runs overlap.
-    points: Vec<(Timestamp, u64, u64)>,
+    runs: Runs,
 }
 
 impl Merger {
     pub(super) fn timestamps(&self) -> &[Timestamp] {
-        &self.timestamps
+        &self.runs.timestamps
     }
 
     pub(super) fn values(&self) -> &[f64] {
-        &self.decoded.values
+        &self.runs.values
     }
 
-    pub(super) fn series(&mut self, sid: u32, stored: &mut StoredPages, head: &Gathered, range: TimeRange) -> Result<(), ReadError> {
-        self.timestamps.clear();
-        self.decoded.clear();
-        self.runs.clear();
+    /// Joins the pages and chunks of one series, without what is deleted of it.
+    pub(super) fn series(
+        &mut self,
+        stored: &mut StoredPages,
+        head: &Gathered,
+        deleted: &Deleted,
+        range: TimeRange,
+    ) -> Result<(), ReadError> {
+        let (sid, runs) = (head.sid, &mut self.runs);
+        runs.clear();
         let corrupt = |source| ReadError::Chunk { sid, source };
         for page in stored.of(sid) {
-            let from = self.timestamps.len();
-            let log_index = stored.decode(page, &mut self.timestamps, &mut self.decoded).map_err(corrupt)?;
-            self.runs.push((from, log_index));
+            let log_index = stored.pages[page].log_index;
+            runs.add(log_index, deleted, |ts, values| stored.decode(page, ts, values)).map_err(corrupt)?;
         }
-        let values = &mut self.decoded.values;
         let sealed = head.sealed.iter().map(|s| (&s.chunk, s.min_index));
         for (chunk, log_index) in sealed.chain(head.open.iter().map(|(chunk, log_index)| (chunk, *log_index))) {
-            self.runs.push((self.timestamps.len(), log_index));
-            chunk.decode(&mut self.timestamps, values).map_err(corrupt)?;
+            runs.add(log_index, deleted, |ts, values| chunk.decode(ts, values)).map_err(corrupt)?;
         }
         if let Some(pending) = &head.out_of_order {
-            self.runs.push((self.timestamps.len(), pending.min_index));
-            for (t, bits) in &pending.samples {
-                self.timestamps.push(*t);
-                values.push(f64::from_bits(*bits));
-            }
+            runs.add(pending.min_index, deleted, |ts, values| {
+                ts.extend(pending.samples.iter().map(|(t, _)| *t));
+                values.extend(pending.samples.iter().map(|(_, bits)| f64::from_bits(*bits)));
+                Ok::<_, ReadError>(())
+            })?;
         }
-        if !self.timestamps.is_sorted_by(|a, b| a < b) {
-            self.untangle();
-        }
+        runs.finish();
         self.cut(range);
         Ok(())
     }
 
-    /// Sorts by time and keeps the first written of equal times.
-    fn untangle(&mut self) {
-        self.points.clear();
-        let values = &mut self.decoded.values;
-        let ends = self.runs.iter().skip(1).map(|(from, _)| *from).chain([self.timestamps.len()]);
-        for ((from, log_index), to) in self.runs.iter().zip(ends) {
-            let samples = self.timestamps[*from..to].iter().zip(&values[*from..to]);
-            self.points.extend(samples.map(|(t, v)| (*t, *log_index, v.to_bits())));
-        }
-        self.points.sort_unstable_by_key(|(t, log_index, _)| (*t, *log_index));
-        self.points.dedup_by_key(|(t, ..)| *t);
-        self.timestamps.clear();
-        values.clear();
-        self.timestamps.extend(self.points.iter().map(|(t, ..)| *t));
-        values.extend(self.points.iter().map(|(.., bits)| f64::from_bits(*bits)));
-    }
-
     fn cut(&mut self, range: TimeRange) {
-        let from = self.timestamps.partition_point(|t| *t <= range.after_ms);
-        let to = self.timestamps.partition_point(|t| *t <= range.to_ms).max(from);
-        let values = &mut self.decoded.values;
-        self.timestamps.truncate(to);
+        let Runs { timestamps, values, .. } = &mut self.runs;
+        let from = timestamps.partition_point(|t| *t <= range.after_ms);
+        let to = timestamps.partition_point(|t| *t <= range.to_ms).max(from);
+        timestamps.truncate(to);
         values.truncate(to);
-        self.timestamps.drain(..from);
+        timestamps.drain(..from);
         values.drain(..from);
     }
 }

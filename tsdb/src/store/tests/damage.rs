@@ -3,16 +3,28 @@ use crate::wire::put_crc;
 use proptest::prelude::*;
 use rocksdb::WriteBatch;
 
+/// Changes every value of a part.
+pub(crate) fn damage_part(store: &ShardStore, part: &Part, change: impl Fn(&mut Vec<u8>)) {
+    damage_where(store, part.kind.family(), |key| ChunkKey::decode(key).unwrap().part == part.id, change);
+    store.0.dataset.segments.remove(part.id);
+}
+
 /// Changes every value of a family.
 fn damage(store: &ShardStore, family: Family, change: impl Fn(&mut Vec<u8>)) {
+    damage_where(store, family, |_| true, change);
+}
+
+fn damage_where(store: &ShardStore, family: Family, is_meant: impl Fn(&[u8]) -> bool, change: impl Fn(&mut Vec<u8>)) {
     let engine = store.0.dataset.engine();
     let mut iterator = store.0.dataset.iterate(family, &[], true);
     let mut batch = WriteBatch::default();
     iterator.seek_to_first();
     while let Some((key, value)) = iterator.item() {
-        let mut value = value.to_vec();
-        change(&mut value);
-        engine.put(&mut batch, family, key, &value);
+        if is_meant(key) {
+            let mut value = value.to_vec();
+            change(&mut value);
+            engine.put(&mut batch, family, key, &value);
+        }
         iterator.next();
     }
     assert!(!batch.is_empty(), "nothing of {family:?} to damage");
@@ -28,7 +40,7 @@ fn with_data() -> (Disk, ShardStore) {
 
 fn ask(view: &StoreView, family: Family) -> Result<(), StoreError> {
     match family {
-        Family::Chunk => view.lookup(SeriesId(1), 1, DAY.first_ms()).map(drop),
+        Family::Chunk => view.lookup(SeriesId(1), 1, DAY.first_ms(), 0).map(drop),
         Family::Index => view.select(&[Matcher::equal("parity", "odd")], 0, i64::MAX).map(drop),
         Family::Series => view.series(SeriesId(1)).map(drop),
         Family::Fpr => view.find_by_fp128(Flushed::new(1, 1, vec![]).fp128()).map(drop),

@@ -1,0 +1,123 @@
+//! Fetches a damaged day of a replica from another one.
+
+use super::LocalShard;
+use crate::node::Node;
+use crate::query::fragment_service::{Found, ReadError, ReadKind, ReadSpec, ready};
+use crate::query::scatter::read_from;
+use crate::task;
+use model::{Labels, StoreId, Timestamp};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tsdb::error::StoreError;
+use tsdb::shard::{DayRepair, RepairSeries};
+use tsdb::store::Day;
+
+/// Span of time that one request asks for: the other node holds its answer in memory.
+const WINDOW_MS: i64 = 10 * 60_000;
+/// Samples that are gathered, 16 bytes each, before they become a part.
+const PIECE_SAMPLES: usize = 4 << 20;
+/// Time for one request.
+const REQUEST: Duration = Duration::from_secs(60);
+
+/// Why a day is still damaged.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// There is no other replica.
+    #[error("no other replica holds the shard")]
+    Alone,
+    /// The other replica, or this one's leader, did not answer.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What came cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The work was aborted.
+    #[error("the repair was aborted: {0}")]
+    Aborted(#[from] tokio::task::JoinError),
+}
+
+/// Replaces the damaged parts of a day by what another replica holds; tries one after another.
+///
+/// # Errors
+/// The last replica's; see [`RepairError`].
+pub async fn day(node: &Arc<Node>, local: &Arc<LocalShard>, day: Day) -> Result<(), RepairError> {
+    let stores: Vec<StoreId> = match node.meta.get().shards.get(&local.id.0) {
+        Some(record) => record.replicas.iter().map(|replica| StoreId(replica.store)).filter(|store| *store != node.store_id()).collect(),
+        None => Vec::new(),
+    };
+    let mut outcome = Err(RepairError::Alone);
+    for store in stores {
+        outcome = from_store(node, local, day, store).await;
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}
+
+async fn from_store(node: &Arc<Node>, local: &Arc<LocalShard>, day: Day, store: StoreId) -> Result<(), RepairError> {
+    let shard = Arc::clone(&local.shard);
+    let Some(repair) = task::blocking(move || shard.begin_repair(day)).await? else { return Ok(()) };
+    let mut piece = Piece::default();
+    let mut from_ms = day.first_ms();
+    while from_ms <= day.last_ms() {
+        let to_ms = (from_ms + WINDOW_MS - 1).min(day.last_ms());
+        piece.fetch(node, local, store, from_ms, to_ms).await?;
+        if piece.samples >= PIECE_SAMPLES {
+            std::mem::take(&mut piece).store(node, local, &repair).await?;
+        }
+        from_ms = to_ms + 1;
+    }
+    piece.store(node, local, &repair).await?;
+    let shard = Arc::clone(&local.shard);
+    task::blocking(move || shard.finish_repair(&repair)).await??;
+    Ok(())
+}
+
+/// A part of a day on its way from another replica.
+#[derive(Debug, Default)]
+struct Piece {
+    series: BTreeMap<Labels, (Vec<Timestamp>, Vec<f64>)>,
+    samples: usize,
+}
+
+impl Piece {
+    /// Adds what the replica of `store` holds from `from_ms` to `to_ms`, both included; windows come in the order of time.
+    async fn fetch(
+        &mut self,
+        node: &Node,
+        local: &LocalShard,
+        store: StoreId,
+        from_ms: Timestamp,
+        to_ms: Timestamp,
+    ) -> Result<(), ReadError> {
+        let spec = ReadSpec {
+            kind: ReadKind::Samples { samples_max: u64::MAX },
+            matcher_sets: Vec::new(),
+            start_ms: from_ms - 1,
+            end_ms: to_ms,
+            known_revision: u64::MAX,
+            limit: None,
+            gathered: Arc::default(),
+        };
+        let found = read_from(node, local.workspace.as_str(), local.id, store, &spec, Instant::now() + REQUEST).await?;
+        let Found::Samples(found) = found else { return Ok(()) };
+        for series in found {
+            let (timestamps, values) = self.series.entry(series.labels).or_default();
+            self.samples += series.timestamps.len();
+            timestamps.extend(series.timestamps);
+            values.extend(series.values);
+        }
+        Ok(())
+    }
+
+    /// Makes a part of it, once this replica has applied everything that it may hold.
+    async fn store(self, node: &Node, local: &LocalShard, repair: &DayRepair) -> Result<(), RepairError> {
+        ready(node, local, u64::MAX, Instant::now() + REQUEST).await?;
+        let series = self.series.into_iter().map(|(labels, (timestamps, values))| RepairSeries { labels, timestamps, values }).collect();
+        let (shard, repair) = (Arc::clone(&local.shard), repair.clone());
+        Ok(task::blocking(move || shard.add_repaired(&repair, series)).await??)
+    }
+}
