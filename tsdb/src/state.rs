@@ -1,19 +1,23 @@
 //! What the log alone determines, beside the samples: time, settings, generations, ids, counters, the ring of verdicts.
 
+mod exemplars;
 mod pages;
 mod ring;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use exemplars::{Exemplars, Stored, StoredExemplar};
 pub(crate) use pages::{PageWriter, Restored, read_page};
 pub(crate) use ring::BatchRing;
 
 use crate::entry::Limits;
 use crate::head::FrozenHead;
 use crate::head::{CowVec, join};
+use crate::metadata::Families;
 use crate::postings::Pair;
 use bytes::Bytes;
 use model::{Generation, LogPoint, ShardId, Timestamp, hash::jump_hash};
+use std::sync::Arc;
 
 /// Everything that a replay from one log point on needs.
 #[derive(Clone, Debug)]
@@ -41,6 +45,10 @@ pub(crate) struct Replicated {
     /// First and last timestamp accepted so far.
     pub(crate) bounds: Option<(Timestamp, Timestamp)>,
     pub(crate) ring: BatchRing,
+    /// Copied on the first write after a checkpoint froze it.
+    pub(crate) exemplars: Arc<Exemplars>,
+    /// Likewise.
+    pub(crate) families: Arc<Families>,
 }
 
 impl Replicated {
@@ -53,6 +61,7 @@ impl Replicated {
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         if limits.version > self.limits.version {
             self.limits = limits;
+            Arc::make_mut(&mut self.exemplars).shrink(limits.exemplars_max as usize);
         }
     }
 

@@ -3,10 +3,13 @@
 use super::Shard;
 use crate::error::{Corruption, StoreError};
 use crate::head::{Head, Line, Series};
+use crate::metadata::Families;
 use crate::postings::Index;
-use crate::state::{BatchRing, Replicated, Restored, read_page};
+use crate::record::Content;
+use crate::state::{BatchRing, Exemplars, Replicated, Restored, read_page};
 use crate::store::ShardStore;
 use model::{SeriesId, Timestamp};
+use std::sync::Arc;
 
 /// Reads the state that the last checkpoint holds; the empty state if there is none.
 pub(super) fn restore(store: &ShardStore) -> Result<(Replicated, Head, Index), StoreError> {
@@ -35,6 +38,14 @@ impl Restored for State {
         &mut self.replicated.ring
     }
 
+    fn exemplars(&mut self) -> &mut Exemplars {
+        Arc::make_mut(&mut self.replicated.exemplars)
+    }
+
+    fn families(&mut self) -> &mut Families {
+        Arc::make_mut(&mut self.replicated.families)
+    }
+
     fn pair(&mut self, number: u32, name: &str, value: &str) {
         self.index.restore_pair(number, name, value);
     }
@@ -46,8 +57,8 @@ impl Restored for State {
 }
 
 impl Shard {
-    /// The bits of a sample that a listed part holds.
-    pub(super) fn find_stored(&self, sid: u32, metric: u32, t: Timestamp) -> Result<Option<u64>, StoreError> {
+    /// What a sample is that a listed part holds.
+    pub(super) fn find_stored(&self, sid: u32, metric: u32, t: Timestamp) -> Result<Option<Content>, StoreError> {
         self.store().view().lookup(SeriesId(sid), metric, t)
     }
 

@@ -7,9 +7,11 @@ use super::pack::unpack;
 use super::segment::Segment;
 use super::select::select;
 use super::series::{self, SeriesRecord};
-use crate::chunk::decode;
+use crate::chunk::{Samples, decode_samples};
 use crate::db::corrupt;
 use crate::error::StoreError;
+use crate::head::content_at;
+use crate::record::Content;
 use crate::keys::{ChunkKey, Family, HeadKey, SeriesKey};
 use model::{Labels, LogPoint, Matcher, SeriesId};
 use roaring::RoaringBitmap;
@@ -273,24 +275,22 @@ impl StoreView {
         })
     }
 
-    /// Bits of the flushed sample of a series at exactly `timestamp_ms`.
+    /// What the flushed sample of a series is at exactly `timestamp_ms`.
     ///
     /// # Errors
     /// A group or chunk is damaged.
-    pub fn lookup(&self, sid: SeriesId, metric: u32, timestamp_ms: i64) -> Result<Option<u64>, StoreError> {
-        let (mut ts, mut values) = (Vec::new(), Vec::new());
-        let mut found: Option<(u64, u64)> = None;
+    pub(crate) fn lookup(&self, sid: SeriesId, metric: u32, timestamp_ms: i64) -> Result<Option<Content>, StoreError> {
+        let mut samples = Samples::default();
+        let mut found: Option<(u64, Content)> = None;
         let mut damaged = None;
         self.chunks(sid, metric, timestamp_ms, timestamp_ms, |log_index, chunk| {
-            ts.clear();
-            values.clear();
-            match decode(chunk, &mut ts, &mut values) {
+            samples.clear();
+            match decode_samples(chunk, &mut samples) {
                 Ok(()) => {
-                    if let Ok(at) = ts.binary_search(&timestamp_ms)
+                    if let Some(content) = content_at(&samples, timestamp_ms)
                         && found.is_none_or(|(lowest, _)| log_index < lowest)
-                        && let Some(value) = values.get(at)
                     {
-                        found = Some((log_index, value.to_bits()));
+                        found = Some((log_index, content));
                     }
                 }
                 Err(corruption) => damaged = Some(corruption),
@@ -298,15 +298,15 @@ impl StoreView {
         })?;
         match damaged {
             Some(corruption) => Err(self.damaged_chunk(sid, corruption)),
-            None => Ok(found.map(|(_, bits)| bits)),
+            None => Ok(found.map(|(_, content)| content)),
         }
     }
 
-    /// Time and bits of the latest flushed sample of a series.
+    /// Time and content of the latest flushed sample of a series.
     ///
     /// # Errors
     /// A group or chunk is damaged.
-    pub fn last_sample(&self, sid: SeriesId, metric: u32) -> Result<Option<(i64, u64)>, StoreError> {
+    pub(crate) fn last_sample(&self, sid: SeriesId, metric: u32) -> Result<Option<(i64, Content)>, StoreError> {
         let days: BTreeSet<Day> = self.manifest.parts.iter().filter(|part| part.kind == PartKind::Flush).map(|part| part.day).collect();
         for day in days.into_iter().rev() {
             let mut last: Option<i64> = None;
@@ -319,7 +319,7 @@ impl StoreView {
                 return Err(self.damaged_chunk(sid, corruption));
             }
             if let Some(last) = last {
-                return Ok(self.lookup(sid, metric, last)?.map(|bits| (last, bits)));
+                return Ok(self.lookup(sid, metric, last)?.map(|content| (last, content)));
             }
         }
         Ok(None)

@@ -1,4 +1,5 @@
 use super::*;
+use crate::record::Content;
 use crate::shard::judge::{Decision, judge};
 use crate::verdict::Refusal;
 use std::convert::Infallible;
@@ -40,12 +41,14 @@ fn c6_every_case_has_its_verdict() {
     ];
     for (window, newest, timestamp_ms, bits, found, expected) in cases {
         let limits = Limits { out_of_order_window_ms: window, late_window_ms: late, ..Limits::default() };
-        let sample = Sample { timestamp_ms, value: f64::from_bits(bits) };
-        let decision = judge(T0, &limits, newest, sample, || Ok::<_, Infallible>(found)).unwrap();
+        let newest = newest.map(|(t, bits)| (t, Content::Float(bits)));
+        let found_content = found.map(Content::Float);
+        let sample = (timestamp_ms, Content::Float(bits));
+        let decision = judge(T0, &limits, newest, sample, || Ok::<_, Infallible>(found_content)).unwrap();
         assert_eq!(decision, expected, "W {window} newest {newest:?} t {timestamp_ms} bits {bits:x} found {found:?}");
     }
     let unlimited = Limits { late_window_ms: i64::MAX, ..Limits::default() };
-    let negative = Sample { timestamp_ms: i64::MIN, value: 0.0 };
+    let negative = (i64::MIN, Content::Float(0));
     assert_eq!(judge(i64::MIN, &unlimited, None, negative, || Ok::<_, Infallible>(None)).unwrap(), Refuse(TooOld));
 }
 
