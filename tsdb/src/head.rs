@@ -14,10 +14,10 @@ mod lookup;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use chunk::HeadChunk;
 pub(crate) use cow::CowVec;
 #[cfg(test)]
 use line::day_of;
-pub(crate) use chunk::HeadChunk;
 pub(crate) use line::{Found, Line, OutOfOrder, STORABLE_MS, SealedChunk, content_at, join};
 
 use lookup::{FpTable, SidMap};

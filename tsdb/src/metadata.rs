@@ -41,16 +41,8 @@ pub enum MetricKind {
 
 impl MetricKind {
     /// Every kind, by number.
-    pub const ALL: [Self; 8] = [
-        Self::Unknown,
-        Self::Counter,
-        Self::Gauge,
-        Self::Histogram,
-        Self::GaugeHistogram,
-        Self::Summary,
-        Self::Info,
-        Self::StateSet,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Unknown, Self::Counter, Self::Gauge, Self::Histogram, Self::GaugeHistogram, Self::Summary, Self::Info, Self::StateSet];
 
     /// The kind of this number; unknown for a number that has none.
     #[must_use]

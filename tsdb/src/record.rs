@@ -115,8 +115,7 @@ fn hash_of(histogram: &FloatHistogram) -> u64 {
     for number in [zero_threshold + 0.0, *zero_count, *count, *sum].iter().chain(histogram.custom_values.iter()) {
         bytes.extend_from_slice(&number.to_bits().to_le_bytes());
     }
-    let sides =
-        [(&histogram.positive_spans, &histogram.positive_buckets), (&histogram.negative_spans, &histogram.negative_buckets)];
+    let sides = [(&histogram.positive_spans, &histogram.positive_buckets), (&histogram.negative_spans, &histogram.negative_buckets)];
     for (spans, buckets) in sides {
         bytes.extend_from_slice(&(buckets.len() as u64).to_le_bytes());
         let (mut index, mut buckets) = (0i32, buckets.iter());

@@ -38,7 +38,8 @@ pub async fn metadata(node: &Node, workspace: &WorkspaceRecord, params: &Params)
     let deadline = Instant::now() + node.config.query.timeout;
     let parts = scatter(node, workspace, spec, deadline, &cancel.cancelled).await.map_err(read_error)?;
     let mut families: BTreeMap<String, Known> = BTreeMap::new();
-    for (family, known) in parts.into_iter().filter_map(|part| if let Found::Metadata(found) = part { Some(found) } else { None }).flatten() {
+    for (family, known) in parts.into_iter().filter_map(|part| if let Found::Metadata(found) = part { Some(found) } else { None }).flatten()
+    {
         // Shards of several generations may know a family.
         match families.get(&family) {
             Some(other) if other.since_ms >= known.since_ms => {}

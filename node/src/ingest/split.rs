@@ -170,12 +170,7 @@ impl Splitter {
     }
 }
 
-fn split_decoded(
-    scratch: &mut Scratch,
-    version: Version,
-    decoded: &[u8],
-    rules: &SplitRules<'_>,
-) -> Result<SplitRequest, DecodeError> {
+fn split_decoded(scratch: &mut Scratch, version: Version, decoded: &[u8], rules: &SplitRules<'_>) -> Result<SplitRequest, DecodeError> {
     scratch.prepare(rules.hash_key);
     let mut reader = WriteRequestReader::of(version, decoded)?;
     let symbols = reader.symbols();

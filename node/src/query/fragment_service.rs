@@ -256,11 +256,9 @@ fn exemplars(view: &ReadView, sets: &[Vec<Matcher>], spec: &ReadSpec) -> Result<
 /// A stored series as the evaluator takes it.
 pub(super) fn raw_series(series: SelectedSeries<'_>) -> RawSeries {
     let histogram = |record: &Record| match &record.value {
-        Value::Histogram(histogram) => Some(HistogramSample {
-            timestamp_ms: record.timestamp_ms,
-            start_ms: record.start_ms,
-            histogram: Arc::clone(histogram),
-        }),
+        Value::Histogram(histogram) => {
+            Some(HistogramSample { timestamp_ms: record.timestamp_ms, start_ms: record.start_ms, histogram: Arc::clone(histogram) })
+        }
         Value::Float(_) => None,
     };
     RawSeries {

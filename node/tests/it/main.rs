@@ -4,7 +4,10 @@
 mod cluster;
 mod dependencies;
 mod deploy;
+mod ingest;
 mod local;
 mod query;
 mod query_api;
 mod up;
+#[path = "../../src/ingest/tests/wire.rs"]
+mod wire;

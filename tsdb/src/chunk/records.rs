@@ -103,8 +103,12 @@ impl RecordChunk {
     /// Begins a chunk with its first record.
     #[must_use]
     pub fn new(record: &Record) -> Self {
-        let mut chunk =
-            Self { stream: Vec::new(), first_ms: record.timestamp_ms, count: 1, state: State { last_ms: record.timestamp_ms, ..State::default() } };
+        let mut chunk = Self {
+            stream: Vec::new(),
+            first_ms: record.timestamp_ms,
+            count: 1,
+            state: State { last_ms: record.timestamp_ms, ..State::default() },
+        };
         chunk.state.put(&mut chunk.stream, record);
         chunk
     }
@@ -198,12 +202,7 @@ impl RecordChunk {
 }
 
 /// Appends the records of a stream that must be as long as it says.
-pub(super) fn decode_stream(
-    stream: &[u8],
-    count: usize,
-    first_ms: Timestamp,
-    out: &mut Vec<Record>,
-) -> Result<Timestamp, Corruption> {
+pub(super) fn decode_stream(stream: &[u8], count: usize, first_ms: Timestamp, out: &mut Vec<Record>) -> Result<Timestamp, Corruption> {
     decode(stream, count, first_ms, out).map(|state| state.last_ms)
 }
 

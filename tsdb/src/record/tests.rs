@@ -16,8 +16,12 @@ pub(crate) fn any_histogram() -> impl Strategy<Value = FloatHistogram> {
             let buckets = |spans: &[Span]| spans.iter().map(|s| s.length as usize).sum::<usize>();
             let positive_spans = spans(positive);
             let mut h = FloatHistogram {
-                counter_reset_hint: [CounterResetHint::Unknown, CounterResetHint::Reset, CounterResetHint::NotReset, CounterResetHint::Gauge]
-                    [usize::from(hint)],
+                counter_reset_hint: [
+                    CounterResetHint::Unknown,
+                    CounterResetHint::Reset,
+                    CounterResetHint::NotReset,
+                    CounterResetHint::Gauge,
+                ][usize::from(hint)],
                 schema,
                 zero_threshold: f64::from_bits(0x37f0_0000_0000_0000),
                 sum,
@@ -99,13 +103,7 @@ fn encoding_is_frozen() {
     assert_eq!(hex(&alone), "01d00fe8070606b7e00302010206010000c0e480041813040207");
     assert_eq!(
         hex(&chunk),
-        concat!(
-            "4003d00fd00f",
-            "0500e8070606b7e00302010206010000c0e480041813040207",
-            "01d00f0e800c0400020200",
-            "0000bff003",
-            "4b82fad5"
-        )
+        concat!("4003d00fd00f", "0500e8070606b7e00302010206010000c0e480041813040207", "01d00f0e800c0400020200", "0000bff003", "4b82fad5")
     );
     let mut exemplar = Vec::new();
     Exemplar { timestamp_ms: 1000, value: 0.5, labels: b"\x01a\x01b" }.write(&mut exemplar);

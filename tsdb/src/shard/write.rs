@@ -3,8 +3,8 @@
 use super::Shard;
 use super::apply::Fault;
 use super::judge::{Decision, judge, settled};
-use crate::entry::{Created, EntryError, SeriesRef, WriteRow, WriteRows};
 use crate::chunk::Samples;
+use crate::entry::{Created, EntryError, SeriesRef, WriteRow, WriteRows};
 use crate::head::{Head, Line, Series, join};
 use crate::metadata::FamilyMetadata;
 use crate::metrics;

@@ -10,8 +10,8 @@
 use super::{Replicated, ShardMap};
 use crate::entry::{put_generations, put_limits, read_generations, read_limits};
 use crate::error::Corruption;
-use crate::metadata::Families;
 use crate::head::{HeadChunk, Line, OutOfOrder, Series, join};
+use crate::metadata::Families;
 use crate::postings::Pair;
 use crate::record::{Content, Item};
 use crate::wire::{Reader, put_bytes, put_varint, put_zigzag};

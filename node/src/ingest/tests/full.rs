@@ -59,7 +59,7 @@ fn families(request: &SplitRequest) -> Vec<(String, MetricKind, String, String)>
     let mut found = Vec::new();
     for part in &request.parts {
         let mut rows = Rows::new(&part.rows);
-        rows.by_ref().for_each(|row| drop(row.unwrap()));
+        assert!(rows.by_ref().all(|row| row.is_ok()));
         let own = |FamilyMetadata { family, kind, help, unit }| (String::from(family), kind, String::from(help), String::from(unit));
         found.extend(rows.into_metadata().into_iter().map(own));
     }
@@ -85,7 +85,8 @@ fn version_1_brings_histograms_exemplars_and_metadata() {
         help: help.into(),
         unit: "seconds".into(),
     };
-    let request = Request1 { timeseries: vec![both, bare], metadata: vec![metadata("h", "old"), metadata("", "no name"), metadata("h", "new")] };
+    let request =
+        Request1 { timeseries: vec![both, bare], metadata: vec![metadata("h", "old"), metadata("", "no name"), metadata("h", "new")] };
     let request = split(Version::V1, &request.encode_to_vec()).unwrap();
     assert!(request.rejected.is_empty());
     assert_eq!((request.samples, request.metadata), (2, 1));
@@ -114,7 +115,11 @@ fn version_2_brings_everything_through_its_symbols() {
         created_timestamp: NOW_MS - 60,
         ..Series2::default()
     };
-    let plain = Series2 { labels_refs: vec![1, 4], samples: vec![Sample { value: 5.0, timestamp: NOW_MS, start_timestamp: 0 }], ..Series2::default() };
+    let plain = Series2 {
+        labels_refs: vec![1, 4],
+        samples: vec![Sample { value: 5.0, timestamp: NOW_MS, start_timestamp: 0 }],
+        ..Series2::default()
+    };
     let request = split_2(&symbols, vec![counter, histograms, plain]);
     assert!(request.rejected.is_empty(), "{}", request.rejected.body());
     assert_eq!((request.samples, request.series), (5, 3));
@@ -193,7 +198,10 @@ fn a_bad_histogram_is_refused_alone_in_prometheus_words() {
             bad(&|h| h.schema = -5),
             "histogram has an invalid schema, which must be between -4 and 8 for exponential buckets, or -53 for custom buckets, got schema -5 for series {__name__=\"up\"}",
         ),
-        (bad(&|h| h.positive_deltas = vec![1; 20_000]), "histogram has 16385 buckets, more than the limit of 16384 for series {__name__=\"up\"}"),
+        (
+            bad(&|h| h.positive_deltas = vec![1; 20_000]),
+            "histogram has 16385 buckets, more than the limit of 16384 for series {__name__=\"up\"}",
+        ),
     ] {
         let series = Series2 { labels_refs: vec![1, 2], histograms: vec![histogram, whole_histogram(NOW_MS, 4)], ..Series2::default() };
         let request = split_2(&["", "__name__", "up"], vec![series]);
