@@ -16,7 +16,7 @@ use crate::query::admit::QuerySlots;
 use crate::query::cache::ResultCache;
 use crate::rpc::client::Peers;
 use crate::rpc::server::{NodeService, ProbeOnly, probe_reply};
-use crate::shard::{ShardRegistry, keeper};
+use crate::shard::{ShardRegistry, compactor, keeper};
 use crate::signals::{StopOn, StopSignals};
 use crate::task::Tasks;
 use crate::{metrics, self_metrics, up};
@@ -215,6 +215,7 @@ fn open(
         disk_full: Arc::default(),
         reserve_spent,
         unfit: RwLock::default(),
+        rewriting: tokio::sync::Mutex::default(),
         draining: AtomicBool::new(false),
         config,
         groups: Arc::clone(&groups),
@@ -265,6 +266,7 @@ fn spawn_tasks(node: &Arc<Node>, meta: Option<Arc<MetaMachine>>) {
     tasks.spawn("disk space", upkeep::disk(Arc::clone(node)));
     tasks.spawn("leadership", upkeep::leadership(Arc::clone(node)));
     tasks.spawn("checkpoint keeper", keeper::run(Arc::clone(node), meta));
+    tasks.spawn("compactor", compactor::run(Arc::clone(node)));
     if let Some(interval) = node.config.self_metrics.interval {
         tasks.spawn("own metrics", self_metrics::run(Arc::clone(node), interval));
     }

@@ -1,5 +1,6 @@
 //! What makes processes one cluster: identity of the disk, founding and joining, cluster time, and carrying out placement.
 
+pub mod admin;
 pub mod bootstrap;
 pub mod identity;
 pub mod operator;

@@ -73,6 +73,8 @@ pub struct WebConfig {
     pub listen_address: Address,
     /// Origins that browsers may call from.
     pub cors_origin: CorsOrigin,
+    /// Whether clients may delete series.
+    pub enable_admin_api: bool,
 }
 
 /// The side that other nodes talk to.

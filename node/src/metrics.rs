@@ -9,6 +9,7 @@ const DROPPED_EXEMPLARS: &str = "flotilla_dropped_exemplars_total";
 const DISCARDED_SAMPLES: &str = "flotilla_discarded_samples_total";
 const ACTIVE_SERIES: &str = "flotilla_active_series";
 const CHECKPOINT_SECONDS: &str = "flotilla_checkpoint_seconds";
+const REWRITE_SECONDS: &str = "flotilla_rewrite_seconds";
 const QUERY_SECONDS: &str = "flotilla_query_seconds";
 const REFUSED_QUERIES: &str = "flotilla_refused_queries_total";
 const QUERY_CACHE: &str = "flotilla_query_cache_slices_total";
@@ -30,6 +31,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(DISCARDED_SAMPLES, "Samples refused, by workspace and reason.");
     describe_gauge!(ACTIVE_SERIES, "Series with recent samples in the shards this node leads, by workspace.");
     describe_histogram!(CHECKPOINT_SECONDS, "Time to write a shard's checkpoint.");
+    describe_histogram!(REWRITE_SECONDS, "Time to rewrite parts of a day into one.");
     describe_histogram!(QUERY_SECONDS, "Time to answer a query.");
     describe_counter!(REFUSED_QUERIES, "Queries that got no place to run, by workspace and reason.");
     describe_counter!(
@@ -63,6 +65,11 @@ pub fn count_exemplars_dropped(workspace: &str, exemplars: u64) {
 /// Sets the active series of a workspace in the shards this node leads.
 pub fn set_active_series(workspace: &str, series: u64) {
     gauge!(ACTIVE_SERIES, "workspace" => workspace.to_owned()).set(series as f64);
+}
+
+/// Notes how long a rewrite of parts took.
+pub fn observe_rewrite(took: Duration) {
+    histogram!(REWRITE_SECONDS).record(took.as_secs_f64());
 }
 
 /// Notes how long a checkpoint took.

@@ -81,6 +81,8 @@ pub struct Node {
     pub reserve_spent: Arc<AtomicBool>,
     /// Other stores that cannot lead now, as they told last.
     pub unfit: RwLock<BTreeSet<StoreId>>,
+    /// Held by what rewrites parts: one at a time on a node.
+    pub rewriting: tokio::sync::Mutex<()>,
     /// Set when the node has been told to stop.
     pub draining: AtomicBool,
 }

@@ -1,5 +1,6 @@
-//! The replicas of shards on this node: binding `tsdb` to Raft, proposing as a leader, checkpointing.
+//! The replicas of shards on this node: binding `tsdb` to Raft, proposing as a leader, checkpointing, rewriting parts.
 
+pub mod compactor;
 pub mod keeper;
 pub mod machine;
 pub mod registry;

@@ -99,6 +99,17 @@ pub fn encode(ts: &[i64], values: &[f64], out: &mut Vec<u8>) {
     chunk.seal(out);
 }
 
+/// Appends the sealed form of records in strictly growing order of time.
+///
+/// # Panics
+/// There is no record, more than [`SAMPLES_MAX`], or times do not grow.
+pub fn encode_records(records: &[Record], out: &mut Vec<u8>) {
+    let (first, rest) = records.split_first().expect("a chunk holds a record");
+    let mut chunk = RecordChunk::new(first);
+    rest.iter().for_each(|record| chunk.append(record));
+    chunk.seal(out);
+}
+
 /// Appends the samples of a sealed chunk of plain floats to `ts` and `values`.
 ///
 /// Memory is bounded by 128 times the input.

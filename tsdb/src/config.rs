@@ -17,6 +17,8 @@ pub struct ShardConfig {
     pub idle_log_bytes: u64,
     /// Replay time at which an idle node takes a checkpoint.
     pub idle_replay: Duration,
+    /// Flushes of a day that is not over at which they are merged into one part.
+    pub flush_parts_max: usize,
 }
 
 impl Default for ShardConfig {
@@ -28,6 +30,7 @@ impl Default for ShardConfig {
             age_max: Duration::from_secs(30 * 60),
             idle_log_bytes: 8 << 20,
             idle_replay: Duration::from_millis(100),
+            flush_parts_max: 8,
         }
     }
 }

@@ -10,6 +10,9 @@
 //! Open:          placement_key u64 | generations n, (gen u64 | rev u64 | from_ms i64 | shards n, u64*)*
 //! Tick:          time i64
 //! EvictIdle:     time i64
+//! DropDay:       time i64 | before_ms i64
+//! Delete:        known_revision u64 | first_ms i64 | last_ms i64 | sets n, matchers*
+//! matchers:      n, (op u8 | name | value)*
 //! ```
 //!
 //! An unknown format or kind is refused, and apply stops there: skipping it would let replicas diverge.
@@ -24,12 +27,12 @@ use crate::error::Corruption;
 use crate::metadata::FamilyMetadata;
 use crate::wire::{Reader, put_bytes, put_varint};
 use bytes::Bytes;
-use model::{Generation, ShardId, Timestamp};
+use model::{Generation, MatchOp, Matcher, ShardId, Timestamp};
 
 /// Version of the entry encoding that this binary writes and reads.
 pub const FORMAT: u8 = 2;
 
-/// What an entry does. Numbers are frozen; those from `Fence` on are reserved and refused by this version.
+/// What an entry does. Numbers are frozen; 6 `Fence`, 7 `Unfence` and 10 `EnableVersion` are reserved and refused by this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Kind {
@@ -38,10 +41,12 @@ enum Kind {
     Open = 3,
     Tick = 4,
     EvictIdle = 5,
+    DropDay = 8,
+    Delete = 9,
 }
 
-/// Kinds that later versions fill: `Fence`, `Unfence`, `DropDay`, `Delete`, `EnableVersion`.
-const RESERVED_KINDS: std::ops::RangeInclusive<u8> = 6..=10;
+/// Kinds that later versions fill: `Fence`, `Unfence`, `EnableVersion`.
+const RESERVED_KINDS: [u8; 3] = [6, 7, 10];
 
 /// Why an entry cannot be applied by this binary.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -151,7 +156,25 @@ pub(crate) enum Entry<'a> {
     Open { placement_key: u64, generations: Vec<Generation> },
     Tick { time_ms: Timestamp },
     EvictIdle { time_ms: Timestamp },
+    DropDay { time_ms: Timestamp, before_ms: Timestamp },
+    Delete(Delete),
 }
+
+/// A delete of series and of a span of time. It does not move entry time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delete {
+    /// Newest revision of the shard map that the asker knows.
+    pub known_revision: u64,
+    /// First timestamp to delete.
+    pub first_ms: Timestamp,
+    /// Last timestamp to delete.
+    pub last_ms: Timestamp,
+    /// A series is meant if it satisfies all matchers of any set; no set may be empty.
+    pub matcher_sets: Vec<Vec<Matcher>>,
+}
+
+/// Largest encoding of one set of matchers in a delete.
+pub const MATCHERS_BYTES_MAX: usize = 64 << 10;
 
 /// The parts of a `Write`, decoded one at a time.
 #[derive(Debug)]
@@ -203,6 +226,10 @@ impl<'a> Entry<'a> {
             k if k == Kind::Open as u8 => Self::Open { placement_key: r.u64_le()?, generations: read_generations(&mut r)? },
             k if k == Kind::Tick as u8 => Self::Tick { time_ms: i64::from_le_bytes(r.array()?) },
             k if k == Kind::EvictIdle as u8 => Self::EvictIdle { time_ms: i64::from_le_bytes(r.array()?) },
+            k if k == Kind::DropDay as u8 => {
+                Self::DropDay { time_ms: i64::from_le_bytes(r.array()?), before_ms: i64::from_le_bytes(r.array()?) }
+            }
+            k if k == Kind::Delete as u8 => Self::Delete(read_delete(&mut r)?),
             kind => return Err(EntryError::UnknownKind { kind, reserved: RESERVED_KINDS.contains(&kind) }),
         };
         r.end()?;
@@ -323,4 +350,90 @@ pub fn evict_idle(time_ms: Timestamp) -> Bytes {
     let mut out = begin(Kind::EvictIdle);
     out.extend_from_slice(&time_ms.to_le_bytes());
     out.into()
+}
+
+/// Encodes the entry that drops everything older than `before_ms`, the beginning of a day.
+#[must_use]
+pub fn drop_day(time_ms: Timestamp, before_ms: Timestamp) -> Bytes {
+    let mut out = begin(Kind::DropDay);
+    out.extend_from_slice(&time_ms.to_le_bytes());
+    out.extend_from_slice(&before_ms.to_le_bytes());
+    out.into()
+}
+
+/// Encodes a delete.
+///
+/// # Errors
+/// A set of matchers is empty or takes more than [`MATCHERS_BYTES_MAX`].
+pub fn delete(delete: &Delete) -> Result<Bytes, DeleteError> {
+    let Delete { known_revision, first_ms, last_ms, matcher_sets } = delete;
+    let mut out = begin(Kind::Delete);
+    out.extend_from_slice(&known_revision.to_le_bytes());
+    out.extend_from_slice(&first_ms.to_le_bytes());
+    out.extend_from_slice(&last_ms.to_le_bytes());
+    put_varint(&mut out, matcher_sets.len() as u64);
+    for matchers in matcher_sets {
+        let from = out.len();
+        put_matchers(&mut out, matchers);
+        if matchers.is_empty() {
+            return Err(DeleteError::NoMatcher);
+        }
+        if out.len() - from > MATCHERS_BYTES_MAX {
+            return Err(DeleteError::TooLarge { bytes: out.len() - from });
+        }
+    }
+    Ok(out.into())
+}
+
+/// Why a delete cannot be proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeleteError {
+    /// A set without matchers would delete everything.
+    #[error("a selector has no matcher")]
+    NoMatcher,
+    /// The matchers of one selector are too long.
+    #[error("the matchers of a selector take {bytes} bytes, more than {MATCHERS_BYTES_MAX}")]
+    TooLarge {
+        /// What they take.
+        bytes: usize,
+    },
+}
+
+fn read_delete(r: &mut Reader<'_>) -> Result<Delete, Corruption> {
+    let known_revision = r.u64_le()?;
+    let (first_ms, last_ms) = (i64::from_le_bytes(r.array()?), i64::from_le_bytes(r.array()?));
+    let n = r.count(1)?;
+    let matcher_sets = (0..n).map(|_| read_matchers(r)).collect::<Result<_, _>>()?;
+    Ok(Delete { known_revision, first_ms, last_ms, matcher_sets })
+}
+
+/// Appends a set of matchers.
+pub(crate) fn put_matchers(out: &mut Vec<u8>, matchers: &[Matcher]) {
+    put_varint(out, matchers.len() as u64);
+    for matcher in matchers {
+        out.push(match matcher.op {
+            MatchOp::Equal => 0,
+            MatchOp::NotEqual => 1,
+            MatchOp::Regex => 2,
+            MatchOp::NotRegex => 3,
+        });
+        put_bytes(out, matcher.name.as_bytes());
+        put_bytes(out, matcher.value.as_bytes());
+    }
+}
+
+/// Takes what [`put_matchers`] wrote.
+pub(crate) fn read_matchers(r: &mut Reader<'_>) -> Result<Vec<Matcher>, Corruption> {
+    let n = r.count(3)?;
+    let matcher = |r: &mut Reader<'_>| {
+        let op = match r.u8()? {
+            0 => MatchOp::Equal,
+            1 => MatchOp::NotEqual,
+            2 => MatchOp::Regex,
+            3 => MatchOp::NotRegex,
+            _ => return Err(Corruption::new("operator of a matcher")),
+        };
+        Matcher::new(r.text()?, op, r.text()?).map_err(|_| Corruption::new("pattern of a matcher"))
+    };
+    (0..n).map(|_| matcher(r)).collect()
 }

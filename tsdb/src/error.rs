@@ -115,6 +115,25 @@ pub enum StoreError {
         /// How many.
         parts: u32,
     },
+    /// A listed part does not hold what the manifest says.
+    #[error("part {part} of day {day} has {found_keys} keys with hash {found_hash:08x}, listed are {keys} with {hash:08x}")]
+    PartDamaged {
+        /// Its number.
+        part: u64,
+        /// Its day, since 1970.
+        day: u16,
+        /// Keys listed.
+        keys: u64,
+        /// Hash listed.
+        hash: u32,
+        /// Keys found.
+        found_keys: u64,
+        /// Hash found.
+        found_hash: u32,
+    },
+    /// The caller's stop flag was set; nothing was changed.
+    #[error("stopped before it was done, as asked")]
+    Cancelled,
     /// A transferred copy is not what its meta promised.
     #[error("transfer mismatch: {0}")]
     Transfer(#[from] TransferError),
@@ -127,7 +146,7 @@ impl StoreError {
     /// Whether the same call may succeed later without anyone repairing anything.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::CheckpointRunning)
+        matches!(self, Self::CheckpointRunning | Self::Cancelled)
     }
 }
 

@@ -43,6 +43,7 @@ mod postings;
 pub mod record;
 pub mod resolve;
 pub mod rows;
+mod runs;
 pub mod shard;
 mod state;
 pub mod stats;

@@ -12,7 +12,9 @@
 mod apply;
 pub mod changes;
 mod checkpoint;
-mod judge;
+mod compact;
+mod delete;
+pub(crate) mod judge;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -22,12 +24,13 @@ mod write;
 pub use apply::ApplyError;
 pub use changes::Changes;
 pub use checkpoint::CheckpointReason;
+pub use delete::TOMBSTONES_MAX;
 
 use crate::config::ShardConfig;
 use crate::error::StoreError;
 use crate::head::Head;
 use crate::postings::Index;
-use crate::state::Replicated;
+use crate::state::{Replicated, Tombstones};
 use crate::store::ShardStore;
 use crate::view::TimeRange;
 use bytes::Bytes;
@@ -237,6 +240,11 @@ impl Shard {
     pub fn durable(&self) -> Option<(LogPoint, Bytes)> {
         let view = self.store().view();
         Some((view.point()?, Bytes::copy_from_slice(view.extra())))
+    }
+
+    /// What readers must not see: deletes, and everything before a time.
+    pub(crate) fn hidden(&self) -> (Tombstones, Timestamp) {
+        self.told.hidden()
     }
 
     pub(crate) fn log_bytes_since_checkpoint(&self) -> u64 {

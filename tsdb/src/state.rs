@@ -5,16 +5,19 @@ mod pages;
 mod ring;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 
 pub(crate) use exemplars::{Exemplars, Stored, StoredExemplar};
 pub(crate) use pages::{PageWriter, Restored, read_page};
 pub(crate) use ring::BatchRing;
+pub(crate) use tombstones::{Deleted, Tombstone, Tombstones};
 
 use crate::entry::Limits;
 use crate::head::FrozenHead;
 use crate::head::{CowVec, join};
 use crate::metadata::Families;
 use crate::postings::Pair;
+use crate::shard::judge::Rules;
 use bytes::Bytes;
 use model::{Generation, LogPoint, ShardId, Timestamp, hash::jump_hash};
 use std::sync::Arc;
@@ -44,6 +47,10 @@ pub(crate) struct Replicated {
     pub(crate) samples: u64,
     /// First and last timestamp accepted so far.
     pub(crate) bounds: Option<(Timestamp, Timestamp)>,
+    /// Everything before was dropped; the beginning of a day, 0 if nothing ever was.
+    pub(crate) dropped_before_ms: Timestamp,
+    /// Deletes that parts may still hold something of. Which are gone already differs between replicas: it changes no answer.
+    pub(crate) tombstones: Tombstones,
     pub(crate) ring: BatchRing,
     /// Copied on the first write after a checkpoint froze it.
     pub(crate) exemplars: Arc<Exemplars>,
@@ -63,6 +70,11 @@ impl Replicated {
             self.limits = limits;
             Arc::make_mut(&mut self.exemplars).shrink(limits.exemplars_max as usize);
         }
+    }
+
+    /// What samples are judged against.
+    pub(crate) fn rules(&self) -> Rules<'_> {
+        Rules { now_ms: self.time_ms, limits: &self.limits, dropped_before_ms: self.dropped_before_ms }
     }
 
     /// Counts an accepted sample.

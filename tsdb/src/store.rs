@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`manifest`] | days, parts, what a flip makes true |
 //! | [`checkpoint`], [`part`] | writing: pages, parts, the flip |
+//! | [`rewrite`] | making one part of several, without what was deleted |
 //! | [`view`] | reading |
 //! | [`select`] | matchers over any postings |
 //! | [`snapshot`] | sending a shard's data to another replica and installing it there |
@@ -26,6 +27,7 @@ pub mod manifest;
 mod pack;
 pub mod part;
 mod reclaim;
+pub mod rewrite;
 mod segment;
 pub mod select;
 mod series;
@@ -37,6 +39,7 @@ pub(crate) use dataset::Dataset;
 pub use faults::{FaultPlan, Step};
 pub use manifest::{Day, Part, PartKind};
 pub use part::{PartSeries, PartWriter};
+pub use rewrite::RewritePlan;
 pub use series::SeriesRecord;
 pub use snapshot::{ExportMeta, ShardExport, Staged, Staging};
 pub use view::StoreView;
@@ -123,6 +126,12 @@ impl ShardStore {
         &self.0.dataset.identity
     }
 
+    /// Whether the handle refuses further writes: the data was replaced, or it is unknown what of it reached the disk.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.0.ensure_live().is_err()
+    }
+
     /// The log point whose state the last checkpoint holds.
     #[must_use]
     pub fn point(&self) -> Option<LogPoint> {
@@ -141,7 +150,7 @@ impl ShardStore {
     /// # Errors
     /// [`StoreError::CheckpointRunning`] while another one is being written, [`StoreError::Retired`] once the data was replaced.
     pub fn begin_checkpoint(&self) -> Result<CheckpointWriter<'_>, StoreError> {
-        CheckpointWriter::begin(&self.0)
+        CheckpointWriter::begin(&self.0, PartKind::Flush)
     }
 
     /// Begins to send what is there now to another replica.

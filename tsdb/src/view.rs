@@ -10,6 +10,7 @@ use crate::error::{Corruption, StoreError};
 use crate::head::{Head, HeadChunk, OutOfOrder, SealedChunk};
 use crate::record::Record;
 use crate::shard::Shard;
+use crate::state::Tombstones;
 use crate::store::StoreView;
 use crate::store::select::select;
 use merge::{Merger, StoredChunks};
@@ -109,6 +110,10 @@ impl SelectedSeries<'_> {
 pub struct ReadView {
     shard: Arc<Shard>,
     store: StoreView,
+    /// Deletes applied before the view was opened.
+    tombstones: Tombstones,
+    /// Retention dropped everything before.
+    dropped_before_ms: Timestamp,
     flips: u64,
     incarnation: u64,
 }
@@ -127,7 +132,9 @@ impl Shard {
         let incarnation = self.incarnation.load(Ordering::SeqCst);
         // The number of flips is read before the manifest: a view may be taken for older than it is, never for newer.
         let flips = views.hold();
-        ReadView { shard: Arc::clone(self), store: self.store().view(), flips, incarnation }
+        // Deletes are read before the manifest too: one that a rewrite has carried out since hides nothing any more.
+        let (tombstones, dropped_before_ms) = self.hidden();
+        ReadView { shard: Arc::clone(self), store: self.store().view(), tombstones, dropped_before_ms, flips, incarnation }
     }
 }
 
@@ -155,8 +162,26 @@ impl ReadView {
         range: TimeRange,
         mut visit: impl FnMut(SelectedSeries<'_>) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
+        let range = self.kept(range);
         let stored = self.store.select(matchers, range.first_ms(), range.to_ms)?;
         let found = self.matching_in_head(matchers) | &stored;
+        self.visit(&found, &stored, range, &mut visit)
+    }
+
+    /// The part of `range` that retention has not dropped.
+    fn kept(&self, range: TimeRange) -> TimeRange {
+        TimeRange { after_ms: range.after_ms.max(self.dropped_before_ms.saturating_sub(1)), ..range }
+    }
+
+    /// Visits the series of `found` that have samples in the range; those of `stored` may lie in parts.
+    fn visit(
+        &self,
+        found: &RoaringBitmap,
+        stored: &RoaringBitmap,
+        range: TimeRange,
+        visit: &mut dyn FnMut(SelectedSeries<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let tombstones = self.tombstones.meeting(range.first_ms(), range.to_ms);
         let (mut merger, mut chunks) = (Merger::default(), StoredChunks::default());
         let mut sids = found.iter();
         loop {
@@ -164,11 +189,11 @@ impl ReadView {
             if batch.is_empty() {
                 return Ok(());
             }
-            let gathered = self.gather(&batch, &stored, range)?;
-            self.read_parts(&gathered, &stored, range, &mut chunks)?;
+            let gathered = self.gather(&batch, stored, range)?;
+            self.read_parts(&gathered, stored, range, &mut chunks)?;
             for series in &gathered {
                 let sid = series.sid;
-                merger.series(sid, &chunks, series, range)?;
+                merger.series(&chunks, series, &tombstones.of(&series.labels), range)?;
                 let selected = merger.selected(sid, &series.labels);
                 if selected.sample_count() == 0 {
                     continue;

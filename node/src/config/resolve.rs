@@ -108,6 +108,7 @@ fn read(reader: &mut Reader<'_>) -> Config {
         web: WebConfig {
             listen_address: reader.address(&s::WEB_LISTEN_ADDRESS, Address::parse),
             cors_origin: reader.read(&s::WEB_CORS_ORIGIN, CorsOrigin::parse),
+            enable_admin_api: reader.read(&s::WEB_ENABLE_ADMIN_API, value::boolean),
         },
         rpc: read_rpc(reader),
         cluster: ClusterConfig {

@@ -104,6 +104,7 @@ fn every_setting_can_come_from_every_layer() {
         ("node.zone", "z1"),
         ("web.listen_address", "1.2.3.4:80"),
         ("web.cors_origin", "https://.*"),
+        ("web.enable_admin_api", "true"),
         ("rpc.listen_address", "1.2.3.4:81"),
         ("rpc.advertise_address", "n1.example:81"),
         ("cluster.initial_nodes", "n1.example:81"),

@@ -6,8 +6,8 @@ use super::extract::{ReadLimits, read_body};
 use super::params::Params;
 use super::routes::{self, Action, Endpoint, Route, WorkspaceSource};
 use super::{
-    active_api, cors, encoding, exemplars_api, family_api, features_api, health, metadata_api, query_api, remote_write, respond, text_api,
-    workspaces,
+    active_api, admin_api, cors, encoding, exemplars_api, family_api, features_api, health, metadata_api, query_api, remote_write, respond,
+    text_api, workspaces,
 };
 use crate::config::CorsOrigin;
 use crate::meta::view::Workspace;
@@ -165,7 +165,7 @@ fn workspace_of(
 }
 
 async fn data_plane(
-    node: &Node,
+    node: &Arc<Node>,
     endpoint: Endpoint,
     workspace: &Arc<Workspace>,
     path: &HashMap<String, String>,
@@ -194,6 +194,8 @@ async fn data_plane(
         Endpoint::ParseQuery => text_api::parse_query(node, &params),
         Endpoint::Features => Ok(features_api::features(&node.config.query.features)),
         Endpoint::ActiveQueries => Ok(active_api::list(node, Some(&workspace.id))),
+        Endpoint::DeleteSeries => admin_api::delete_series(node, workspace, &params).await,
+        Endpoint::CleanTombstones => admin_api::clean_tombstones(node, workspace).await,
         Endpoint::CancelQuery => active_api::cancel(node, Some(&workspace.id), path_id(path)),
         _ => Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),
     };
@@ -202,7 +204,7 @@ async fn data_plane(
 
 async fn read_params(head: &Parts, body: Body) -> Result<Params, Response> {
     let is_form = head.headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
-    let form = if head.method == Method::POST && is_form {
+    let form = if (head.method == Method::POST || head.method == Method::PUT) && is_form {
         let limits = ReadLimits { bytes: HTTP_FORM_BYTES_MAX, time: REQUEST_BODY_TIMEOUT };
         Some(read_body(&head.headers, body, limits).await.map_err(IntoResponse::into_response)?)
     } else {

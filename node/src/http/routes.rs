@@ -13,6 +13,8 @@ pub enum Action {
     GetMetricMetadata,
     GetStatus,
     CancelQuery,
+    DeleteSeries,
+    CleanTombstones,
     ListAllQueries,
     CancelAnyQuery,
     CreateWorkspace,
@@ -52,6 +54,8 @@ pub enum Endpoint {
     Features,
     ActiveQueries,
     CancelQuery,
+    DeleteSeries,
+    CleanTombstones,
     AllQueries,
     CancelAnyQuery,
     CreateWorkspace,
@@ -80,6 +84,7 @@ pub struct Route {
     pub before_ready: bool,
 }
 
+const POST_OR_PUT: MethodFilter = MethodFilter::POST.or(MethodFilter::PUT);
 const READ: MethodFilter = MethodFilter::GET.or(MethodFilter::POST);
 
 /// A data-plane route under all three prefixes: AMP's, the bare one and Mimir's.
@@ -101,7 +106,7 @@ const fn early(methods: MethodFilter, path: &'static str, endpoint: Endpoint) ->
     Route { methods, path, action: Action::Observe, workspace: WorkspaceSource::None, endpoint, before_ready: true }
 }
 
-static DATA_PLANE: [[Route; 3]; 15] = [
+static DATA_PLANE: [[Route; 3]; 17] = [
     data_plane!(MethodFilter::POST, "remote_write", RemoteWrite, RemoteWrite),
     data_plane!(MethodFilter::POST, "write", RemoteWrite, RemoteWrite),
     data_plane!(READ, "query", QueryMetrics, Query),
@@ -117,6 +122,8 @@ static DATA_PLANE: [[Route; 3]; 15] = [
     data_plane!(MethodFilter::GET, "features", GetStatus, Features),
     data_plane!(MethodFilter::GET, "status/active_queries", GetStatus, ActiveQueries),
     data_plane!(MethodFilter::POST, "admin/queries/{id}/cancel", CancelQuery, CancelQuery),
+    data_plane!(POST_OR_PUT, "admin/tsdb/delete_series", DeleteSeries, DeleteSeries),
+    data_plane!(POST_OR_PUT, "admin/tsdb/clean_tombstones", CleanTombstones, CleanTombstones),
 ];
 
 static OTHERS: [Route; 13] = [

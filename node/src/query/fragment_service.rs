@@ -176,7 +176,7 @@ pub async fn read_local(
 ///
 /// # Errors
 /// It lags or its leader is not known, or the shard has a newer map than the asker.
-pub(super) async fn ready(node: &Node, local: &LocalShard, known_revision: u64, deadline: Instant) -> Result<u64, ReadError> {
+pub(crate) async fn ready(node: &Node, local: &LocalShard, known_revision: u64, deadline: Instant) -> Result<u64, ReadError> {
     let shard = local.id;
     let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
     let leader = local.group.status().leader.map(|(_, store)| store);

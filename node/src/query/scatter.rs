@@ -41,7 +41,7 @@ pub async fn scatter(
 }
 
 /// Shards of every generation that covers some of `[start_ms, end_ms]`.
-pub(super) fn shards_in_range(workspace: &WorkspaceRecord, start_ms: i64, end_ms: i64) -> BTreeSet<ShardId> {
+pub(crate) fn shards_in_range(workspace: &WorkspaceRecord, start_ms: i64, end_ms: i64) -> BTreeSet<ShardId> {
     let mut shards = BTreeSet::new();
     for (i, generation) in workspace.generations.iter().enumerate() {
         let until_ms = workspace.generations.get(i + 1).map_or(i64::MAX, |next| next.from_ms - 1);
@@ -202,13 +202,19 @@ fn to_wire(node: &Node, workspace: &str, shard: ShardId, spec: &ReadSpec, left: 
         shard: shard.0,
         known_revision: spec.known_revision,
         kind: kind.into(),
-        matcher_sets: spec.matcher_sets.iter().map(|set| MatcherSet { matchers: set.iter().map(matcher_to_wire).collect() }).collect(),
+        matcher_sets: sets_to_wire(&spec.matcher_sets),
         start_ms: spec.start_ms,
         end_ms: spec.end_ms,
         label,
         limit: spec.limit.map_or(0, |l| l as u64),
         samples_max,
     }
+}
+
+/// Sets of matchers as they travel.
+#[must_use]
+pub fn sets_to_wire(sets: &[Vec<Matcher>]) -> Vec<MatcherSet> {
+    sets.iter().map(|set| MatcherSet { matchers: set.iter().map(matcher_to_wire).collect() }).collect()
 }
 
 fn matcher_to_wire(m: &Matcher) -> WireMatcher {
@@ -221,29 +227,30 @@ fn matcher_to_wire(m: &Matcher) -> WireMatcher {
     WireMatcher { op: op.into(), name: m.name.clone(), value: m.value.clone() }
 }
 
+/// Reads what [`sets_to_wire`] wrote.
+///
+/// # Errors
+/// A matcher is not one.
+#[allow(clippy::result_large_err)]
+pub fn sets_from_wire(sets: &[MatcherSet]) -> Result<Vec<Vec<Matcher>>, tonic::Status> {
+    let matcher = |m: &WireMatcher| {
+        let op = match m.op() {
+            matcher::Op::Equal => MatchOp::Equal,
+            matcher::Op::NotEqual => MatchOp::NotEqual,
+            matcher::Op::Regex => MatchOp::Regex,
+            matcher::Op::NotRegex => MatchOp::NotRegex,
+        };
+        Matcher::new(m.name.as_str(), op, m.value.as_str()).map_err(|e| tonic::Status::invalid_argument(e.to_string()))
+    };
+    sets.iter().map(|set| set.matchers.iter().map(matcher).collect()).collect()
+}
+
 /// Reads a request of another node.
 ///
 /// # Errors
 /// A matcher is not one.
 pub fn from_wire(request: &ReadRequest) -> Result<ReadSpec, tonic::Status> {
-    let matcher_sets = request
-        .matcher_sets
-        .iter()
-        .map(|set| {
-            set.matchers
-                .iter()
-                .map(|m| {
-                    let op = match m.op() {
-                        matcher::Op::Equal => MatchOp::Equal,
-                        matcher::Op::NotEqual => MatchOp::NotEqual,
-                        matcher::Op::Regex => MatchOp::Regex,
-                        matcher::Op::NotRegex => MatchOp::NotRegex,
-                    };
-                    Matcher::new(m.name.as_str(), op, m.value.as_str()).map_err(|e| tonic::Status::invalid_argument(e.to_string()))
-                })
-                .collect()
-        })
-        .collect::<Result<_, _>>()?;
+    let matcher_sets = sets_from_wire(&request.matcher_sets)?;
     let kind = match request.kind() {
         read_request::Kind::Samples => ReadKind::Samples { samples_max: request.samples_max },
         read_request::Kind::Series => ReadKind::Series,

@@ -1,5 +1,6 @@
 //! Answers requests of other nodes.
 
+use crate::cluster::admin;
 use crate::ingest::route::{reply_of, write_local};
 use crate::meta::command::encode;
 use crate::node::Node;
@@ -16,8 +17,8 @@ use futures::stream::BoxStream;
 use model::ShardId;
 use proto::node::node_rpc_server::NodeRpc;
 use proto::node::{
-    ExecuteFrame, ExecuteRequest, FetchMetaReply, FetchMetaRequest, Header, PingReply, PingRequest, ProbeReply, ProbeRequest,
-    ProposeMetaReply, ProposeMetaRequest, ReadFrame, ReadRequest, WriteReply, WriteRequest,
+    AdminReply, AdminRequest, ExecuteFrame, ExecuteRequest, FetchMetaReply, FetchMetaRequest, Header, PingReply, PingRequest, ProbeReply,
+    ProbeRequest, ProposeMetaReply, ProposeMetaRequest, ReadFrame, ReadRequest, WriteReply, WriteRequest,
 };
 use raft::ProposeError;
 use std::sync::Arc;
@@ -137,6 +138,13 @@ impl NodeRpc for NodeService {
         });
         Ok(Response::new(frames.take_until(tokio::time::sleep_until(deadline)).boxed()))
     }
+
+    async fn admin(&self, request: Request<AdminRequest>) -> Result<Response<AdminReply>, Status> {
+        let request = request.into_inner();
+        let left = self.admit(request.header.as_ref())?;
+        admin::serve(&self.node, &request, left).await?;
+        Ok(Response::new(AdminReply {}))
+    }
 }
 
 /// What this node tells one that founds or joins.
@@ -191,6 +199,10 @@ impl NodeRpc for ProbeOnly {
     }
 
     async fn execute(&self, _: Request<ExecuteRequest>) -> Result<Response<Self::ExecuteStream>, Status> {
+        Err(Status::unavailable(NOT_JOINED))
+    }
+
+    async fn admin(&self, _: Request<AdminRequest>) -> Result<Response<AdminReply>, Status> {
         Err(Status::unavailable(NOT_JOINED))
     }
 }

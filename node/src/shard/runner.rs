@@ -279,6 +279,9 @@ impl Runner {
             }));
         }
         let now = self.stamp(term).ok()?;
+        if let Some(before_ms) = shard.wants_drop_day(now) {
+            return Some(tsdb::entry::drop_day(now, before_ms));
+        }
         shard.wants_evict_idle(now).then(|| tsdb::entry::evict_idle(now))
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the whole workspace and of the binary.
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the helpers of a test binary")]
 
+mod admin;
 mod cluster;
 mod dependencies;
 mod deploy;

@@ -45,6 +45,8 @@ pub(crate) struct OutOfOrder {
 pub(crate) struct Line {
     /// Time and content of the newest sample; `None` never reaches a reader: a series is created with its first sample.
     pub(crate) newest: Option<(Timestamp, Content)>,
+    /// Whether the newest sample was deleted: its time still tells what is out of order, its content only the form it had.
+    pub(crate) is_newest_deleted: bool,
     pub(crate) open: Option<HeadChunk>,
     /// Log index of the first entry that wrote into the open chunk.
     pub(crate) open_index: u64,
@@ -106,6 +108,7 @@ impl Line {
     /// Appends a float later than the newest; gives the bytes by which the line grew.
     pub(crate) fn append(&mut self, sample: Sample, log_index: u64) -> i64 {
         let Sample { timestamp_ms, value } = sample;
+        self.is_newest_deleted = false;
         let mut grown = 0;
         match &mut self.open {
             Some(HeadChunk::Floats(open)) => {
@@ -135,7 +138,7 @@ impl Line {
 
     /// Appends a record later than the newest. Account for the change of [`Line::bytes`].
     pub(crate) fn append_record(&mut self, record: &Record, log_index: u64) {
-        self.newest = Some((record.timestamp_ms, record.value.content()));
+        (self.newest, self.is_newest_deleted) = (Some((record.timestamp_ms, record.value.content())), false);
         match &mut self.open {
             Some(HeadChunk::Records(open))
                 if open.len() < SEAL_SAMPLES
@@ -163,20 +166,29 @@ impl Line {
         }
     }
 
-    /// Adds a float older than the newest, at a time the series has none.
+    /// Adds a float not later than the newest, at a time the series has none.
     pub(crate) fn insert(&mut self, sample: Sample, log_index: u64) {
+        self.replace_deleted_newest(sample.timestamp_ms, Content::Float(sample.value.to_bits()));
         let pending = self.pending(log_index);
         let at = pending.samples.partition_point(|(t, _)| *t < sample.timestamp_ms);
         pending.samples.insert(at, (sample.timestamp_ms, sample.value.to_bits()));
         self.seal_full_pending();
     }
 
-    /// Adds a record older than the newest, at a time the series has none.
+    /// Adds a record not later than the newest, at a time the series has none.
     pub(crate) fn insert_record(&mut self, record: Record, log_index: u64) {
+        self.replace_deleted_newest(record.timestamp_ms, record.value.content());
         let pending = self.pending(log_index);
         let at = pending.records.partition_point(|r| r.timestamp_ms < record.timestamp_ms);
         pending.records.insert(at, record);
         self.seal_full_pending();
+    }
+
+    /// A sample at the time of the newest takes its place; that one was deleted.
+    fn replace_deleted_newest(&mut self, timestamp_ms: Timestamp, content: Content) {
+        if self.newest.is_some_and(|(t, _)| t == timestamp_ms) {
+            (self.newest, self.is_newest_deleted) = (Some((timestamp_ms, content)), false);
+        }
     }
 
     fn pending(&mut self, log_index: u64) -> &mut OutOfOrder {
@@ -210,23 +222,37 @@ impl Line {
         }
     }
 
-    /// Looks up the sample at `t`, newest places first.
-    pub(crate) fn find(&self, t: Timestamp, scratch: &mut Samples) -> Result<Found, Corruption> {
+    /// Ends the chunks that still take samples, because everything in `first_ms..=last_ms` up to now is being deleted: no chunk may
+    /// hold samples from before and after a delete.
+    pub(crate) fn delete(&mut self, first_ms: Timestamp, last_ms: Timestamp) {
+        self.is_newest_deleted |= self.newest.is_some_and(|(t, _)| first_ms <= t && t <= last_ms);
+        if self.open.as_ref().is_some_and(|open| open.first_ms() <= last_ms) {
+            self.seal_open();
+        }
+        self.seal_out_of_order();
+    }
+
+    /// Looks up the sample at `t`, newest places first, among what was written by entry `since` or later.
+    pub(crate) fn find(&self, t: Timestamp, since: u64, scratch: &mut Samples) -> Result<Found, Corruption> {
         match self.newest {
             None => return Ok(Found::Absent),
-            Some((newest, content)) if newest == t => return Ok(Found::Content(content)),
+            Some((newest, content)) if newest == t => {
+                return Ok(if self.is_newest_deleted { Found::Absent } else { Found::Content(content) });
+            }
             Some((newest, _)) if newest < t => return Ok(Found::Absent),
             Some(_) => {}
         }
-        let chunks = self.open.iter().chain(self.sealed.iter().rev().map(|sealed| &sealed.chunk));
-        for chunk in chunks.filter(|c| c.first_ms() <= t && t <= c.last_ms()) {
+        let open = self.open.iter().map(|open| (open, self.open_index));
+        let chunks = open.chain(self.sealed.iter().rev().map(|sealed| (&sealed.chunk, sealed.min_index)));
+        for (chunk, _) in chunks.filter(|(c, log_index)| *log_index >= since && c.first_ms() <= t && t <= c.last_ms()) {
             scratch.clear();
             chunk.decode(scratch)?;
             if let Some(content) = content_at(scratch, t) {
                 return Ok(Found::Content(content));
             }
         }
-        if let Some(content) = self.out_of_order.as_ref().and_then(|pending| pending.find(t)) {
+        let pending = self.out_of_order.as_ref().filter(|pending| pending.min_index >= since);
+        if let Some(content) = pending.and_then(|pending| pending.find(t)) {
             return Ok(Found::Content(content));
         }
         let may_be_stored = self.stored.is_some_and(|(first, last)| first <= t && t <= last);

@@ -45,9 +45,9 @@ proptest! {
         }
         prop_assert_eq!(&contents(&line), &model);
         for (t, bits) in &model {
-            prop_assert_eq!(line.find(*t, &mut scratch).unwrap(), float(*bits));
+            prop_assert_eq!(line.find(*t, 0, &mut scratch).unwrap(), float(*bits));
             let beside = if model.contains_key(&(t + 1)) { float(model[&(t + 1)]) } else { Found::Absent };
-            prop_assert_eq!(line.find(t + 1, &mut scratch).unwrap(), beside);
+            prop_assert_eq!(line.find(t + 1, 0, &mut scratch).unwrap(), beside);
         }
         line.seal_open();
         line.seal_out_of_order();
@@ -64,13 +64,13 @@ fn listed_chunks_are_looked_up_in_parts_once_they_are_dropped() {
     }
     assert_eq!((line.sealed.len(), line.unlisted().len()), (2, 2));
     line.mark_listed(2);
-    assert_eq!((line.unlisted().len(), line.find(5000, &mut scratch).unwrap()), (0, float(5f64.to_bits())));
+    assert_eq!((line.unlisted().len(), line.find(5000, 0, &mut scratch).unwrap()), (0, float(5f64.to_bits())));
     line.drop_listed(2);
     assert_eq!(line.sealed.len(), 0);
-    assert_eq!(line.find(5000, &mut scratch).unwrap(), Found::MaybeStored);
-    assert_eq!(line.find(250_000, &mut scratch).unwrap(), float(250f64.to_bits()));
-    assert_eq!(line.find(250_001, &mut scratch).unwrap(), Found::Absent);
-    assert_eq!(line.find(299_000, &mut scratch).unwrap(), float(299f64.to_bits()));
+    assert_eq!(line.find(5000, 0, &mut scratch).unwrap(), Found::MaybeStored);
+    assert_eq!(line.find(250_000, 0, &mut scratch).unwrap(), float(250f64.to_bits()));
+    assert_eq!(line.find(250_001, 0, &mut scratch).unwrap(), Found::Absent);
+    assert_eq!(line.find(299_000, 0, &mut scratch).unwrap(), float(299f64.to_bits()));
 }
 
 #[test]

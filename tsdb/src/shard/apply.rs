@@ -4,7 +4,7 @@ use super::write::Writer;
 use super::{Shard, SinceCheckpoint};
 use crate::entry::{Entry, EntryError, Part};
 use crate::error::{Corruption, StoreError};
-use crate::head::Head;
+use crate::head::{Head, Series};
 use crate::metrics;
 use crate::rows::RowError;
 use crate::state::Replicated;
@@ -141,6 +141,10 @@ impl Shard {
         }
     }
 
+    pub(super) fn note_change(&self) {
+        self.since_checkpoint.lock().changes += 1;
+    }
+
     fn note(&self, replicated: &Replicated, bytes: usize, samples: u64) {
         let mut since = self.since_checkpoint.lock();
         let SinceCheckpoint { log_bytes, samples: total, entries, changes, time_ms } = &mut *since;
@@ -185,6 +189,8 @@ impl Shard {
                 self.evict_idle(replicated);
                 self.last_evict_ms.store(replicated.time_ms, Ordering::SeqCst);
             }
+            Entry::DropDay { time_ms, before_ms } => self.drop_days(replicated, time_ms, before_ms, point.index),
+            Entry::Delete(delete) => response.parts.extend(self.delete(replicated, delete, point.index)),
         }
         Ok(response)
     }
@@ -240,7 +246,11 @@ impl Shard {
 
     /// The labels of a series in the head.
     pub(crate) fn labels_in_head(&self, head: &Head, slot: u32) -> Labels {
-        let Some(series) = head.series(slot) else { return Labels::empty() };
+        head.series(slot).map_or_else(Labels::empty, |series| self.labels_of_series(series))
+    }
+
+    /// The labels of a series that is in the head.
+    pub(super) fn labels_of_series(&self, series: &Series) -> Labels {
         let index = self.index.read();
         Labels::from_sorted(series.pairs.iter().filter_map(|pair| index.pair(*pair)))
     }

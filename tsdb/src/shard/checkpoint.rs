@@ -208,6 +208,7 @@ fn write(state: &ShardState, writer: &mut CheckpointWriter<'_>) -> Result<Vec<Fl
         pages.series(series, line, &mut scratch)?;
     }
     pages.finish()?;
+    writer.remove_days_before(replicated.dropped_before_ms);
     write_parts(state, writer)
 }
 
@@ -219,7 +220,9 @@ fn write_parts(state: &ShardState, writer: &mut CheckpointWriter<'_>) -> Result<
             continue;
         }
         flushed.push(Flushed { slot, sid: series.sid, end: line.next_sealed() });
-        let mut days: Vec<Day> = unlisted.iter().map(|sealed| day_of_chunk(sealed)).collect();
+        let days = unlisted.iter().map(|sealed| day_of_chunk(sealed));
+        // What retention dropped leaves the head as if a part held it.
+        let mut days: Vec<Day> = days.filter(|day| day.first_ms() >= state.replicated.dropped_before_ms).collect();
         days.sort_unstable();
         days.dedup();
         jobs.extend(days.into_iter().map(|day| Job { day, metric: series.metric, sid: series.sid, slot }));

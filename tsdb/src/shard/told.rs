@@ -2,7 +2,7 @@
 
 use crate::entry::Limits;
 use crate::metadata::Families;
-use crate::state::Replicated;
+use crate::state::{Replicated, Tombstones};
 use model::{Generation, Timestamp};
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub(super) struct Told {
 struct Rules {
     limits: Limits,
     generations: Arc<[Generation]>,
+    tombstones: Tombstones,
+    dropped_before_ms: Timestamp,
 }
 
 impl Told {
@@ -34,7 +36,12 @@ impl Told {
     pub(super) fn all(&self, state: &Replicated) {
         self.time(state);
         self.families(state);
-        *self.rules.write() = Rules { limits: state.limits, generations: state.map.generations.as_slice().into() };
+        *self.rules.write() = Rules {
+            limits: state.limits,
+            generations: state.map.generations.as_slice().into(),
+            tombstones: state.tombstones.clone(),
+            dropped_before_ms: state.dropped_before_ms,
+        };
     }
 
     /// Takes over what is known about metric families, after an entry that changed it.
@@ -52,6 +59,12 @@ impl Told {
 
     pub(super) fn limits(&self) -> Limits {
         self.rules.read().limits
+    }
+
+    /// What readers must not see: deletes, and everything before a time.
+    pub(super) fn hidden(&self) -> (Tombstones, Timestamp) {
+        let rules = self.rules.read();
+        (rules.tombstones.clone(), rules.dropped_before_ms)
     }
 
     pub(super) fn generations(&self) -> Arc<[Generation]> {

@@ -2,7 +2,7 @@
 
 use super::Shard;
 use super::apply::Fault;
-use super::judge::{Decision, judge, settled};
+use super::judge::{Decision, judge, newest_of, settled};
 use crate::chunk::Samples;
 use crate::entry::{Created, EntryError, SeriesRef, WriteRow, WriteRows};
 use crate::head::{Head, Line, Series, join};
@@ -10,7 +10,7 @@ use crate::metadata::FamilyMetadata;
 use crate::metrics;
 use crate::record::{Content, Exemplar, Item, Record, Value};
 use crate::rows;
-use crate::state::{Replicated, Stored};
+use crate::state::{Replicated, Stored, Tombstones};
 use crate::verdict::{FirstError, PartVerdict, Refusal};
 use model::hash::fp128;
 use model::labels::METRIC_NAME;
@@ -67,7 +67,7 @@ impl<'a> Writer<'a> {
         mut rows: WriteRows<'_>,
         metadata: &[FamilyMetadata<'_>],
     ) -> Result<PartVerdict, Fault> {
-        if !self.resolve(rows.clone())? {
+        if !self.resolve(&state.tombstones, rows.clone())? {
             return Ok(PartVerdict { unresolved: true, ..PartVerdict::default() });
         }
         self.checks_known = !state.map.keeps_accepted_series();
@@ -118,13 +118,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Finds the slot of every series, bringing back those that left the head; tells whether all ids are known.
-    fn resolve(&mut self, mut rows: WriteRows<'_>) -> Result<bool, Fault> {
+    fn resolve(&mut self, tombstones: &Tombstones, mut rows: WriteRows<'_>) -> Result<bool, Fault> {
         let shard = self.shard;
         for series in self.created {
             let in_head = shard.head.read().slot_of_fp(series.fp128);
             self.targets.created.push(match in_head {
                 Some(slot) => Some(slot),
-                None => shard.return_by_fp(series.fp128)?,
+                None => shard.return_by_fp(tombstones, series.fp128)?,
             });
         }
         let known = &mut self.targets.known;
@@ -142,7 +142,7 @@ impl<'a> Writer<'a> {
             }
         }
         for (at, sid) in absent {
-            let Some(slot) = shard.return_by_sid(sid)? else { return Ok(false) };
+            let Some(slot) = shard.return_by_sid(tombstones, sid)? else { return Ok(false) };
             known[at] = slot;
         }
         Ok(true)
@@ -157,13 +157,13 @@ impl<'a> Writer<'a> {
                 self.verdict.stale_row(row.ordinal);
                 continue;
             }
-            if is_stale(sample.value) && line.newest.is_some_and(|(_, newest)| newest.is_histogram()) {
+            if is_stale(sample.value) && newest_content(line).is_some_and(Content::is_histogram) {
                 self.record(state, head, (slot, row.ordinal), Record::float(sample))?;
                 continue;
             }
-            let find = || self.shard.find(series, line, sample.timestamp_ms, &mut self.scratch);
+            let find = || self.shard.find(&state.tombstones, series, line, sample.timestamp_ms, &mut self.scratch);
             let of_sample = (sample.timestamp_ms, Content::Float(sample.value.to_bits()));
-            let decision = judge(state.time_ms, &state.limits, line.newest, of_sample, find)?;
+            let decision = judge(state.rules(), newest_of(line), of_sample, find)?;
             match decision {
                 Decision::Append => {
                     let grown = line.append(sample, self.log_index);
@@ -204,10 +204,10 @@ impl<'a> Writer<'a> {
             self.verdict.stale_row(ordinal);
             return Ok(());
         }
-        let record = as_stored(record, line.newest);
+        let record = as_stored(record, newest_content(line));
         let content = record.value.content();
-        let find = || self.shard.find(series, line, timestamp_ms, &mut self.scratch);
-        let decision = judge(state.time_ms, &state.limits, line.newest, (timestamp_ms, content), find)?;
+        let find = || self.shard.find(&state.tombstones, series, line, timestamp_ms, &mut self.scratch);
+        let decision = judge(state.rules(), newest_of(line), (timestamp_ms, content), find)?;
         let before = line.bytes();
         match decision {
             Decision::Append => line.append_record(&record, self.log_index),
@@ -288,7 +288,7 @@ impl<'a> Writer<'a> {
             return Ok(None);
         }
         let content = record.value.content();
-        let decision = judge(state.time_ms, &state.limits, None, (timestamp_ms, content), || Ok::<_, Fault>(None))?;
+        let decision = judge(state.rules(), None, (timestamp_ms, content), || Ok::<_, Fault>(None))?;
         if let Decision::Refuse(kind) = decision {
             self.refuse_new(&created, ordinal, kind, timestamp_ms)?;
             return Ok(None);
@@ -314,8 +314,8 @@ impl<'a> Writer<'a> {
 
 /// The form in which a sample is kept: a stale marker takes that of the sample before it, as in Prometheus, and a stale histogram
 /// has nothing else.
-fn as_stored(record: Record, newest: Option<(Timestamp, Content)>) -> Record {
-    let after_histogram = newest.is_some_and(|(_, content)| content.is_histogram());
+fn as_stored(record: Record, newest: Option<Content>) -> Record {
+    let after_histogram = newest.is_some_and(Content::is_histogram);
     match &record.value {
         Value::Float(value) if after_histogram && is_stale(*value) => Record::stale_histogram(record.timestamp_ms),
         Value::Histogram(histogram) if histogram.is_stale() => Record::stale_histogram(record.timestamp_ms),
@@ -323,12 +323,28 @@ fn as_stored(record: Record, newest: Option<(Timestamp, Content)>) -> Record {
     }
 }
 
+/// The newest sample of a line, unless it was deleted: what a deleted one was is not known once its series left the head.
+fn newest_content(line: &Line) -> Option<Content> {
+    newest_of(line).and_then(|(_, content)| content)
+}
+
 impl Shard {
     /// Looks a sample up in the logical content: the head, then what parts hold.
-    fn find(&self, series: &Series, line: &Line, t: Timestamp, scratch: &mut Samples) -> Result<Option<Content>, Fault> {
-        match settled(line.find(t, scratch)?) {
+    fn find(
+        &self,
+        tombstones: &Tombstones,
+        series: &Series,
+        line: &Line,
+        t: Timestamp,
+        scratch: &mut Samples,
+    ) -> Result<Option<Content>, Fault> {
+        let deleted_before = match tombstones.iter().any(|tombstone| tombstone.meets(t, t)) {
+            true => tombstones.of(&self.labels_of_series(series)).before(t),
+            false => 0,
+        };
+        match settled(line.find(t, deleted_before, scratch)?) {
             Some(found) => Ok(found),
-            None => Ok(self.find_stored(series.sid, series.metric, t)?),
+            None => Ok(self.find_stored(series.sid, series.metric, t, deleted_before)?),
         }
     }
 

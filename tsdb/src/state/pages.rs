@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! page:    format u8 = 2 | kind u8 | record*
-//! records: 1 replicated | 2 verdict | 3 pair | 4 series | 5 exemplar | 6 metadata of a family
+//! records: 1 replicated | 2 verdict | 3 pair | 4 series | 5 tombstone | 6 exemplar | 7 metadata of a family
 //! ```
 //!
 //! Sealed chunks are not here: the same checkpoint writes them to parts.
 
-use super::{Replicated, ShardMap};
+use super::{Replicated, ShardMap, Tombstone, Tombstones};
 use crate::entry::{put_generations, put_limits, read_generations, read_limits};
 use crate::error::Corruption;
 use crate::head::{HeadChunk, Line, OutOfOrder, Series, join};
@@ -30,8 +30,9 @@ enum Kind {
     Verdict = 2,
     Pair = 3,
     Series = 4,
-    Exemplar = 5,
-    Family = 6,
+    Tombstone = 5,
+    Exemplar = 6,
+    Family = 7,
 }
 
 /// Gathers records into pages and hands each full page to `sink`.
@@ -71,7 +72,21 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
 
     pub(crate) fn replicated(&mut self, replicated: &Replicated) -> Result<(), E> {
         let mut out = Vec::new();
-        let Replicated { applied, extra, time_ms, limits, map, next_sid, samples, bounds, ring, exemplars, families } = replicated;
+        let Replicated {
+            applied,
+            extra,
+            time_ms,
+            limits,
+            map,
+            next_sid,
+            samples,
+            bounds,
+            dropped_before_ms,
+            tombstones,
+            ring,
+            exemplars,
+            families,
+        } = replicated;
         put_varint(&mut out, u64::from(applied.is_some()));
         if let Some(LogPoint { term, leader, index }) = applied {
             for n in [*term, leader.0, *index] {
@@ -88,7 +103,13 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
         put_varint(&mut out, u64::from(*next_sid));
         put_varint(&mut out, *samples);
         put_range(&mut out, *bounds);
+        out.extend_from_slice(&dropped_before_ms.to_le_bytes());
         self.record(Kind::Replicated, &out)?;
+        for tombstone in tombstones.iter() {
+            out.clear();
+            tombstone.write(&mut out);
+            self.record(Kind::Tombstone, &out)?;
+        }
         let mut result = Ok(());
         let mut record = |kind, record: &[u8]| {
             if result.is_ok() {
@@ -123,13 +144,13 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
             put_varint(scratch, u64::from(*pair));
         }
         // The chunks are numbered anew after a restart: none is sealed then.
-        let Line { newest, open, open_index, sealed, first_sealed: _, listed: _, out_of_order, stored } = line;
+        let Line { newest, is_newest_deleted, open, open_index, sealed, first_sealed: _, listed: _, out_of_order, stored } = line;
         let (kind, bits) = newest.map_or((0, 0), |(_, content)| content.parts());
         put_range(scratch, newest.map(|(t, _)| (t, bits.cast_signed())));
         scratch.push(kind);
         let stored = sealed.iter().fold(*stored, |range, s| Some(join(range, s.chunk.first_ms(), s.chunk.last_ms())));
         put_range(scratch, stored);
-        scratch.push(u8::from(open.is_some()) | u8::from(out_of_order.is_some()) << 1);
+        scratch.push(u8::from(open.is_some()) | u8::from(out_of_order.is_some()) << 1 | u8::from(*is_newest_deleted) << 2);
         if let Some(open) = open {
             put_varint(scratch, *open_index);
             open.write_to(scratch);
@@ -178,6 +199,8 @@ pub(crate) trait Restored {
     fn exemplars(&mut self) -> &mut super::Exemplars;
     /// The state taken so far, to which metadata is added.
     fn families(&mut self) -> &mut Families;
+    /// A delete in force.
+    fn tombstone(&mut self, tombstone: Tombstone);
     /// A label pair.
     fn pair(&mut self, number: u32, name: &str, value: &str);
     /// A series, after all pairs.
@@ -197,6 +220,7 @@ pub(crate) fn read_page(page: &[u8], into: &mut impl Restored) -> Result<(), Cor
             k if k == Kind::Verdict as u8 => into.ring().read(&mut r)?,
             k if k == Kind::Exemplar as u8 => into.exemplars().read(&mut r)?,
             k if k == Kind::Family as u8 => into.families().read(&mut r)?,
+            k if k == Kind::Tombstone as u8 => into.tombstone(Tombstone::read(&mut r)?),
             k if k == Kind::Pair as u8 => into.pair(r.varint_u32()?, r.text()?, r.text()?),
             k if k == Kind::Series as u8 => {
                 let (series, line) = read_series(&mut r)?;
@@ -219,8 +243,26 @@ fn read_replicated(r: &mut Reader<'_>) -> Result<Replicated, Corruption> {
     let map = ShardMap { placement_key: r.u64_le()?, generations: read_generations(r)?, has_changed: r.u8()? != 0 };
     let next_sid = r.varint_u32()?;
     let (samples, bounds) = (r.varint()?, read_range(r)?);
+    let dropped_before_ms = i64::from_le_bytes(r.array()?);
+    // What is in records of its own follows.
+    let tombstones = Tombstones::default();
     let (ring, exemplars, families) = Default::default();
-    Ok(Replicated { applied, extra, time_ms, limits, map, next_sid, samples, bounds, ring, exemplars, families })
+    let replicated = Replicated {
+        applied,
+        extra,
+        time_ms,
+        limits,
+        map,
+        next_sid,
+        samples,
+        bounds,
+        dropped_before_ms,
+        tombstones,
+        ring,
+        exemplars,
+        families,
+    };
+    Ok(replicated)
 }
 
 fn read_series(r: &mut Reader<'_>) -> Result<(Series, Line), Corruption> {
@@ -233,7 +275,7 @@ fn read_series(r: &mut Reader<'_>) -> Result<(Series, Line), Corruption> {
     let newest = newest.map(|(t, bits)| Ok((t, Content::from_parts(kind, bits.cast_unsigned())?))).transpose()?;
     let stored = read_range(r)?;
     let flags = r.u8()?;
-    let mut line = Line { newest, stored, ..Line::default() };
+    let mut line = Line { newest, is_newest_deleted: flags & 4 != 0, stored, ..Line::default() };
     if flags & 1 != 0 {
         line.open_index = r.varint()?;
         line.open = Some(HeadChunk::read_from(r)?);

@@ -19,12 +19,14 @@ use std::sync::Arc;
 /// Largest page of a checkpoint.
 pub const PAGE_BYTES_MAX: usize = 256 << 10;
 /// Series records are written in batches of about this size.
-const RECORD_BATCH_BYTES: usize = 1 << 20;
+pub(super) const RECORD_BATCH_BYTES: usize = 1 << 20;
 
-/// A checkpoint being written; dropping it leaves nothing visible.
+/// A checkpoint, or a rewrite of parts, being written; dropping it leaves nothing visible.
 pub struct CheckpointWriter<'a> {
     pub(super) store: &'a StoreInner,
-    base: Arc<Manifest>,
+    pub(super) base: Arc<Manifest>,
+    /// What its parts are: [`PartKind::Flush`] for a checkpoint. A rewrite keeps the pages and the log point of the checkpoint before.
+    pub(super) kind: PartKind,
     generation: u32,
     pages: u32,
     pages_file: Option<FileWriter<'a>>,
@@ -35,7 +37,7 @@ pub struct CheckpointWriter<'a> {
     removed: BTreeSet<u64>,
     days: BTreeMap<Day, DayIndex>,
     series: RoaringBitmap,
-    records: WriteBatch,
+    pub(super) records: WriteBatch,
     _slot: Slot<'a>,
 }
 
@@ -69,7 +71,7 @@ impl Drop for Slot<'_> {
 }
 
 impl<'a> CheckpointWriter<'a> {
-    pub(super) fn begin(store: &'a StoreInner) -> Result<Self, StoreError> {
+    pub(super) fn begin(store: &'a StoreInner, kind: PartKind) -> Result<Self, StoreError> {
         store.ensure_live()?;
         store.reclaim()?;
         let mut state = store.state.lock();
@@ -77,11 +79,15 @@ impl<'a> CheckpointWriter<'a> {
             return Err(StoreError::CheckpointRunning);
         }
         state.is_checkpointing = true;
-        let generation = state.next_generation;
-        state.next_generation += 1;
+        let mut generation = state.current.generation;
+        if kind == PartKind::Flush {
+            generation = state.next_generation;
+            state.next_generation += 1;
+        }
         Ok(Self {
             store,
             base: Arc::clone(&state.current),
+            kind,
             generation,
             pages: 0,
             pages_file: None,
@@ -137,7 +143,7 @@ impl<'a> CheckpointWriter<'a> {
 
     /// Lists a part of samples no more, from this checkpoint's commit on. Others are passed over: segments go with their day.
     pub fn remove_part(&mut self, part: u64) {
-        if self.base.parts.iter().any(|listed| listed.id == part && listed.kind == PartKind::Flush) {
+        if self.base.parts.iter().any(|listed| listed.id == part && listed.kind.has_samples()) {
             self.removed.insert(part);
         }
     }
@@ -146,6 +152,14 @@ impl<'a> CheckpointWriter<'a> {
     pub fn remove_day(&mut self, day: Day) {
         self.removed.extend(self.base.parts.iter().chain(&self.parts).filter(|part| part.day == day).map(|part| part.id));
         self.days.remove(&day);
+    }
+
+    /// Lists nothing of the days before `first_ms` any more.
+    pub fn remove_days_before(&mut self, first_ms: i64) {
+        let base = Arc::clone(&self.base);
+        let mut days: Vec<Day> = base.parts.iter().map(|part| part.day).filter(|day| day.last_ms() < first_ms).collect();
+        days.dedup();
+        days.into_iter().for_each(|day| self.remove_day(day));
     }
 
     pub(super) fn take_part_number(&mut self) -> u64 {
@@ -184,7 +198,7 @@ impl<'a> CheckpointWriter<'a> {
     }
 
     /// Series records need no sync of their own: the flip's sync covers everything written before it.
-    fn write_records(&mut self) -> Result<(), StoreError> {
+    pub(super) fn write_records(&mut self) -> Result<(), StoreError> {
         self.dataset().engine().write(std::mem::take(&mut self.records))
     }
 
@@ -194,7 +208,11 @@ impl<'a> CheckpointWriter<'a> {
     /// [`StoreError::Retired`] once the data was replaced, [`StoreError::PartUnfinished`], or a write failed: then the state before
     /// stays, unless the flip itself failed. It may have reached the disk all the same, so the handle is retired and the database
     /// must be opened again to know.
-    pub fn commit(mut self, point: LogPoint, extra: &[u8]) -> Result<(), StoreError> {
+    pub fn commit(self, point: LogPoint, extra: &[u8]) -> Result<(), StoreError> {
+        self.commit_at(Some(point), extra)
+    }
+
+    pub(super) fn commit_at(mut self, point: Option<LogPoint>, extra: &[u8]) -> Result<(), StoreError> {
         let result = self.write_all(point, extra);
         if matches!(result, Err(StoreError::Stopped(_))) {
             self.files.abandon();
@@ -208,7 +226,7 @@ impl<'a> CheckpointWriter<'a> {
         store.dataset.engine().faults.reached(Step::Cleanup)
     }
 
-    fn write_all(&mut self, point: LogPoint, extra: &[u8]) -> Result<(), StoreError> {
+    fn write_all(&mut self, point: Option<LogPoint>, extra: &[u8]) -> Result<(), StoreError> {
         let engine = self.dataset().engine();
         self.store.ensure_live()?;
         if self.unfinished > 0 {
@@ -261,7 +279,9 @@ impl<'a> CheckpointWriter<'a> {
             let mut state = self.store.state.lock();
             state.next_part = self.next_part;
             state.unlisted.extend(&self.parts);
-            state.stale_generations.push(self.generation);
+            if self.kind == PartKind::Flush {
+                state.stale_generations.push(self.generation);
+            }
             state.unlisted.clone()
         };
         if self.parts.is_empty() {
@@ -274,7 +294,9 @@ impl<'a> CheckpointWriter<'a> {
         dataset.engine().write_synced(batch)
     }
 
-    fn next_manifest(&mut self, point: LogPoint, extra: &[u8], pages_hash: u32) -> Manifest {
+    fn next_manifest(&mut self, point: Option<LogPoint>, extra: &[u8], pages_hash: u32) -> Manifest {
+        let is_checkpoint = self.kind == PartKind::Flush;
+        let (pages, pages_hash) = if is_checkpoint { (self.pages, pages_hash) } else { (self.base.pages, self.base.pages_hash) };
         let is_removed = |part: &&Part| self.removed.contains(&part.id);
         let mut parts: Vec<Part> = self.base.parts.iter().chain(&self.parts).filter(|part| !is_removed(part)).copied().collect();
         parts.sort_unstable_by_key(|part| (part.day, part.id));
@@ -284,10 +306,10 @@ impl<'a> CheckpointWriter<'a> {
         let mut series = &self.base.series | &self.series;
         series.optimize();
         Manifest {
-            point: Some(point),
+            point,
             extra: extra.to_vec(),
             generation: self.generation,
-            pages: self.pages,
+            pages,
             pages_hash,
             next_part: self.next_part,
             series,
@@ -309,8 +331,10 @@ impl<'a> CheckpointWriter<'a> {
         }
         let mut state = self.store.state.lock();
         state.unlisted.clone_from(&manifest.unlisted);
-        state.stale_generations.retain(|generation| *generation != self.generation);
-        state.stale_generations.push(self.base.generation);
+        if self.kind == PartKind::Flush {
+            state.stale_generations.retain(|generation| *generation != self.generation);
+            state.stale_generations.push(self.base.generation);
+        }
         let before = std::mem::replace(&mut state.current, Arc::new(manifest));
         state.older.push(Arc::downgrade(&before));
         Ok(())

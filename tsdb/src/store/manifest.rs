@@ -1,11 +1,12 @@
 //! The manifest: which parts exist, and everything that changes together with them.
 
 use crate::error::Corruption;
+use crate::keys::Family;
 use crate::wire::{Reader, check_crc, put_bytes, put_crc, put_varint};
 use model::{LogPoint, ReplicaId};
 use roaring::RoaringBitmap;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const DAY_MS: i64 = 86_400_000;
 
 /// A UTC day, counted from 1970.
@@ -40,6 +41,23 @@ pub enum PartKind {
     Flush = 1,
     /// An index segment.
     Index = 2,
+    /// Chunks of several flushes of a day that is not over.
+    Merged = 3,
+    /// Everything that was there of a day when it was over.
+    Day = 4,
+}
+
+impl PartKind {
+    /// Whether it holds samples.
+    #[must_use]
+    pub fn has_samples(self) -> bool {
+        self != Self::Index
+    }
+
+    /// Where its keys lie.
+    pub(crate) fn family(self) -> Family {
+        if self.has_samples() { Family::Chunk } else { Family::Index }
+    }
 }
 
 /// A set of keys that was written once, by one checkpoint.
@@ -89,6 +107,8 @@ impl Part {
         let kind = match reader.u8()? {
             1 => PartKind::Flush,
             2 => PartKind::Index,
+            3 => PartKind::Merged,
+            4 => PartKind::Day,
             _ => return Err(Corruption::new("part of unknown kind")),
         };
         let day = Day(u16::try_from(reader.varint()?).map_err(|_| Corruption::new("day of a part"))?);
@@ -163,11 +183,11 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Listed parts of one kind that may hold something in a time range.
-    pub(crate) fn parts_in(&self, kind: PartKind, start_ms: i64, end_ms: i64) -> impl Iterator<Item = &Part> {
+    /// Listed parts of one family that may hold something in a time range.
+    pub(crate) fn parts_in(&self, family: Family, start_ms: i64, end_ms: i64) -> impl Iterator<Item = &Part> {
         let from = self.parts.partition_point(|part| part.day.last_ms() < start_ms);
         let days = self.parts.get(from..).unwrap_or_default().iter().take_while(move |part| part.day.first_ms() <= end_ms);
-        days.filter(move |part| part.kind == kind && part.overlaps(start_ms, end_ms))
+        days.filter(move |part| part.kind.family() == family && part.overlaps(start_ms, end_ms))
     }
 
     pub(crate) fn lists(&self, id: u64) -> bool {

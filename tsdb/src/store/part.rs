@@ -3,7 +3,7 @@
 use super::checkpoint::CheckpointWriter;
 use super::file::{FileWriter, Tally};
 use super::group::{GroupBuilder, GroupEntry};
-use super::manifest::{Day, Part, PartKind};
+use super::manifest::{Day, Part};
 use super::series::NewRecord;
 use crate::chunk::ChunkHeader;
 use crate::db::corrupt;
@@ -78,7 +78,7 @@ impl<'w, 'a> PartWriter<'w, 'a> {
             self.labels.clear();
             labels(&mut self.labels);
             let PartSeries { metric, sid, fp128, placement } = series;
-            self.checkpoint.record(self.day, NewRecord { sid, metric, fp128, placement, labels: &self.labels })?;
+            self.checkpoint.record(self.day, NewRecord { sid, metric, fp128, placement, newest_ms: None, labels: &self.labels })?;
         }
         Ok(())
     }
@@ -135,7 +135,7 @@ impl<'w, 'a> PartWriter<'w, 'a> {
         let (first_ms, last_ms) = self.range_ms;
         self.checkpoint.parts.push(Part {
             id: self.id,
-            kind: PartKind::Flush,
+            kind: self.checkpoint.kind,
             day: self.day,
             min_log_index,
             max_log_index,

@@ -1,6 +1,6 @@
 //! Deleting what neither the manifest nor a view lists.
 
-use super::manifest::{Manifest, Part, PartKind};
+use super::manifest::{Manifest, Part};
 use super::{Dataset, StoreInner};
 use crate::error::StoreError;
 use crate::keys::{ChunkKey, Family, HeadKey};
@@ -47,10 +47,7 @@ impl StoreInner {
     /// Deletes a part's keys, walking from metric (or section) to metric: other parts' keys lie between.
     fn delete_part(&self, part: &Part) -> Result<(), StoreError> {
         let engine = self.dataset.engine();
-        let family = match part.kind {
-            PartKind::Flush => Family::Chunk,
-            PartKind::Index => Family::Index,
-        };
+        let family = part.kind.family();
         let (day, local) = (part.day.0, self.dataset.local);
         let key = |metric, part| ChunkKey { day, local, metric, part, first_sid: 0 }.encode();
         let mut iterator = self.dataset.iterate(family, &[&day.to_be_bytes()[..], &local.to_be_bytes()].concat(), false);

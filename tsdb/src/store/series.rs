@@ -5,11 +5,11 @@ use crate::error::{Corruption, StoreError};
 use crate::keys::{Family, FprKey, SeriesKey};
 use crate::rows::labels_of;
 use crate::store::pack::{pack_plain, unpack};
-use crate::wire::{Reader, put_varint};
+use crate::wire::{Reader, put_varint, put_zigzag};
 use model::{Labels, SeriesId};
 use rocksdb::WriteBatch;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// What is stored of a series.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct SeriesRecord {
     pub fp128: u128,
     /// Placement hash of the labels.
     pub placement: u64,
+    /// A time not before which the series had a sample that a rewrite took out, because it was deleted.
+    pub newest_ms: Option<i64>,
     /// The labels.
     pub labels: Labels,
 }
@@ -34,8 +36,13 @@ impl SeriesRecord {
         let metric = reader.varint_u32()?;
         let fp128 = u128::from_le_bytes(reader.array()?);
         let placement = reader.u64_le()?;
+        let newest_ms = match reader.u8()? {
+            0 => None,
+            1 => Some(reader.zigzag()?),
+            _ => return Err(Corruption::new("flag of a series record")),
+        };
         let labels = labels_of(reader.rest()).map_err(|_| Corruption::new("labels of a series"))?;
-        Ok(Self { metric, fp128, placement, labels })
+        Ok(Self { metric, fp128, placement, newest_ms, labels })
     }
 }
 
@@ -46,6 +53,7 @@ pub(super) struct NewRecord<'a> {
     pub(super) metric: u32,
     pub(super) fp128: u128,
     pub(super) placement: u64,
+    pub(super) newest_ms: Option<i64>,
     pub(super) labels: &'a [u8],
 }
 
@@ -56,6 +64,10 @@ impl NewRecord<'_> {
         put_varint(&mut value, u64::from(self.metric));
         value.extend_from_slice(&self.fp128.to_le_bytes());
         value.extend_from_slice(&self.placement.to_le_bytes());
+        value.push(u8::from(self.newest_ms.is_some()));
+        if let Some(newest_ms) = self.newest_ms {
+            put_zigzag(&mut value, newest_ms);
+        }
         value.extend_from_slice(self.labels);
         let key = SeriesKey { local: dataset.local, sid: self.sid.0 }.encode();
         dataset.put(batch, Family::Series, &key, &pack_plain(&value));

@@ -2,7 +2,7 @@
 
 use super::dataset::Dataset;
 use super::group::Group;
-use super::manifest::{Day, Manifest, Part, PartKind};
+use super::manifest::{Day, Manifest, Part};
 use super::pack::unpack;
 use super::segment::Segment;
 use super::select::select;
@@ -78,7 +78,7 @@ impl StoreView {
     }
 
     fn segments(&self, start_ms: i64, end_ms: i64) -> impl Iterator<Item = Result<Segment<'_>, StoreError>> {
-        self.manifest.parts_in(PartKind::Index, start_ms, end_ms).map(|part| Segment::open(&self.dataset, *part))
+        self.manifest.parts_in(Family::Index, start_ms, end_ms).map(|part| Segment::open(&self.dataset, *part))
     }
 
     /// Names of the labels that series of the days carry; `among` limits the series.
@@ -183,7 +183,7 @@ impl StoreView {
         end_ms: i64,
         mut visit: impl FnMut(u64, &[u8]),
     ) -> Result<(), StoreError> {
-        for part in self.manifest.parts_in(PartKind::Flush, start_ms, end_ms) {
+        for part in self.manifest.parts_in(Family::Chunk, start_ms, end_ms) {
             self.chunks_of_part(part, sid, metric, (start_ms, end_ms), &mut visit)?;
         }
         Ok(())
@@ -231,7 +231,7 @@ impl StoreView {
                 .try_for_each(|sid| self.chunks(sid, metric, start_ms, end_ms, |log_index, chunk| visit(sid, log_index, chunk)));
         }
         let (Some(first), Some(last)) = (sids.min(), sids.max()) else { return Ok(()) };
-        for part in self.manifest.parts_in(PartKind::Flush, start_ms, end_ms) {
+        for part in self.manifest.parts_in(Family::Chunk, start_ms, end_ms) {
             let key = ChunkKey { day: part.day.0, local: self.dataset.local, metric, part: part.id, first_sid: first }.encode();
             let mut iterator = self.dataset.iterate(Family::Chunk, key.get(..16).unwrap_or_default(), true);
             iterator.seek_for_prev(key);
@@ -275,15 +275,18 @@ impl StoreView {
         })
     }
 
-    /// What the flushed sample of a series is at exactly `timestamp_ms`.
+    /// What the flushed sample of a series is at exactly `timestamp_ms`, among chunks of log index `since` or later.
     ///
     /// # Errors
     /// A group or chunk is damaged.
-    pub(crate) fn lookup(&self, sid: SeriesId, metric: u32, timestamp_ms: i64) -> Result<Option<Content>, StoreError> {
+    pub(crate) fn lookup(&self, sid: SeriesId, metric: u32, timestamp_ms: i64, since: u64) -> Result<Option<Content>, StoreError> {
         let mut samples = Samples::default();
         let mut found: Option<(u64, Content)> = None;
         let mut damaged = None;
         self.chunks(sid, metric, timestamp_ms, timestamp_ms, |log_index, chunk| {
+            if log_index < since {
+                return;
+            }
             samples.clear();
             match decode_samples(chunk, &mut samples) {
                 Ok(()) => {
@@ -302,12 +305,12 @@ impl StoreView {
         }
     }
 
-    /// Time and content of the latest flushed sample of a series.
+    /// Time of the latest flushed sample of a series, deleted or not.
     ///
     /// # Errors
     /// A group or chunk is damaged.
-    pub(crate) fn last_sample(&self, sid: SeriesId, metric: u32) -> Result<Option<(i64, Content)>, StoreError> {
-        let days: BTreeSet<Day> = self.manifest.parts.iter().filter(|part| part.kind == PartKind::Flush).map(|part| part.day).collect();
+    pub fn last_time(&self, sid: SeriesId, metric: u32) -> Result<Option<i64>, StoreError> {
+        let days: BTreeSet<Day> = self.manifest.parts.iter().filter(|part| part.kind.has_samples()).map(|part| part.day).collect();
         for day in days.into_iter().rev() {
             let mut last: Option<i64> = None;
             let mut damaged = None;
@@ -318,8 +321,8 @@ impl StoreView {
             if let Some(corruption) = damaged {
                 return Err(self.damaged_chunk(sid, corruption));
             }
-            if let Some(last) = last {
-                return Ok(self.lookup(sid, metric, last)?.map(|content| (last, content)));
+            if last.is_some() {
+                return Ok(last);
             }
         }
         Ok(None)

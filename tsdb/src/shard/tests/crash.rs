@@ -1,6 +1,8 @@
 use super::records::record_rows;
 use super::*;
+use crate::entry::Delete;
 use crate::store::Step;
+use model::MatchOp;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -16,9 +18,17 @@ enum Action {
     Repeat,
     Advance(i64),
     Evict,
-    Limits(i64, i64),
+    /// (out-of-order window, late window, retention)
+    Limits(i64, i64, i64),
     Checkpoint,
     CrashAt(usize),
+    /// (kind of selector, milliseconds before entry time of the first and the last deleted sample)
+    Delete(u8, i64, i64),
+    DropDay,
+    Rewrite,
+    Clean,
+    /// A rewrite that stops at a step.
+    RewriteCrashAt(usize),
     Restart,
 }
 
@@ -33,12 +43,27 @@ fn action() -> impl Strategy<Value = Action> {
         4 => (0u32..6, 50u16..300).prop_map(|(series, n)| Action::Run(series, n)),
         2 => Just(Action::Repeat),
         2 => (1i64..5 * HOUR).prop_map(Action::Advance),
+        1 => (5 * HOUR..60 * HOUR).prop_map(Action::Advance),
         2 => Just(Action::Evict),
-        1 => (0i64..2 * HOUR, HOUR..30 * HOUR).prop_map(|(w, late)| Action::Limits(w, late)),
+        1 => (0i64..2 * HOUR, HOUR..30 * HOUR, 30 * HOUR..100 * HOUR).prop_map(|(w, late, kept)| Action::Limits(w, late, kept)),
         3 => Just(Action::Checkpoint),
         2 => (0..Step::CHECKPOINT.len()).prop_map(Action::CrashAt),
+        3 => (0u8..4, 0i64..30 * HOUR, -HOUR..30 * HOUR).prop_map(|(kind, from, to)| Action::Delete(kind, from.max(to), from.min(to))),
+        1 => Just(Action::DropDay),
+        2 => Just(Action::Rewrite),
+        1 => Just(Action::Clean),
+        2 => (0..Step::CHECKPOINT.len()).prop_map(Action::RewriteCrashAt),
         1 => Just(Action::Restart),
     ]
+}
+
+fn selector(kind: u8) -> Vec<Matcher> {
+    match kind {
+        0 => vec![Matcher::equal("__name__", "up")],
+        1 => vec![Matcher::new("instance", MatchOp::Regex, "host-(1|4|7)").unwrap()],
+        2 => vec![Matcher::new("instance", MatchOp::NotEqual, "host-2").unwrap()],
+        _ => vec![Matcher::equal("instance", "host-3")],
+    }
 }
 
 struct Story {
@@ -107,9 +132,10 @@ impl Story {
                 self.apply(entry::tick(self.now_ms));
             }
             Action::Evict => self.apply(entry::evict_idle(self.now_ms)),
-            Action::Limits(w, late) => {
+            Action::Limits(out_of_order_window_ms, late_window_ms, retention_ms) => {
                 self.version += 1;
-                self.apply(limits(self.version, w, late));
+                let limits = Limits { version: self.version, out_of_order_window_ms, late_window_ms, retention_ms, ..Limits::default() };
+                self.apply(entry::set_limits(&limits));
             }
             Action::Checkpoint => {
                 self.replica().shard.checkpoint().unwrap();
@@ -119,6 +145,27 @@ impl Story {
                 self.apply(entry::tick(self.now_ms));
                 self.replica().faults.stop_after(Step::CHECKPOINT[step]);
                 assert!(self.replica().shard.checkpoint().is_err());
+                self.restart();
+            }
+            Action::Delete(kind, from_ago, to_ago) => {
+                let delete = Delete {
+                    known_revision: 1,
+                    first_ms: self.now_ms - from_ago,
+                    last_ms: self.now_ms - to_ago,
+                    matcher_sets: vec![selector(kind)],
+                };
+                self.apply(entry::delete(&delete).unwrap());
+            }
+            Action::DropDay => self.apply(entry::drop_day(self.now_ms, self.now_ms)),
+            Action::Rewrite => {
+                self.replica().shard.rewrite_due(&AtomicBool::new(false)).unwrap();
+            }
+            Action::Clean => self.replica().shard.clean_tombstones(&AtomicBool::new(false)).unwrap(),
+            Action::RewriteCrashAt(step) => {
+                self.replica().shard.checkpoint().unwrap();
+                self.replica().faults.stop_after(Step::CHECKPOINT[step]);
+                // It stops only if something is due.
+                let _ = self.replica().shard.rewrite_due(&AtomicBool::new(false));
                 self.restart();
             }
             Action::Restart => self.restart(),

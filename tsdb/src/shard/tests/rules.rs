@@ -1,10 +1,11 @@
 use super::*;
 use crate::record::Content;
-use crate::shard::judge::{Decision, judge};
+use crate::shard::judge::{Decision, Rules, judge};
 use crate::verdict::Refusal;
 use std::convert::Infallible;
 
 const FUTURE: i64 = model::limits::FUTURE_MS_MAX;
+const RETENTION: i64 = 30 * 24 * HOUR;
 const NAN_A: u64 = 0x7ff8_0000_0000_0001;
 const NAN_B: u64 = 0x7ff8_0000_0000_0002;
 
@@ -13,7 +14,8 @@ fn c6_every_case_has_its_verdict() {
     use Decision::{Append, Insert, Refuse, Unchanged};
     use Refusal::{Duplicate, OutOfOrder, TooFarInFuture, TooOld};
     let (w, late) = (HOUR, 3 * HOUR);
-    let newest = |ago: i64| Some((T0 - ago, 1f64.to_bits()));
+    let newest = |ago: i64| Some((T0 - ago, Some(1f64.to_bits())));
+    let deleted = |ago: i64| Some((T0 - ago, None));
     // (W, newest, timestamp, bits, what the look-up finds) -> decision
     let cases = [
         (w, None, T0 + FUTURE + 1, 0, None, Refuse(TooFarInFuture)),
@@ -38,18 +40,30 @@ fn c6_every_case_has_its_verdict() {
         (0, newest(-5), T0 + 1, 9, None, Insert),
         (w, newest(-5), T0 + 1, 9, None, Insert),
         (w, None, -1, 0, None, Refuse(TooOld)),
+        (w, deleted(5), T0 - 5, 1, None, Insert),
+        (0, deleted(5), T0 - 5, 1, None, Refuse(OutOfOrder)),
+        (w, deleted(2 * HOUR), T0 - 2 * HOUR, 1, None, Refuse(TooOld)),
+        (w, newest(0), T0 - RETENTION - 1, 9, Some(9), Refuse(TooOld)),
+        (w, newest(0), T0 - RETENTION, 9, Some(9), Unchanged),
     ];
     for (window, newest, timestamp_ms, bits, found, expected) in cases {
-        let limits = Limits { out_of_order_window_ms: window, late_window_ms: late, ..Limits::default() };
-        let newest = newest.map(|(t, bits)| (t, Content::Float(bits)));
+        let limits = Limits { out_of_order_window_ms: window, late_window_ms: late, retention_ms: RETENTION, ..Limits::default() };
+        let newest = newest.map(|(t, bits): (i64, Option<u64>)| (t, bits.map(Content::Float)));
         let found_content = found.map(Content::Float);
+        let rules = Rules { now_ms: T0, limits: &limits, dropped_before_ms: 0 };
         let sample = (timestamp_ms, Content::Float(bits));
-        let decision = judge(T0, &limits, newest, sample, || Ok::<_, Infallible>(found_content)).unwrap();
+        let decision = judge(rules, newest, sample, || Ok::<_, Infallible>(found_content)).unwrap();
         assert_eq!(decision, expected, "W {window} newest {newest:?} t {timestamp_ms} bits {bits:x} found {found:?}");
     }
     let unlimited = Limits { late_window_ms: i64::MAX, ..Limits::default() };
-    let negative = (i64::MIN, Content::Float(0));
-    assert_eq!(judge(i64::MIN, &unlimited, None, negative, || Ok::<_, Infallible>(None)).unwrap(), Refuse(TooOld));
+    let zero = Content::Float(0);
+    let rules = Rules { now_ms: i64::MIN, limits: &unlimited, dropped_before_ms: 0 };
+    assert_eq!(judge(rules, None, (i64::MIN, zero), || Ok::<_, Infallible>(None)).unwrap(), Refuse(TooOld));
+    let rules = Rules { now_ms: T0, limits: &unlimited, dropped_before_ms: T0 - 5 };
+    for (ago, expected) in [(6, Refuse(TooOld)), (5, Append)] {
+        let decision = judge(rules, None, (T0 - ago, zero), || Ok::<_, Infallible>(None)).unwrap();
+        assert_eq!(decision, expected, "dropped days take nothing");
+    }
 }
 
 #[test]

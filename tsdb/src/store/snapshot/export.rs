@@ -5,7 +5,7 @@ use crate::db::corrupt;
 use crate::error::StoreError;
 use crate::keys::{ChunkKey, Family, HeadKey, SeriesKey};
 use crate::store::file::Tally;
-use crate::store::manifest::{Manifest, PartKind};
+use crate::store::manifest::Manifest;
 use crate::store::pack::unpack;
 use crate::store::view::StoreView;
 use crate::wire::{Reader, put_bytes, put_crc, put_varint};
@@ -23,8 +23,8 @@ pub struct ShardExport {
     families: std::slice::Iter<'static, Family>,
     family: Option<Family>,
     from: Vec<u8>,
-    /// Listed parts by kind and day; the days still to send come from it.
-    days: BTreeMap<(PartKind, u16), BTreeSet<u64>>,
+    /// Listed parts by family and day; the days still to send come from it.
+    days: BTreeMap<(Family, u16), BTreeSet<u64>>,
     series: Tally,
     is_over: bool,
 }
@@ -32,9 +32,9 @@ pub struct ShardExport {
 impl ShardExport {
     pub(crate) fn new(view: StoreView) -> Self {
         let manifest = Manifest { unlisted: Vec::new(), ..(*view.manifest).clone() };
-        let mut days: BTreeMap<(PartKind, u16), BTreeSet<u64>> = BTreeMap::new();
+        let mut days: BTreeMap<(Family, u16), BTreeSet<u64>> = BTreeMap::new();
         for part in &manifest.parts {
-            days.entry((part.kind, part.day.0)).or_default().insert(part.id);
+            days.entry((part.kind.family(), part.day.0)).or_default().insert(part.id);
         }
         let mut families = ORDER.iter();
         let family = families.next().copied();
@@ -101,8 +101,7 @@ impl ShardExport {
     /// Adds records of a family from where the last block ended; tells whether the block is full.
     fn fill(&mut self, family: Family, block: &mut Vec<u8>) -> Result<bool, StoreError> {
         match family {
-            Family::Chunk => self.fill_days(family, PartKind::Flush, block),
-            Family::Index => self.fill_days(family, PartKind::Index, block),
+            Family::Chunk | Family::Index => self.fill_days(family, block),
             Family::Head => {
                 let prefix = [self.view.dataset.local.to_be_bytes(), self.meta.manifest.generation.to_be_bytes()].concat();
                 self.fill_prefix(family, &prefix, block)
@@ -114,17 +113,17 @@ impl ShardExport {
         }
     }
 
-    fn fill_days(&mut self, family: Family, kind: PartKind, block: &mut Vec<u8>) -> Result<bool, StoreError> {
-        while let Some((kind_day, _)) = self.days.range((kind, 0)..=(kind, u16::MAX)).next() {
-            let kind_day = *kind_day;
-            let prefix = [&kind_day.1.to_be_bytes()[..], &self.view.dataset.local.to_be_bytes()].concat();
+    fn fill_days(&mut self, family: Family, block: &mut Vec<u8>) -> Result<bool, StoreError> {
+        while let Some((place, _)) = self.days.range((family, 0)..=(family, u16::MAX)).next() {
+            let place = *place;
+            let prefix = [&place.1.to_be_bytes()[..], &self.view.dataset.local.to_be_bytes()].concat();
             if !self.from.starts_with(&prefix) {
                 self.from.clone_from(&prefix);
             }
             if self.fill_prefix(family, &prefix, block)? {
                 return Ok(true);
             }
-            self.days.remove(&kind_day);
+            self.days.remove(&place);
         }
         Ok(false)
     }
@@ -166,8 +165,7 @@ impl ShardExport {
             }
             Family::Chunk | Family::Index => {
                 let key = ChunkKey::decode(key).map_err(damaged)?;
-                let kind = if family == Family::Chunk { PartKind::Flush } else { PartKind::Index };
-                self.days.get(&(kind, key.day)).is_some_and(|parts| parts.contains(&key.part))
+                self.days.get(&(family, key.day)).is_some_and(|parts| parts.contains(&key.part))
             }
         })
     }

@@ -28,7 +28,7 @@ fn with_data() -> (Disk, ShardStore) {
 
 fn ask(view: &StoreView, family: Family) -> Result<(), StoreError> {
     match family {
-        Family::Chunk => view.lookup(SeriesId(1), 1, DAY.first_ms()).map(drop),
+        Family::Chunk => view.lookup(SeriesId(1), 1, DAY.first_ms(), 0).map(drop),
         Family::Index => view.select(&[Matcher::equal("parity", "odd")], 0, i64::MAX).map(drop),
         Family::Series => view.series(SeriesId(1)).map(drop),
         Family::Fpr => view.find_by_fp128(Flushed::new(1, 1, vec![]).fp128()).map(drop),
