@@ -246,9 +246,9 @@ impl<'a> Iterator for Rows<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let row = match self.buffer.get(self.offset)? {
-                &SERIES => self.read(),
-                &METADATA => match self.read_metadata() {
+            let row = match *self.buffer.get(self.offset)? {
+                SERIES => self.read(),
+                METADATA => match self.read_metadata() {
                     Ok(()) => continue,
                     Err(error) => Err(error),
                 },

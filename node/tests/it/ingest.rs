@@ -222,6 +222,15 @@ async fn version_2_tells_what_is_written_whatever_the_status() {
         assert!(body.starts_with(text), "{body}");
     }
     // Whatever was refused, the rest is there.
+    assert_eq!(caller.result(0, "count({__name__=~\".+\"})", t).await[0]["value"][1], "3");
+}
+
+#[tokio::test]
+async fn metadata_is_answered_within_its_limits() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut up = Up::start(1, &dir);
+    up.wait_ready();
+    let caller = Caller::new(&up);
     let metadata = |query: &'static [(&'static str, &'static str)]| {
         let caller = &caller;
         async move { caller.get(0, "/api/v1/metadata", query).await }
@@ -244,5 +253,4 @@ async fn version_2_tells_what_is_written_whatever_the_status() {
     }
     let (status, body) = metadata(&[("limit", "x")]).await;
     assert_eq!((status, &body["error"]), (StatusCode::BAD_REQUEST, &json!("limit must be a number")));
-    assert_eq!(caller.result(0, "count({__name__=~\".+\"})", t).await[0]["value"][1], "3");
 }
