@@ -4,7 +4,7 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use model::{Generation, GenerationList, ShardId};
 use node::ingest::admit::AdmitLimits;
-use node::ingest::decode::{BodyLimits, SnappyBuffer, WriteRequestReader};
+use node::ingest::decode::{BodyLimits, SnappyBuffer, Version, WriteRequestReader};
 use node::ingest::split::{SplitRules, Splitter};
 use prost::Message;
 use proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
@@ -53,7 +53,7 @@ fn ingest(c: &mut Criterion) {
     group.bench_function("walk", |b| b.iter(|| walk(black_box(&body))));
     group.bench_function("decode", |b| b.iter(|| walk(snappy.decode(black_box(&block), &limits).expect("a valid block"))));
     let mut splitter = Splitter::default();
-    group.bench_function("decode_and_split", |b| b.iter(|| black_box(splitter.split(black_box(&block), &limits, &rules))));
+    group.bench_function("decode_and_split", |b| b.iter(|| black_box(splitter.split(Version::V1, black_box(&block), &limits, &rules))));
     group.bench_function("prost_decode", |b| {
         b.iter_batched(|| body.as_slice(), |body| WriteRequest::decode(black_box(body)), BatchSize::SmallInput);
     });
@@ -65,7 +65,7 @@ fn walk(body: &[u8]) -> (usize, u64) {
     let (mut labels, mut bits) = (0, 0);
     while let Some(series) = reader.next_series().expect("a valid body") {
         labels += series.labels.len();
-        for sample in series.samples {
+        for sample in series.body.samples {
             bits ^= sample.value.to_bits() ^ sample.timestamp_ms as u64;
         }
     }

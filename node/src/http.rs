@@ -10,7 +10,7 @@
 //! | [`asker`] | who asks |
 //! | [`extract`] | bodies with a byte and a time limit |
 //! | [`routes`], [`router`] | the table of all routes, and the router built from it |
-//! | [`remote_write`], [`query_api`], [`text_api`], [`metadata_api`], [`features_api`], [`active_api`], [`admin_api`], [`workspaces`], [`health`] | what answers them |
+//! | [`remote_write`], [`query_api`], [`text_api`], [`metadata_api`], [`family_api`], [`exemplars_api`], [`features_api`], [`active_api`], [`admin_api`], [`workspaces`], [`health`] | what answers them |
 //! | [`respond`] | answers that are whole in memory |
 //! | [`serve`] | the accept loop and graceful drain |
 
@@ -20,7 +20,9 @@ pub mod asker;
 pub mod cors;
 pub mod encoding;
 pub mod error;
+pub mod exemplars_api;
 pub mod extract;
+pub mod family_api;
 pub mod features_api;
 pub mod health;
 pub mod json;

@@ -5,6 +5,7 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 use std::time::Duration;
 
 const INGEST_SAMPLES: &str = "flotilla_ingest_samples_total";
+const DROPPED_EXEMPLARS: &str = "flotilla_dropped_exemplars_total";
 const DISCARDED_SAMPLES: &str = "flotilla_discarded_samples_total";
 const ACTIVE_SERIES: &str = "flotilla_active_series";
 const WORKSPACES_WITHOUT_KEY: &str = "flotilla_workspaces_without_key";
@@ -32,6 +33,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     let seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
     let handle = PrometheusBuilder::new().set_buckets(&seconds)?.install_recorder()?;
     describe_counter!(INGEST_SAMPLES, "Samples accepted, by workspace.");
+    describe_counter!(DROPPED_EXEMPLARS, "Exemplars out of order, with too long labels or of a series without samples, by workspace.");
     describe_counter!(DISCARDED_SAMPLES, "Samples refused, by workspace and reason.");
     describe_gauge!(WORKSPACES_WITHOUT_KEY, "Workspaces with replicas here whose key this node cannot get.");
     describe_gauge!(ACTIVE_SERIES, "Series with recent samples in the shards this node leads, by workspace.");
@@ -65,6 +67,11 @@ pub fn count_ingested(workspace: &str, samples: u64) {
 /// Counts samples that were refused.
 pub fn count_discarded(workspace: &str, reason: &'static str, samples: u64) {
     counter!(DISCARDED_SAMPLES, "workspace" => workspace.to_owned(), "reason" => reason).increment(samples);
+}
+
+/// Counts exemplars that were passed over.
+pub fn count_exemplars_dropped(workspace: &str, exemplars: u64) {
+    counter!(DROPPED_EXEMPLARS, "workspace" => workspace.to_owned()).increment(exemplars);
 }
 
 /// Sets the active series of a workspace in the shards this node leads.

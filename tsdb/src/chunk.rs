@@ -1,11 +1,13 @@
 //! Samples in few bytes, in two forms.
 //!
-//! In the head a series' samples are a bit stream that takes one after another: [`OpenChunk`]. In parts they are pages of columns
+//! In the head a series' samples are a stream that takes one after another: [`OpenChunk`] of plain floats, [`RecordChunk`] of everything
+//! else. In parts they are pages of columns
 //! ([`PageCoder`]), which take half the bytes and are decoded several values at a time. A checkpoint makes the one from the other.
 //!
 //! | module | codes |
 //! |---|---|
-//! | `open`, `xor2`, `bits` | the bit stream |
+//! | `open`, `xor2`, `bits` | the stream of floats |
+//! | `records` | the stream of histograms, and of floats with the start of their counter |
 //! | `page` | a page: times apart, values with their start times |
 //! | `floats`, `histograms` | columns of values |
 //! | `ints`, `pack` | columns of integers, and their bits |
@@ -20,16 +22,40 @@ mod ints;
 mod open;
 mod pack;
 mod page;
+mod records;
 mod xor2;
 
 pub use floats::Summary;
 pub use open::OpenChunk;
 pub use page::{Decoded, PageCoder, PageContent, PageInput, PageValues, summary};
+pub use records::RecordChunk;
+
+use crate::record::Record;
 
 /// Most samples of one chunk.
 pub const SAMPLES_MAX: usize = u16::MAX as usize;
 /// Samples of a page at which it is full: more save hardly a bit, and whoever needs one has to decode all.
 pub const PAGE_SAMPLES: usize = 480;
+
+/// Samples out of chunks and pages: plain floats as two columns, everything else as records.
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    /// Times of the plain floats.
+    pub ts: Vec<i64>,
+    /// `values[i]` belongs to `ts[i]`.
+    pub values: Vec<f64>,
+    /// Histograms, and floats with a start.
+    pub records: Vec<Record>,
+}
+
+impl Samples {
+    /// Leaves nothing but the room.
+    pub fn clear(&mut self) {
+        self.ts.clear();
+        self.values.clear();
+        self.records.clear();
+    }
+}
 
 #[cfg(test)]
 mod tests;

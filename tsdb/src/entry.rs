@@ -1,11 +1,12 @@
 //! The entries of a shard's log, encoded by hand: replicas of different versions must read the same meaning or stop.
 //!
 //! ```text
-//! entry:         format u8 = 1 | kind u8 | body
+//! entry:         format u8 = 2 | kind u8 | body
 //! Write:         time i64 | resolver_term u64 | part*                        (integers are little-endian)
-//! part:          batch_id u128 | hash u64 | generation u64 | origin u8 | created n, (fp128 u128 | placement u64 | labels)* | columns
-//! columns:       codec u8 | rows n | series* | ordinal* | samples* (codec 0) | timestamp* | value u64*
-//! SetLimits:     version u64 | out_of_order_window_ms i64 | late_window_ms i64 | retention_ms i64
+//! part:          batch_id u128 | hash u64 | generation u64 | origin u8 | created n, (fp128 u128 | placement u64 | labels)* | columns | metadata n, metadata*
+//! columns:       codec u8 | rows n | series* | ordinal* | samples* (codec 0) | timestamp* | value u64* | groups n, group* | (length | record)*
+//! group:         row delta | records                            (of a row that has more than plain floats)
+//! SetLimits:     version u64 | out_of_order_window_ms i64 | late_window_ms i64 | retention_ms i64 | exemplars_max u32
 //! Open:          placement_key u64 | generations n, (gen u64 | rev u64 | from_ms i64 | shards n, u64*)*
 //! Tick:          time i64
 //! EvictIdle:     time i64
@@ -27,12 +28,13 @@ pub use delete::{DayDigest, Delete, DeleteError, MATCHERS_BYTES_MAX, day_digest,
 pub(crate) use delete::{put_matchers, read_matchers};
 
 use crate::error::Corruption;
+use crate::metadata::FamilyMetadata;
 use crate::wire::{Reader, put_bytes, put_varint};
 use bytes::Bytes;
 use model::{Generation, ShardId, Timestamp};
 
 /// Version of the entry encoding that this binary writes and reads.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
 /// What an entry does. Numbers are frozen; 6 `Fence`, 7 `Unfence` and 10 `EnableVersion` are reserved and refused by this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +113,7 @@ pub(crate) struct Part<'a> {
     pub(crate) origin: Origin,
     pub(crate) created: Vec<Created<'a>>,
     pub(crate) rows: WriteRows<'a>,
+    pub(crate) metadata: Vec<FamilyMetadata<'a>>,
 }
 
 /// A series that the proposer could not name by id.
@@ -133,12 +136,20 @@ pub struct Limits {
     pub late_window_ms: i64,
     /// Age after which samples are dropped, in milliseconds.
     pub retention_ms: i64,
+    /// Exemplars that the shard keeps, the newest written; 0 keeps none.
+    pub exemplars_max: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         const HOUR_MS: i64 = 3_600_000;
-        Self { version: 0, out_of_order_window_ms: HOUR_MS, late_window_ms: 3 * HOUR_MS, retention_ms: 150 * 24 * HOUR_MS }
+        Self {
+            version: 0,
+            out_of_order_window_ms: HOUR_MS,
+            late_window_ms: 3 * HOUR_MS,
+            retention_ms: 150 * 24 * HOUR_MS,
+            exemplars_max: 20_000,
+        }
     }
 }
 
@@ -171,7 +182,9 @@ impl<'a> Parts<'a> {
         let origin = Origin::from_byte(r.u8()?).ok_or_else(|| Corruption::new("origin"))?;
         let created = read_created(r)?;
         let rows = WriteRows::read(r, created.len())?;
-        Ok(Some(Part { key, origin, created, rows }))
+        let n = r.count(4)?;
+        let metadata = (0..n).map(|_| FamilyMetadata::read(r)).collect::<Result<_, _>>()?;
+        Ok(Some(Part { key, origin, created, rows, metadata }))
     }
 }
 
@@ -223,15 +236,17 @@ pub(crate) fn read_limits(r: &mut Reader<'_>) -> Result<Limits, Corruption> {
         out_of_order_window_ms: i64::from_le_bytes(r.array()?),
         late_window_ms: i64::from_le_bytes(r.array()?),
         retention_ms: i64::from_le_bytes(r.array()?),
+        exemplars_max: r.u32_le()?,
     })
 }
 
 pub(crate) fn put_limits(out: &mut Vec<u8>, limits: &Limits) {
-    let Limits { version, out_of_order_window_ms, late_window_ms, retention_ms } = limits;
+    let Limits { version, out_of_order_window_ms, late_window_ms, retention_ms, exemplars_max } = limits;
     out.extend_from_slice(&version.to_le_bytes());
     for n in [out_of_order_window_ms, late_window_ms, retention_ms] {
         out.extend_from_slice(&n.to_le_bytes());
     }
+    out.extend_from_slice(&exemplars_max.to_le_bytes());
 }
 
 pub(crate) fn read_generations(r: &mut Reader<'_>) -> Result<Vec<Generation>, Corruption> {
@@ -271,8 +286,17 @@ pub(crate) fn begin_write(time_ms: Timestamp, resolver_term: u64) -> Vec<u8> {
     out
 }
 
+/// What a part says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PartContent<'a> {
+    pub(crate) created: &'a [Created<'a>],
+    pub(crate) columns: &'a ColumnsBuilder,
+    pub(crate) metadata: &'a [FamilyMetadata<'a>],
+}
+
 /// Appends one part to a `Write`.
-pub(crate) fn put_part(out: &mut Vec<u8>, key: &PartKey, origin: Origin, created: &[Created<'_>], columns: &ColumnsBuilder) {
+pub(crate) fn put_part(out: &mut Vec<u8>, key: &PartKey, origin: Origin, content: PartContent<'_>) {
+    let PartContent { created, columns, metadata } = content;
     out.extend_from_slice(&key.batch_id.to_le_bytes());
     out.extend_from_slice(&key.hash.to_le_bytes());
     out.extend_from_slice(&key.generation.to_le_bytes());
@@ -284,6 +308,8 @@ pub(crate) fn put_part(out: &mut Vec<u8>, key: &PartKey, origin: Origin, created
         put_bytes(out, labels);
     }
     columns.write(out);
+    put_varint(out, metadata.len() as u64);
+    metadata.iter().for_each(|family| family.write(out));
 }
 
 /// Encodes the entry that changes a shard's settings of judgement.

@@ -7,16 +7,18 @@
 //!
 //! Slots lie in shared pages, so that a checkpoint freezes the head in microseconds (see [`CowVec`]).
 
+mod chunk;
 mod cow;
 mod line;
 mod lookup;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use chunk::HeadChunk;
 pub(crate) use cow::CowVec;
 #[cfg(test)]
 use line::day_of;
-pub(crate) use line::{Columns, Found, Line, OutOfOrder, STORABLE_MS, SealedChunk, join};
+pub(crate) use line::{Found, Line, OutOfOrder, STORABLE_MS, SealedChunk, content_at, join};
 
 use lookup::{FpTable, SidMap};
 use std::sync::Arc;

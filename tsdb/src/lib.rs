@@ -14,6 +14,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`rows`] | series with samples on their way from a router to a leader |
+//! | [`record`] | histograms, floats with a start, exemplars: what is more than a plain float |
+//! | [`metadata`] | type, help and unit of metric families |
 //! | [`resolve`], [`entry`] | the log's entries: made by the leader, read by apply |
 //! | [`shard`] | apply, verdicts, checkpoint, restore |
 //! | [`verdict`] | what the sender is told |
@@ -35,8 +37,10 @@ pub mod entry;
 pub mod error;
 mod head;
 pub mod keys;
+pub mod metadata;
 pub mod metrics;
 mod postings;
+pub mod record;
 pub mod resolve;
 pub mod rows;
 mod runs;

@@ -5,12 +5,21 @@ use metrics::{Unit, counter, describe_counter};
 /// Rules of the replicated core found broken; must stay 0.
 pub const INVARIANT_VIOLATIONS: &str = "flotilla_invariant_violations_total";
 
+/// Metadata of families that a shard had no room for.
+pub const METADATA_DROPPED: &str = "flotilla_metadata_dropped_total";
+
 /// Describes every metric of this crate to the recorder.
 pub fn describe() {
     describe_counter!(INVARIANT_VIOLATIONS, Unit::Count, "Rules of the replicated core found broken, by rule; must stay 0.");
+    describe_counter!(METADATA_DROPPED, Unit::Count, "Metadata of metric families passed over because a shard keeps enough of them.");
     for rule in ["C1", "C4"] {
         counter!(INVARIANT_VIOLATIONS, "rule" => rule).absolute(0);
     }
+}
+
+/// Counts a family that was not kept.
+pub(crate) fn count_metadata_dropped() {
+    counter!(METADATA_DROPPED).increment(1);
 }
 
 /// Counts a broken rule.

@@ -3,8 +3,10 @@
 #[cfg(test)]
 mod tests;
 
-use crate::entry::{self, ColumnsBuilder, Created, Origin, PartKey, SeriesRef};
+use crate::entry::{self, ColumnsBuilder, Created, Origin, PartContent, PartKey, SeriesRef};
 use crate::head::Head;
+use crate::metadata::FamilyMetadata;
+use crate::record::{Item, Record};
 use crate::rows::{self, RowError, Rows};
 use crate::shard::Shard;
 use bytes::Bytes;
@@ -51,9 +53,13 @@ impl EntryBuilder {
         self.columns.clear();
         let mut resolver =
             Resolver { hash: PartHash::default(), created: Vec::new(), created_at: HashMap::new(), predicted: 0, samples: 0 };
-        shard.with_head(|head| resolver.resolve(head, rows, &mut self.columns))?;
+        let mut metadata = shard.with_head(|head| resolver.resolve(head, rows, &mut self.columns))?;
+        metadata.iter().for_each(|family| resolver.hash.metadata(family));
+        // What the shard knows already is not said again.
+        shard.retain_new_metadata(&mut metadata);
         let key = PartKey { batch_id, hash: resolver.hash.finish(), generation };
-        entry::put_part(&mut self.entry, &key, origin, &resolver.created, &self.columns);
+        let content = PartContent { created: &resolver.created, columns: &self.columns, metadata: &metadata };
+        entry::put_part(&mut self.entry, &key, origin, content);
         self.parts += 1;
         self.samples += resolver.samples;
         Ok(())
@@ -94,8 +100,10 @@ struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    fn resolve(&mut self, head: &Head, rows: &'a [u8], columns: &mut ColumnsBuilder) -> Result<(), RowError> {
-        for row in Rows::new(rows) {
+    /// Fills the columns; gives the metadata that came among the rows.
+    fn resolve(&mut self, head: &Head, rows: &'a [u8], columns: &mut ColumnsBuilder) -> Result<Vec<FamilyMetadata<'a>>, RowError> {
+        let mut rows = Rows::new(rows);
+        for row in rows.by_ref() {
             let row = row?;
             let samples = row.samples();
             self.samples += samples.len() as u64;
@@ -106,8 +114,16 @@ impl<'a> Resolver<'a> {
             };
             let hash = &mut self.hash;
             columns.row(series, row.ordinal, samples.inspect(|sample| hash.sample(sample)));
+            let (count, bytes) = row.record_bytes();
+            if count > 0 {
+                let samples = &mut self.samples;
+                // Read here, once, so that no replica meets a record it cannot apply.
+                row.records(|item, _| *samples += u64::from(matches!(item, Item::Sample(Record { .. }))))?;
+                hash.bytes(bytes);
+                columns.records(count, bytes);
+            }
         }
-        Ok(())
+        Ok(rows.into_metadata())
     }
 
     fn known(&mut self, head: &Head, fp128: u128) -> Option<u32> {
@@ -149,6 +165,16 @@ impl PartHash {
     fn sample(&mut self, sample: &Sample) {
         self.mix(sample.timestamp_ms as u64);
         self.mix(sample.value.to_bits());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.mix(xxhash_rust::xxh3::xxh3_64(bytes));
+    }
+
+    fn metadata(&mut self, metadata: &FamilyMetadata<'_>) {
+        let mut bytes = Vec::new();
+        metadata.write(&mut bytes);
+        self.bytes(&bytes);
     }
 
     fn finish(&self) -> u64 {

@@ -222,6 +222,23 @@ impl Shard {
         self.told.limits()
     }
 
+    /// Keeps of `metadata` what would change what the shard knows.
+    pub(crate) fn retain_new_metadata(&self, metadata: &mut Vec<crate::metadata::FamilyMetadata<'_>>) {
+        if !metadata.is_empty() {
+            let known = self.told.known_families();
+            metadata.retain(|family| !known.has(family));
+        }
+    }
+
+    /// Hands over what is known about metric families, by name; only about one, if it is named.
+    pub fn families(&self, only: Option<&str>, mut visit: impl FnMut(&str, &crate::metadata::Known)) {
+        let known = self.told.known_families();
+        match only {
+            Some(family) => known.get(family).into_iter().for_each(|found| visit(family, found)),
+            None => known.iter().for_each(|(family, found)| visit(family, found)),
+        }
+    }
+
     /// The generations the shard was told, by `from_ms`.
     #[must_use]
     pub fn generations(&self) -> Arc<[Generation]> {

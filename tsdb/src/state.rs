@@ -1,11 +1,13 @@
 //! What the log alone determines, beside the samples: time, settings, generations, ids, counters, the ring of verdicts.
 
+mod exemplars;
 mod pages;
 mod ring;
 #[cfg(test)]
 mod tests;
 mod tombstones;
 
+pub(crate) use exemplars::{Exemplars, Stored, StoredExemplar};
 pub(crate) use pages::{PageWriter, Restored, read_page};
 pub(crate) use ring::BatchRing;
 pub(crate) use tombstones::{Deleted, Tombstone, Tombstones};
@@ -13,10 +15,12 @@ pub(crate) use tombstones::{Deleted, Tombstone, Tombstones};
 use crate::entry::Limits;
 use crate::head::FrozenHead;
 use crate::head::{CowVec, join};
+use crate::metadata::Families;
 use crate::postings::Pair;
 use crate::shard::judge::Rules;
 use bytes::Bytes;
 use model::{Generation, LogPoint, ShardId, Timestamp, hash::jump_hash};
+use std::sync::Arc;
 
 /// Everything that a replay from one log point on needs.
 #[derive(Clone, Debug)]
@@ -48,6 +52,10 @@ pub(crate) struct Replicated {
     /// Deletes that parts may still hold something of. Which are gone already differs between replicas: it changes no answer.
     pub(crate) tombstones: Tombstones,
     pub(crate) ring: BatchRing,
+    /// Copied on the first write after a checkpoint froze it.
+    pub(crate) exemplars: Arc<Exemplars>,
+    /// Likewise.
+    pub(crate) families: Arc<Families>,
 }
 
 impl Replicated {
@@ -60,6 +68,7 @@ impl Replicated {
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         if limits.version > self.limits.version {
             self.limits = limits;
+            Arc::make_mut(&mut self.exemplars).shrink(limits.exemplars_max as usize);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Figures about a shard, and the digest that tells whether replicas hold the same.
 
 pub use crate::postings::{Cardinality, Count};
+use crate::record::Content;
 use crate::shard::Shard;
 use crate::view::{ReadError, SelectedSeries, TimeRange};
 use model::Timestamp;
@@ -69,7 +70,7 @@ impl Shard {
         self.index.read().values_of(name)
     }
 
-    /// A hash of the logical content, (labels, timestamp, bits) of every sample, whatever order or place it lies in.
+    /// A hash of the logical content, (labels, timestamp, start, value) of every sample, whatever order or place it lies in.
     ///
     /// Reads everything. Equal on replicas that applied the same log.
     ///
@@ -88,13 +89,19 @@ impl Shard {
 /// A hash of one series' samples, whatever their order.
 pub(crate) fn series_digest(series: &SelectedSeries<'_>) -> u64 {
     let identity = model::hash::fp128(series.labels, 0);
-    let mut bytes = [0; 32];
-    bytes[..16].copy_from_slice(&identity.to_le_bytes());
-    let samples = series.timestamps.iter().zip(series.values);
-    let of_sample = |(t, value): (&i64, &f64)| {
-        bytes[16..24].copy_from_slice(&t.to_le_bytes());
-        bytes[24..].copy_from_slice(&value.to_bits().to_le_bytes());
+    let of_sample = |(kind, bits): (u8, u64), timestamp_ms: Timestamp, start_ms: Timestamp| {
+        let mut bytes = [0; 41];
+        bytes[..16].copy_from_slice(&identity.to_le_bytes());
+        bytes[16..24].copy_from_slice(&timestamp_ms.to_le_bytes());
+        bytes[24..32].copy_from_slice(&start_ms.to_le_bytes());
+        bytes[32..40].copy_from_slice(&bits.to_le_bytes());
+        bytes[40] = kind;
         xxhash_rust::xxh3::xxh3_64(&bytes)
     };
-    samples.map(of_sample).fold(0, u64::wrapping_add)
+    let floats = series.timestamps.iter().zip(series.values).enumerate().map(|(i, (t, value))| {
+        let start_ms = series.start_timestamps.get(i).copied().unwrap_or(0);
+        of_sample(Content::Float(value.to_bits()).parts(), *t, start_ms)
+    });
+    let histograms = series.histograms.iter().map(|h| of_sample(h.value.content().parts(), h.timestamp_ms, h.start_ms));
+    floats.chain(histograms).fold(0, u64::wrapping_add)
 }

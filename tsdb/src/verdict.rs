@@ -5,7 +5,7 @@ use crate::wire::{Reader, put_bytes, put_varint, put_zigzag};
 use bytes::Bytes;
 use model::Timestamp;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// Why a sample was refused, for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,6 +81,12 @@ pub struct PartVerdict {
     pub accepted: u32,
     /// Samples that were there already, with the same bits.
     pub unchanged: u32,
+    /// How many of these two were histograms.
+    pub histograms: u32,
+    /// Exemplars that are in the shard, because of this part or before.
+    pub exemplars: u32,
+    /// Exemplars passed over: older than the newest of their series, too long, or of a series without samples.
+    pub exemplars_dropped: u32,
     /// Samples refused for good, by [`Refusal`] number.
     pub rejected: [u32; Refusal::ALL.len()],
     /// The first of the refused.
@@ -138,9 +144,9 @@ impl PartVerdict {
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let Self { accepted, unchanged, rejected, first_error, stale_rows, unresolved } = self;
+        let Self { accepted, unchanged, histograms, exemplars, exemplars_dropped, rejected, first_error, stale_rows, unresolved } = self;
         out.push(u8::from(*unresolved) | u8::from(first_error.is_some()) << 1);
-        for n in [accepted, unchanged].into_iter().chain(rejected) {
+        for n in [accepted, unchanged, histograms, exemplars, exemplars_dropped].into_iter().chain(rejected) {
             put_varint(out, u64::from(*n));
         }
         if let Some(FirstError { ordinal, kind, labels, timestamp_ms }) = first_error {
@@ -160,7 +166,8 @@ impl PartVerdict {
         if flags > 3 {
             return Err(Corruption::new("known verdict flags"));
         }
-        let (accepted, unchanged) = (r.varint_u32()?, r.varint_u32()?);
+        let (accepted, unchanged, histograms) = (r.varint_u32()?, r.varint_u32()?, r.varint_u32()?);
+        let (exemplars, exemplars_dropped) = (r.varint_u32()?, r.varint_u32()?);
         let mut rejected = [0; Refusal::ALL.len()];
         for n in &mut rejected {
             *n = r.varint_u32()?;
@@ -168,7 +175,8 @@ impl PartVerdict {
         let first_error = if flags & 2 == 0 { None } else { Some(read_first_error(r)?) };
         let stale = r.count(1)?;
         let stale_rows = (0..stale).map(|_| r.varint_u32()).collect::<Result<_, _>>()?;
-        Ok(Self { accepted, unchanged, rejected, first_error, stale_rows, unresolved: flags & 1 == 1 })
+        let unresolved = flags & 1 == 1;
+        Ok(Self { accepted, unchanged, histograms, exemplars, exemplars_dropped, rejected, first_error, stale_rows, unresolved })
     }
 }
 
@@ -210,7 +218,7 @@ impl ApplyResponse {
     /// The bytes are cut off or of another version.
     pub fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
         let mut r = begin(bytes)?;
-        let n = r.count(8)?;
+        let n = r.count(11)?;
         let parts = (0..n).map(|_| PartVerdict::read(&mut r)).collect::<Result<_, _>>()?;
         Ok(Self { parts })
     }

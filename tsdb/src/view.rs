@@ -1,13 +1,15 @@
 //! Reading: what the head holds, joined with what listed parts hold, as of one moment of the manifest.
 
+mod exemplars;
 mod merge;
 mod names;
 #[cfg(test)]
 mod tests;
 
-use crate::chunk::OpenChunk;
+use crate::chunk::Samples;
 use crate::error::{Corruption, StoreError};
-use crate::head::{Head, OutOfOrder, SealedChunk};
+use crate::head::{Head, HeadChunk, OutOfOrder, SealedChunk};
+use crate::record::{Record, Value};
 use crate::shard::Shard;
 use crate::state::Tombstones;
 use crate::store::StoreView;
@@ -87,7 +89,7 @@ impl TimeRange {
     }
 }
 
-/// One selected series; `timestamps` grow strictly, `values[i]` belongs to `timestamps[i]`.
+/// One selected series: floats in two columns, histograms apart. Times grow strictly, and each stands once in both together.
 #[derive(Clone, Copy, Debug)]
 pub struct SelectedSeries<'a> {
     /// Its number in this shard.
@@ -96,8 +98,35 @@ pub struct SelectedSeries<'a> {
     pub labels: &'a Labels,
     /// Milliseconds.
     pub timestamps: &'a [Timestamp],
-    /// Any bits.
+    /// Any bits; `values[i]` belongs to `timestamps[i]`.
     pub values: &'a [f64],
+    /// When the counter of `values[i]` started, in milliseconds, 0 if that is not known. Empty if it is not known of any.
+    pub start_timestamps: &'a [Timestamp],
+    /// Records whose value is a histogram.
+    pub histograms: &'a [Record],
+}
+
+impl SelectedSeries<'_> {
+    /// Floats and histograms.
+    #[must_use]
+    pub fn sample_count(&self) -> usize {
+        self.timestamps.len() + self.histograms.len()
+    }
+
+    /// A copy of the samples in the form in which storage holds them.
+    #[must_use]
+    pub fn samples(&self) -> Samples {
+        let mut samples = Samples { ts: Vec::new(), values: Vec::new(), records: self.histograms.to_vec() };
+        if self.start_timestamps.is_empty() {
+            samples.ts.extend_from_slice(self.timestamps);
+            samples.values.extend_from_slice(self.values);
+            return samples;
+        }
+        let floats = self.timestamps.iter().zip(self.values).zip(self.start_timestamps);
+        samples.records.extend(floats.map(|((t, v), start_ms)| Record { timestamp_ms: *t, start_ms: *start_ms, value: Value::Float(*v) }));
+        samples.records.sort_by_key(|record| record.timestamp_ms);
+        samples
+    }
 }
 
 /// A reader's hold on a shard: parts as the manifest listed them when it was opened, and the head as it goes on.
@@ -142,7 +171,7 @@ struct Gathered {
     metric: u32,
     labels: Labels,
     sealed: Vec<Arc<SealedChunk>>,
-    open: Option<(OpenChunk, u64)>,
+    open: Option<(HeadChunk, u64)>,
     out_of_order: Option<Box<OutOfOrder>>,
 }
 
@@ -191,10 +220,10 @@ impl ReadView {
             for series in &gathered {
                 let sid = series.sid;
                 merger.series(&mut pages, series, &tombstones.of(&series.labels), range)?;
-                if merger.timestamps().is_empty() {
+                let selected = merger.selected(sid, &series.labels);
+                if selected.sample_count() == 0 {
                     continue;
                 }
-                let selected = SelectedSeries { sid, labels: &series.labels, timestamps: merger.timestamps(), values: merger.values() };
                 if visit(selected).is_break() {
                     return Ok(());
                 }
@@ -251,7 +280,7 @@ impl ReadView {
         if !is_stored && !line.overlaps(after_ms, to_ms) {
             return None;
         }
-        let meets = |chunk: &OpenChunk| chunk.last_ms() > after_ms && chunk.first_ms() <= to_ms;
+        let meets = |chunk: &HeadChunk| chunk.last_ms() > after_ms && chunk.first_ms() <= to_ms;
         Some(Gathered {
             sid: series.sid,
             metric: series.metric,

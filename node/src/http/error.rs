@@ -196,7 +196,7 @@ impl WriteError {
             Self::Header(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(error) => error.status(),
             Self::Decode(DecodeError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Decode(DecodeError::Snappy | DecodeError::Protobuf { .. }) | Self::Rejected { .. } => StatusCode::BAD_REQUEST,
+            Self::Decode(_) | Self::Rejected { .. } => StatusCode::BAD_REQUEST,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }

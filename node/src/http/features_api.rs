@@ -53,7 +53,7 @@ fn categories(enabled: &QueryFeatures) -> Vec<Category> {
         ("scrape", all(&["extra_scrape_metrics", "start_timestamp_zero_ingestion", "type_and_unit_labels"], false)),
         ("service_discovery_providers", Vec::new()),
         ("templating_functions", Vec::new()),
-        ("tsdb", [all(&["isolation"], true), all(&["delayed_compaction", "exemplar_storage", "native_histograms"], false)].concat()),
+        ("tsdb", [all(&["exemplar_storage", "isolation", "native_histograms"], true), all(&["delayed_compaction"], false)].concat()),
         ("ui", all(&["ui_v2", "ui_v3"], false)),
     ]
 }

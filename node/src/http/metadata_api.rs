@@ -1,4 +1,4 @@
-//! `series`, `labels`, `label/{name}/values`, `metadata` and `status/buildinfo`.
+//! `series`, `labels`, `label/{name}/values` and `status/buildinfo`.
 
 use super::error::ApiError;
 use super::json::{Annotations, Success, TRUNCATED, series_body, strings_body, write_string};
@@ -113,14 +113,6 @@ fn unescape(name: &str) -> String {
     }
     out.push_str(rest);
     out
-}
-
-/// No metadata is stored yet: an empty map, as Prometheus answers without any.
-#[must_use]
-pub fn metadata() -> Response {
-    let mut success = Success::begin();
-    success.out.extend_from_slice(b"{}");
-    respond::json(success.finish(Annotations { warnings: &[], infos: &[] }))
 }
 
 /// The version of this binary.

@@ -4,7 +4,7 @@ use super::error::WriteError;
 use super::extract::{ReadLimits, read_body};
 use crate::ingest::admit::AdmitLimits;
 use crate::ingest::check_headers;
-use crate::ingest::decode::{BodyLimits, claimed_bytes};
+use crate::ingest::decode::{BodyLimits, Version, claimed_bytes};
 use crate::ingest::route::{self, PartOutcome};
 use crate::ingest::split::{SplitRequest, SplitRules};
 use crate::ingest::verdict::Rejections;
@@ -13,40 +13,87 @@ use crate::metrics;
 use crate::node::{Node, WRITE_ROOM_UNIT};
 use axum::body::Body;
 use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderMap, Request, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use model::limits::{REMOTE_WRITE_COMPRESSED_BYTES_MAX, REMOTE_WRITE_DECODED_BYTES_MAX, REQUEST_BODY_TIMEOUT};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
+use tsdb::verdict::PartVerdict;
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Bodies that decode to at most this are split on the reactor's thread: it takes well below a millisecond.
 const INLINE_BYTES: usize = 256 << 10;
 
-/// Stores the samples of one request.
-///
-/// # Errors
-/// See [`WriteError`]: what it says decides whether the sender drops or repeats the request.
-pub async fn handle(node: &Node, workspace: &Arc<Workspace>, request: Request<Body>) -> Result<Response, WriteError> {
-    check_headers(request.headers())?;
+/// Floats, histograms and exemplars that version 2 tells its sender are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Written {
+    samples: u64,
+    histograms: u64,
+    exemplars: u64,
+}
+
+impl Written {
+    fn add(&mut self, verdict: &PartVerdict) {
+        let stored = u64::from(verdict.accepted) + u64::from(verdict.unchanged);
+        self.samples += stored.saturating_sub(u64::from(verdict.histograms));
+        self.histograms += u64::from(verdict.histograms);
+        self.exemplars += u64::from(verdict.exemplars);
+    }
+
+    fn tell(self, headers: &mut HeaderMap) {
+        for (name, count) in [
+            ("x-prometheus-remote-write-samples-written", self.samples),
+            ("x-prometheus-remote-write-histograms-written", self.histograms),
+            ("x-prometheus-remote-write-exemplars-written", self.exemplars),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from(count));
+        }
+    }
+}
+
+/// Stores what one request holds. Requests of version 2 are told how much of it is stored, whatever the status.
+pub async fn handle(node: &Node, workspace: &Arc<Workspace>, request: Request<Body>) -> Response {
+    let version = match check_headers(request.headers()) {
+        Ok(version) => version,
+        Err(error) => return WriteError::from(error).into_response(),
+    };
+    let (mut response, written) = match store(node, workspace, version, request).await {
+        Ok((written, Ok(()))) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            (response, written)
+        }
+        Ok((written, Err(error))) => (error.into_response(), written),
+        Err(error) => (error.into_response(), Written::default()),
+    };
+    if version == Version::V2 {
+        written.tell(response.headers_mut());
+    }
+    response
+}
+
+/// What is stored, and what the sender is told; see [`WriteError`]: that decides whether it drops or repeats the request.
+async fn store(
+    node: &Node,
+    workspace: &Arc<Workspace>,
+    version: Version,
+    request: Request<Body>,
+) -> Result<(Written, Result<(), WriteError>), WriteError> {
     let (head, body) = request.into_parts();
     let limits = ReadLimits { bytes: REMOTE_WRITE_COMPRESSED_BYTES_MAX, time: REQUEST_BODY_TIMEOUT };
     let mut room = room_for(node, announced_bytes(&head.headers))?;
     let body = read_body(&head.headers, body, limits).await?;
     // Decoded, and once more as rows on their way to the shards.
     room.merge(room_for(node, 2 * claimed_bytes(&body).min(REMOTE_WRITE_DECODED_BYTES_MAX))?);
-    let split = split(node, workspace, body).await?;
+    let split = split(node, workspace, version, body).await?;
     let id = &workspace.record.id;
     let outcomes = route::write(node, id, &split.parts).await;
     for (reason, samples) in &split.discarded {
         metrics::count_discarded(id, reason, u64::from(*samples));
     }
-    conclude(id, split.rejected, &outcomes)?;
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(conclude(id, split.rejected, &outcomes))
 }
 
 /// Takes room for `bytes` until it is dropped.
@@ -63,7 +110,7 @@ fn announced_bytes(headers: &HeaderMap) -> usize {
     announced.unwrap_or(REMOTE_WRITE_COMPRESSED_BYTES_MAX).min(REMOTE_WRITE_COMPRESSED_BYTES_MAX)
 }
 
-async fn split(node: &Node, workspace: &Arc<Workspace>, body: Bytes) -> Result<SplitRequest, WriteError> {
+async fn split(node: &Node, workspace: &Arc<Workspace>, version: Version, body: Bytes) -> Result<SplitRequest, WriteError> {
     let unavailable = |text: String| WriteError::Unavailable { text, retry_after: RETRY_AFTER };
     let now_ms = node.time.now().unwrap_or_else(|_| node.clock.now_ms());
     let admit = AdmitLimits::new(now_ms.saturating_sub(workspace.record.limits.retention_ms));
@@ -72,18 +119,24 @@ async fn split(node: &Node, workspace: &Arc<Workspace>, body: Bytes) -> Result<S
     let work = move || {
         let generations = workspace.generations.as_ref().map_err(|e| unavailable(e.to_string()))?;
         let rules = SplitRules { admit: &admit, generations, hash_key: workspace.record.placement_key };
-        Ok(splitters.with(|splitter| splitter.split(&body, &BodyLimits::default(), &rules))?)
+        Ok(splitters.with(|splitter| splitter.split(version, &body, &BodyLimits::default(), &rules))?)
     };
     if inline { work() } else { node.writes.run(work).await.map_err(|e| unavailable(e.to_string()))? }
 }
 
-/// 204, 400 or 503 from what became of all parts.
-fn conclude(workspace: &str, mut rejected: Rejections, outcomes: &[PartOutcome]) -> Result<(), WriteError> {
+/// 204, 400 or 503 from what became of all parts, and what is stored. With a part whose outcome is not known nothing is counted:
+/// the sender repeats all of it.
+fn conclude(workspace: &str, mut rejected: Rejections, outcomes: &[PartOutcome]) -> (Written, Result<(), WriteError>) {
     let mut unfinished = None;
+    let mut written = Written::default();
     for outcome in outcomes {
         match outcome {
             PartOutcome::Final(verdict) => {
+                written.add(verdict);
                 metrics::count_ingested(workspace, u64::from(verdict.accepted));
+                if verdict.exemplars_dropped > 0 {
+                    metrics::count_exemplars_dropped(workspace, u64::from(verdict.exemplars_dropped));
+                }
                 for (kind, samples) in tsdb::verdict::Refusal::ALL.iter().zip(verdict.rejected) {
                     if samples > 0 {
                         metrics::count_discarded(workspace, kind.reason(), u64::from(samples));
@@ -97,15 +150,16 @@ fn conclude(workspace: &str, mut rejected: Rejections, outcomes: &[PartOutcome])
         }
     }
     if let Some(reason) = unfinished {
-        return Err(WriteError::Unavailable { text: reason.clone(), retry_after: RETRY_AFTER });
+        return (Written::default(), Err(WriteError::Unavailable { text: reason.clone(), retry_after: RETRY_AFTER }));
     }
-    if rejected.is_empty() { Ok(()) } else { Err(WriteError::Rejected { text: rejected.body() }) }
+    let told = if rejected.is_empty() { Ok(()) } else { Err(WriteError::Rejected { text: rejected.body() }) };
+    (written, told)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tsdb::verdict::{FirstError, PartVerdict, Refusal};
+    use tsdb::verdict::{FirstError, Refusal};
 
     fn rejected_by_shard(ordinal: u32) -> PartOutcome {
         let error = FirstError { ordinal, kind: Refusal::Duplicate, labels: format!("{{n=\"{ordinal}\"}}"), timestamp_ms: 1 };
@@ -117,18 +171,22 @@ mod tests {
     #[test]
     fn c7_any_part_without_a_final_outcome_makes_the_request_503() {
         let unfinished = PartOutcome::Unfinished { reason: "no leader".into() };
-        let result = conclude("w", Rejections::default(), &[rejected_by_shard(1), unfinished]);
+        let accepted = PartOutcome::Final(PartVerdict { accepted: 3, ..PartVerdict::default() });
+        let (written, result) = conclude("w", Rejections::default(), &[rejected_by_shard(1), accepted, unfinished]);
         assert!(matches!(result, Err(WriteError::Unavailable { .. })));
+        assert_eq!(written, Written::default(), "all of it comes again");
     }
 
     #[test]
     fn c7_the_first_error_in_request_order_decides_the_400() {
         let mut rejected = Rejections::default();
         rejected.push(5, 1, || "edge".into());
-        let Err(WriteError::Rejected { text }) = conclude("w", rejected, &[rejected_by_shard(9), rejected_by_shard(2)]) else { panic!() };
+        let outcomes = [rejected_by_shard(9), rejected_by_shard(2)];
+        let (_, Err(WriteError::Rejected { text })) = conclude("w", rejected, &outcomes) else { panic!() };
         assert!(text.starts_with("duplicate sample for timestamp"), "{text}");
         assert!(text.contains("n=\"2\""), "{text}");
-        let accepted = PartOutcome::Final(PartVerdict { accepted: 3, ..PartVerdict::default() });
-        assert_eq!(conclude("w", Rejections::default(), &[accepted]), Ok(()));
+        let verdict = PartVerdict { accepted: 3, unchanged: 4, histograms: 2, exemplars: 1, ..PartVerdict::default() };
+        let written = Written { samples: 5, histograms: 2, exemplars: 1 };
+        assert_eq!(conclude("w", Rejections::default(), &[PartOutcome::Final(verdict)]), (written, Ok(())));
     }
 }

@@ -6,7 +6,8 @@ use super::extract::{ReadLimits, read_body};
 use super::params::Params;
 use super::routes::{self, Action, Endpoint, Route, WorkspaceSource};
 use super::{
-    active_api, admin_api, cors, encoding, features_api, health, metadata_api, query_api, remote_write, respond, text_api, workspaces,
+    active_api, admin_api, cors, encoding, exemplars_api, family_api, features_api, health, metadata_api, query_api, remote_write, respond,
+    text_api, workspaces,
 };
 use crate::config::CorsOrigin;
 use crate::meta::view::Workspace;
@@ -171,7 +172,7 @@ async fn data_plane(
     request: Request<Body>,
 ) -> Response {
     if endpoint == Endpoint::RemoteWrite {
-        return remote_write::handle(node, workspace, request).await.unwrap_or_else(IntoResponse::into_response);
+        return remote_write::handle(node, workspace, request).await;
     }
     let workspace = &workspace.record;
     let (head, body) = request.into_parts();
@@ -186,9 +187,9 @@ async fn data_plane(
         Endpoint::Series => metadata_api::series(node, workspace, &params).await,
         Endpoint::Labels => metadata_api::labels(node, workspace, &params).await,
         Endpoint::LabelValues => metadata_api::label_values(node, workspace, path.get("name").map_or("", String::as_str), &params).await,
-        Endpoint::Metadata => Ok(metadata_api::metadata()),
+        Endpoint::Metadata => family_api::metadata(node, workspace, &params).await,
         Endpoint::BuildInfo => Ok(metadata_api::build_info()),
-        Endpoint::QueryExemplars => text_api::query_exemplars(node, &params),
+        Endpoint::QueryExemplars => exemplars_api::query_exemplars(node, workspace, &params).await,
         Endpoint::FormatQuery => text_api::format_query(node, &params),
         Endpoint::ParseQuery => text_api::parse_query(node, &params),
         Endpoint::Features => Ok(features_api::features(&node.config.query.features)),

@@ -223,7 +223,7 @@ fn has_metric_name(labels: &[LabelBytes<'_>]) -> bool {
     labels.iter().any(|(name, value)| *name == METRIC_NAME.as_bytes() && !value.is_empty())
 }
 
-fn is_label_text(bytes: &[u8]) -> bool {
+pub(super) fn is_label_text(bytes: &[u8]) -> bool {
     // Nearly all label text is ASCII; without an early exit the compiler makes this one pass of vectors.
     let plain = bytes.iter().fold(true, |plain, byte| plain & (*byte < 0x80));
     plain || (std::str::from_utf8(bytes).is_ok())
@@ -242,7 +242,7 @@ fn clipped(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// `{a="b", c="d"}` as Prometheus writes a series; long ones end in `...`.
-fn series_text(labels: &[LabelBytes<'_>]) -> String {
+pub(super) fn series_text(labels: &[LabelBytes<'_>]) -> String {
     let mut out = String::from("{");
     for (i, (name, value)) in labels.iter().enumerate() {
         if i > 0 {

@@ -1,19 +1,22 @@
-//! Remote write 1.0 off the wire: one snappy block, then a walk over the protobuf bytes.
+//! Remote write 1.0 and 2.0 off the wire: one snappy block, then a walk over the protobuf bytes.
 //!
-//! Labels come out as slices of the decoded body; samples as an iterator over it. Nothing is allocated per label or sample, and
+//! Labels come out as slices of the decoded body; samples as an iterator over it. Nothing is allocated per label or float, and
 //! a body is checked as a whole only by walking it to its end: a caller must throw its work away on an error.
-//!
-//! Exemplars, histograms and metadata are checked to be well formed and passed over.
 
 #![deny(clippy::indexing_slicing)]
 
+mod histogram;
+mod series;
 mod wire;
 
-use crate::ingest::admit::LABELS_KEPT_MAX;
-use model::Sample;
+pub use histogram::{BUCKETS_MAX, BadHistogram, WireHistogram};
 use model::limits::{REMOTE_WRITE_COMPRESSED_BYTES_MAX, REMOTE_WRITE_DECODED_BYTES_MAX};
+pub use series::{RefError, Samples, SeriesBody, SeriesMetadata, SeriesReader, Version, WireExemplar};
+use series::{read_series_1, read_series_2};
+use std::sync::Arc;
+use tsdb::metadata::MetricKind;
 pub use wire::Fault;
-use wire::{Schema, Wire, WireType};
+use wire::Wire;
 
 /// Decoded bytes a buffer keeps between requests.
 const BUFFER_KEPT_BYTES: usize = 8 << 20;
@@ -32,7 +35,16 @@ pub enum DecodeError {
     /// Not a snappy block.
     #[error("snappy: corrupt input")]
     Snappy,
-    /// Not a `prometheus.WriteRequest`.
+    /// Version 2 with more symbols than are read.
+    #[error("remote write request has more than {limit} symbols")]
+    TooManySymbols {
+        /// Symbols allowed.
+        limit: usize,
+    },
+    /// Version 2 whose first symbol is not the empty text.
+    #[error("remote write request: the first symbol must be empty")]
+    FirstSymbol,
+    /// Not a message of the version that was announced.
     #[error("malformed remote write request at byte {offset}: {fault}")]
     Protobuf {
         /// Place in the decoded body.
@@ -114,50 +126,68 @@ pub fn claimed_bytes(compressed: &[u8]) -> usize {
 /// A label as it stands in the body: name and value, not yet known to be UTF-8.
 pub type LabelBytes<'a> = (&'a [u8], &'a [u8]);
 
-const LABEL: Schema = Schema(&[(1, WireType::Bytes, None), (2, WireType::Bytes, None)]);
-const EXEMPLAR: Schema = Schema(&[(1, WireType::Bytes, Some(&LABEL)), (2, WireType::Fixed64, None), (3, WireType::Varint, None)]);
-const METADATA: Schema =
-    Schema(&[(1, WireType::Varint, None), (2, WireType::Bytes, None), (4, WireType::Bytes, None), (5, WireType::Bytes, None)]);
-/// Repeated numbers of a histogram may be packed or not, so only what is always length-delimited or single is fixed here.
-const HISTOGRAM: Schema = Schema(&[
-    (1, WireType::Varint, None),
-    (2, WireType::Fixed64, None),
-    (3, WireType::Fixed64, None),
-    (4, WireType::Varint, None),
-    (5, WireType::Fixed64, None),
-    (6, WireType::Varint, None),
-    (7, WireType::Fixed64, None),
-    (8, WireType::Bytes, Some(&BUCKET_SPAN)),
-    (11, WireType::Bytes, Some(&BUCKET_SPAN)),
-    (14, WireType::Varint, None),
-    (15, WireType::Varint, None),
-]);
-const BUCKET_SPAN: Schema = Schema(&[(1, WireType::Varint, None), (2, WireType::Varint, None)]);
+/// Symbols of one request of version 2.
+const SYMBOLS_MAX: usize = 1 << 20;
+
+/// Metadata of one request of version 1; what is beyond is passed over.
+const METADATA_MAX: usize = 100_000;
+
+/// What is known about a family, as sent in version 1; texts not yet known to be UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WireMetadata<'a> {
+    /// Its name.
+    pub family: &'a [u8],
+    /// Type, help and unit.
+    pub says: SeriesMetadata<'a>,
+}
 
 /// Walks the series of one decoded body.
 #[derive(Debug)]
 pub struct WriteRequestReader<'a> {
+    version: Version,
     body: Wire<'a>,
+    symbols: Arc<[&'a [u8]]>,
     labels: Vec<LabelBytes<'a>>,
-    metadata: usize,
-}
-
-/// One series: its labels as sent, its samples to be read.
-#[derive(Debug)]
-pub struct SeriesReader<'r, 'a> {
-    /// Labels in the order sent; at most [`LABELS_KEPT_MAX`].
-    pub labels: &'r mut Vec<LabelBytes<'a>>,
-    /// How many labels were sent.
-    pub label_count: usize,
-    /// The samples in the order sent; they are known to be well formed.
-    pub samples: Samples<'a>,
+    metadata: Vec<WireMetadata<'a>>,
 }
 
 impl<'a> WriteRequestReader<'a> {
-    /// Starts at the beginning of a decoded body.
+    /// Starts at the beginning of a decoded body of version 1.
     #[must_use]
     pub fn new(body: &'a [u8]) -> Self {
-        Self { body: Wire::new(body), labels: Vec::with_capacity(32), metadata: 0 }
+        Self { version: Version::V1, body: Wire::new(body), symbols: Arc::default(), labels: Vec::with_capacity(32), metadata: Vec::new() }
+    }
+
+    /// Starts at the beginning of a decoded body of either version.
+    ///
+    /// # Errors
+    /// The symbols of version 2 cannot be read.
+    pub fn of(version: Version, body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Self { version, ..Self::new(body) };
+        if version == Version::V2 {
+            reader.read_symbols()?;
+        }
+        Ok(reader)
+    }
+
+    fn read_symbols(&mut self) -> Result<(), DecodeError> {
+        let mut body = self.body;
+        let mut symbols = Vec::new();
+        while let Some((field, found)) = body.key()? {
+            if field != 4 {
+                body.skip(field, found)?;
+                continue;
+            }
+            if symbols.len() == SYMBOLS_MAX {
+                return Err(DecodeError::TooManySymbols { limit: SYMBOLS_MAX });
+            }
+            symbols.push(body.bytes(field, found)?);
+        }
+        self.symbols = symbols.into();
+        if self.symbols.first().is_some_and(|first| !first.is_empty()) {
+            return Err(DecodeError::FirstSymbol);
+        }
+        Ok(())
     }
 
     /// The next series, `None` at the end of the body.
@@ -166,15 +196,20 @@ impl<'a> WriteRequestReader<'a> {
     /// [`DecodeError::Protobuf`]; the reader must not be used after it.
     pub fn next_series(&mut self) -> Result<Option<SeriesReader<'_, 'a>>, DecodeError> {
         while let Some((field, wire_type)) = self.body.key()? {
-            match field {
-                1 => {
+            match (self.version, field) {
+                (Version::V1, 1) => {
                     let series = self.body.message(field, wire_type)?;
-                    let (label_count, samples) = read_series(series, &mut self.labels)?;
-                    return Ok(Some(SeriesReader { labels: &mut self.labels, label_count, samples }));
+                    return read_series_1(series, &mut self.labels).map(Some);
                 }
-                3 => {
-                    self.body.message(field, wire_type)?.check(&METADATA)?;
-                    self.metadata += 1;
+                (Version::V1, 3) => {
+                    let metadata = read_metadata(self.body.message(field, wire_type)?)?;
+                    if self.metadata.len() < METADATA_MAX {
+                        self.metadata.push(metadata);
+                    }
+                }
+                (Version::V2, 5) => {
+                    let series = self.body.message(field, wire_type)?;
+                    return read_series_2(series, &self.symbols, &mut self.labels).map(Some);
                 }
                 _ => self.body.skip(field, wire_type)?,
             }
@@ -182,101 +217,32 @@ impl<'a> WriteRequestReader<'a> {
         Ok(None)
     }
 
-    /// Entries of metadata passed over so far.
+    /// The symbols of version 2.
     #[must_use]
-    pub fn metadata(&self) -> usize {
-        self.metadata
+    pub fn symbols(&self) -> Arc<[&'a [u8]]> {
+        Arc::clone(&self.symbols)
+    }
+
+    /// Metadata of version 1 met so far.
+    #[must_use]
+    pub fn metadata(&self) -> &[WireMetadata<'a>] {
+        &self.metadata
     }
 }
 
-fn read_series<'a>(mut series: Wire<'a>, labels: &mut Vec<LabelBytes<'a>>) -> Result<(usize, Samples<'a>), DecodeError> {
-    labels.clear();
-    let mut label_count = 0;
-    let mut samples = Samples { first: None, rest: Wire::new(&[]), count: 0 };
-    while let Some((field, wire_type)) = series.key()? {
+fn read_metadata(mut message: Wire<'_>) -> Result<WireMetadata<'_>, DecodeError> {
+    let mut read = WireMetadata { family: &[], says: SeriesMetadata { kind: MetricKind::Unknown, help: &[], unit: &[] } };
+    while let Some((field, found)) = message.key()? {
         match field {
-            1 => {
-                let label = read_label(series.message(field, wire_type)?)?;
-                label_count += 1;
-                if labels.len() < LABELS_KEPT_MAX {
-                    labels.push(label);
-                }
-            }
-            2 => {
-                let sample = read_sample(series.message(field, wire_type)?)?;
-                if samples.count == 0 {
-                    samples.first = Some(sample);
-                    samples.rest = series;
-                }
-                samples.count += 1;
-            }
-            3 => series.message(field, wire_type)?.check(&EXEMPLAR)?,
-            4 => series.message(field, wire_type)?.check(&HISTOGRAM)?,
-            _ => series.skip(field, wire_type)?,
-        }
-    }
-    Ok((label_count, samples))
-}
-
-fn read_label(mut label: Wire<'_>) -> Result<LabelBytes<'_>, DecodeError> {
-    let (mut name, mut value): LabelBytes<'_> = (&[], &[]);
-    while let Some((field, wire_type)) = label.key()? {
-        match field {
-            1 => name = label.bytes(field, wire_type)?,
-            2 => value = label.bytes(field, wire_type)?,
-            _ => label.skip(field, wire_type)?,
-        }
-    }
-    Ok((name, value))
-}
-
-fn read_sample(mut sample: Wire<'_>) -> Result<Sample, DecodeError> {
-    let mut read = Sample { timestamp_ms: 0, value: 0.0 };
-    while let Some((field, wire_type)) = sample.key()? {
-        match field {
-            1 => read.value = f64::from_bits(sample.fixed64(field, wire_type)?),
-            2 => read.timestamp_ms = sample.varint_field(field, wire_type)?.cast_signed(),
-            _ => sample.skip(field, wire_type)?,
+            1 => read.says.kind = MetricKind::from_number(message.varint_field(field, found)?),
+            2 => read.family = message.bytes(field, found)?,
+            4 => read.says.help = message.bytes(field, found)?,
+            5 => read.says.unit = message.bytes(field, found)?,
+            _ => message.skip(field, found)?,
         }
     }
     Ok(read)
 }
-
-/// The samples of one series, in the order sent.
-#[derive(Clone, Debug)]
-pub struct Samples<'a> {
-    first: Option<Sample>,
-    rest: Wire<'a>,
-    count: usize,
-}
-
-impl Iterator for Samples<'_> {
-    type Item = Sample;
-
-    fn next(&mut self) -> Option<Sample> {
-        if self.count == 0 {
-            return None;
-        }
-        self.count -= 1;
-        if let Some(first) = self.first.take() {
-            return Some(first);
-        }
-        // The series was walked to its end before, so no step here can fail.
-        while let Ok(Some((field, wire_type))) = self.rest.key() {
-            if field == 2 {
-                return self.rest.message(field, wire_type).and_then(read_sample).ok();
-            }
-            self.rest.skip(field, wire_type).ok()?;
-        }
-        None
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.count, Some(self.count))
-    }
-}
-
-impl ExactSizeIterator for Samples<'_> {}
 
 #[cfg(test)]
 #[allow(clippy::indexing_slicing)]

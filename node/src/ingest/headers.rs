@@ -1,5 +1,6 @@
 //! What the head of a remote write request must say before its body is read.
 
+use crate::ingest::decode::Version;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
@@ -35,9 +36,6 @@ pub enum HeaderError {
         /// The header as sent.
         found: String,
     },
-    /// Remote write 2.0.
-    #[error("{MESSAGE_2} protobuf message is not accepted by this server; only accepts {MESSAGE_1}")]
-    Version2,
     /// A compression other than snappy.
     #[error("{found} encoding (compression) is not accepted by this server; only {SNAPPY} is acceptable")]
     Encoding {
@@ -46,22 +44,22 @@ pub enum HeaderError {
     },
 }
 
-/// Checks `Content-Type` and `Content-Encoding`; a missing or empty one is read as remote write 1.0 in snappy.
+/// Tells the version of the message by `Content-Type`, and checks it and `Content-Encoding`; a missing or empty one is read as remote write 1.0 in snappy.
 ///
 /// `X-Prometheus-Remote-Write-Version` is not looked at, as Prometheus does not.
 ///
 /// # Errors
 /// See [`HeaderError`]; the status is 415.
-pub fn check_headers(headers: &HeaderMap) -> Result<(), HeaderError> {
+pub fn check_headers(headers: &HeaderMap) -> Result<Version, HeaderError> {
     let text = |name| headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).trim().to_owned()).unwrap_or_default();
-    check_content_type(text(CONTENT_TYPE))?;
+    let version = check_content_type(text(CONTENT_TYPE))?;
     let found = text(CONTENT_ENCODING);
-    if found.is_empty() || found == SNAPPY { Ok(()) } else { Err(HeaderError::Encoding { found }) }
+    if found.is_empty() || found.eq_ignore_ascii_case(SNAPPY) { Ok(version) } else { Err(HeaderError::Encoding { found }) }
 }
 
-fn check_content_type(found: String) -> Result<(), HeaderError> {
+fn check_content_type(found: String) -> Result<Version, HeaderError> {
     if found.is_empty() {
-        return Ok(());
+        return Ok(Version::V1);
     }
     let mut parts = found.split(';').map(str::trim);
     if !parts.next().is_some_and(|media| media.eq_ignore_ascii_case(MEDIA_TYPE)) {
@@ -69,12 +67,12 @@ fn check_content_type(found: String) -> Result<(), HeaderError> {
     }
     for parameter in parts {
         match parameter.split_once('=') {
-            Some(("proto", MESSAGE_1)) => return Ok(()),
-            Some(("proto", MESSAGE_2)) => return Err(HeaderError::Version2),
+            Some(("proto", MESSAGE_1)) => return Ok(Version::V1),
+            Some(("proto", MESSAGE_2)) => return Ok(Version::V2),
             Some(("proto", message)) => return Err(HeaderError::Message { message: message.to_owned(), found }),
             Some((_, value)) if !value.contains('=') => {}
             _ => return Err(HeaderError::Parameter { parameter: parameter.to_owned(), found }),
         }
     }
-    Ok(())
+    Ok(Version::V1)
 }

@@ -1,20 +1,31 @@
 //! One decoded request into one buffer of rows for each shard.
 
-use crate::ingest::admit::{AdmitLimits, Refusal, admit_labels, admit_sample};
-use crate::ingest::decode::{BodyLimits, DecodeError, LabelBytes, SeriesReader, SnappyBuffer, WriteRequestReader};
+use crate::ingest::admit::{AdmitLimits, Refusal, admit_labels, admit_sample, is_label_text, series_text};
+use crate::ingest::decode::{
+    BadHistogram, BodyLimits, DecodeError, LabelBytes, SeriesBody, SeriesMetadata, SeriesReader, SnappyBuffer, Version, WriteRequestReader,
+};
 use crate::ingest::verdict::Rejections;
 use bytes::Bytes;
 use model::generation::Placement;
 use model::hash::PlacementHasher;
-use model::{GenerationList, Sample, ShardId};
+use model::labels::METRIC_NAME;
+use model::{GenerationList, Sample, ShardId, Timestamp};
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tsdb::metadata::{FamilyMetadata, MetricKind};
+use tsdb::record::{Exemplar, Record, Value};
 use tsdb::rows::{RowsBuilder, push_label};
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 /// Ends each name and each value in the bytes that identify a series, as in `model::hash`.
 const SEPARATOR: u8 = 0xff;
 /// Bytes a scratch buffer keeps between requests.
 const SCRATCH_KEPT_BYTES: usize = 64 << 10;
+/// Bytes of an exemplar's labels beyond which they have more runes than Prometheus takes.
+const EXEMPLAR_BYTES_MAX: usize = 2048;
+/// Bytes of rows at which the next series begins another part, so that each fits an entry.
+const PART_BYTES_TARGET: usize = 2 << 20;
 /// Idle splitters that keep their buffers.
 const SPLITTERS_KEPT: usize = 8;
 
@@ -40,29 +51,34 @@ pub struct Part {
     pub rows: Bytes,
     /// Series in `rows`.
     pub row_count: u32,
-    /// Samples in `rows`.
+    /// Floats and histograms in `rows`.
     pub sample_count: u32,
 }
 
 /// A write request, ready for its shards.
 #[derive(Clone, Debug, Default)]
 pub struct SplitRequest {
-    /// One part for each (generation, shard) that gets a sample.
+    /// One part for each (generation, shard) that gets a sample or metadata; several if they are large.
     pub parts: Vec<Part>,
     /// What was refused here; shards may refuse more.
     pub rejected: Rejections,
     /// Samples refused here, by [`Refusal::reason`].
     pub discarded: Vec<(&'static str, u32)>,
-    /// Samples in the parts.
+    /// Floats and histograms in the parts.
     pub samples: u32,
+    /// Families in the parts.
+    pub metadata: u32,
     /// Admitted series, with samples or without.
     pub series: u32,
 }
 
 impl SplitRequest {
     fn refuse(&mut self, ordinal: u32, refusal: Refusal, samples: u32, labels: &[LabelBytes<'_>]) {
-        self.rejected.push(ordinal, samples, || refusal.text(labels));
-        let reason = refusal.reason();
+        self.refuse_for(ordinal, refusal.reason(), samples, || refusal.text(labels));
+    }
+
+    fn refuse_for(&mut self, ordinal: u32, reason: &'static str, samples: u32, text: impl FnOnce() -> String) {
+        self.rejected.push(ordinal, samples, text);
         match self.discarded.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, discarded)) => *discarded = discarded.saturating_add(samples),
             None => self.discarded.push((reason, samples)),
@@ -134,43 +150,206 @@ impl Splitter {
     ///
     /// # Errors
     /// The body as a whole is refused; series that are refused by themselves are in [`SplitRequest::rejected`].
-    pub fn split(&mut self, body: &[u8], limits: &BodyLimits, rules: &SplitRules<'_>) -> Result<SplitRequest, DecodeError> {
+    pub fn split(
+        &mut self,
+        version: Version,
+        body: &[u8],
+        limits: &BodyLimits,
+        rules: &SplitRules<'_>,
+    ) -> Result<SplitRequest, DecodeError> {
         let decoded = self.snappy.decode(body, limits)?;
-        split_decoded(&mut self.scratch, decoded, rules)
+        split_decoded(&mut self.scratch, version, decoded, rules)
     }
 
     /// As [`Splitter::split`], for a body that is decompressed already.
     ///
     /// # Errors
     /// [`DecodeError::Protobuf`].
-    pub fn split_decoded(&mut self, decoded: &[u8], rules: &SplitRules<'_>) -> Result<SplitRequest, DecodeError> {
-        split_decoded(&mut self.scratch, decoded, rules)
+    pub fn split_decoded(&mut self, version: Version, decoded: &[u8], rules: &SplitRules<'_>) -> Result<SplitRequest, DecodeError> {
+        split_decoded(&mut self.scratch, version, decoded, rules)
     }
 }
 
-fn split_decoded(scratch: &mut Scratch, decoded: &[u8], rules: &SplitRules<'_>) -> Result<SplitRequest, DecodeError> {
+fn split_decoded(scratch: &mut Scratch, version: Version, decoded: &[u8], rules: &SplitRules<'_>) -> Result<SplitRequest, DecodeError> {
     scratch.prepare(rules.hash_key);
-    let mut reader = WriteRequestReader::new(decoded);
-    let mut request = SplitRequest::default();
-    let mut parts = OpenParts::new(rules.generations);
+    let mut reader = WriteRequestReader::of(version, decoded)?;
+    let symbols = reader.symbols();
+    let mut splitting = Splitting {
+        parts: OpenParts::new(rules.generations),
+        request: SplitRequest::default(),
+        families: BTreeMap::new(),
+        limits: rules.admit,
+        version,
+        symbols,
+        exemplar_labels: Vec::new(),
+        exemplar_region: Vec::new(),
+    };
     let mut ordinal = 0u32;
     while let Some(series) = reader.next_series()? {
-        let SeriesReader { labels, label_count, samples } = series;
-        match admit_labels(labels, label_count, rules.admit) {
-            Ok(()) => {
-                request.series += 1;
-                let identified = scratch.identify(ordinal, labels);
-                parts.add(&identified, samples, labels, rules.admit, &mut request);
-            }
-            Err(refusal) => {
-                let lost = u32::try_from(samples.len()).unwrap_or(u32::MAX);
-                request.refuse(ordinal, refusal, lost, labels);
-            }
-        }
+        splitting.series(scratch, ordinal, series)?;
         ordinal = ordinal.saturating_add(1);
     }
-    request.parts = parts.finish();
-    Ok(request)
+    for metadata in reader.metadata() {
+        splitting.family(metadata.family, metadata.says);
+    }
+    Ok(splitting.finish(rules.hash_key))
+}
+
+/// A request on its way into parts.
+struct Splitting<'g, 'b> {
+    parts: OpenParts<'g>,
+    request: SplitRequest,
+    /// What the request says last about each family.
+    families: BTreeMap<&'b str, SeriesMetadata<'b>>,
+    limits: &'g AdmitLimits,
+    version: Version,
+    symbols: Arc<[&'b [u8]]>,
+    exemplar_labels: Vec<LabelBytes<'b>>,
+    exemplar_region: Vec<u8>,
+}
+
+impl<'b> Splitting<'_, 'b> {
+    fn series(&mut self, scratch: &mut Scratch, ordinal: u32, series: SeriesReader<'_, 'b>) -> Result<(), DecodeError> {
+        let SeriesReader { labels, label_count, refs, metadata, body } = series;
+        if let Err(error) = refs {
+            let lost = body.sample_count();
+            self.request.refuse_for(ordinal, "label_invalid", lost, || format!("parsing labels for series: {error}"));
+            return Ok(());
+        }
+        if let Err(refusal) = admit_labels(labels, label_count, self.limits) {
+            self.request.refuse(ordinal, refusal, body.sample_count(), labels);
+            return Ok(());
+        }
+        if self.version == Version::V2
+            && let Some(text) = unfit(&body)
+        {
+            self.request.refuse_for(ordinal, "series_invalid", body.sample_count(), || format!("{text} {}", series_text(labels)));
+            return Ok(());
+        }
+        self.request.series += 1;
+        let identified = scratch.identify(ordinal, labels);
+        let mut adding = Adding { series: &identified, current: None, refused: None };
+        if body.samples.has_starts {
+            for (sample, start_ms) in crate::ingest::decode::Samples::with_starts(&body) {
+                self.record(&mut adding, Record { timestamp_ms: sample.timestamp_ms, start_ms, value: Value::Float(sample.value) });
+            }
+        } else {
+            for sample in body.samples.clone() {
+                if let Some(part) = self.place(&mut adding, sample) {
+                    self.parts.open[part].rows.sample(sample);
+                }
+            }
+        }
+        if body.histograms > 0 {
+            self.histograms(&mut adding, &body, labels)?;
+        }
+        if body.exemplars > 0 {
+            self.exemplars(adding.current.map(|(_, part)| part), &body)?;
+        }
+        if let Some((refusal, lost)) = adding.refused {
+            self.request.refuse(ordinal, refusal, lost, labels);
+        }
+        if let Some(metadata) = metadata
+            && let Some((_, name)) = labels.iter().find(|(name, _)| *name == METRIC_NAME.as_bytes())
+        {
+            self.family(family_of(name, metadata.kind), metadata);
+        }
+        Ok(())
+    }
+
+    /// The part that a sample goes to; `None` if it is refused.
+    fn place(&mut self, adding: &mut Adding<'_>, sample: Sample) -> Option<usize> {
+        match self.parts.place(adding, sample, self.limits) {
+            Ok(part) => {
+                self.request.samples += 1;
+                Some(part)
+            }
+            Err(refusal) => {
+                adding.refused = Some(adding.refused.map_or((refusal, 1), |(first, lost)| (first, lost + 1)));
+                None
+            }
+        }
+    }
+
+    fn record(&mut self, adding: &mut Adding<'_>, record: Record) {
+        if let Some(part) = self.place(adding, Sample { timestamp_ms: record.timestamp_ms, value: 0.0 }) {
+            self.parts.open[part].rows.record(&record);
+        }
+    }
+
+    fn histograms(&mut self, adding: &mut Adding<'_>, body: &SeriesBody<'b>, labels: &[LabelBytes<'b>]) -> Result<(), DecodeError> {
+        let mut bad: Option<(BadHistogram, u32)> = None;
+        body.each_histogram(|histogram| {
+            let (timestamp_ms, start_ms) = (histogram.timestamp_ms, histogram.start_ms);
+            match histogram.checked() {
+                Ok(histogram) => self.record(adding, Record { timestamp_ms, start_ms, value: Value::Histogram(Arc::new(histogram)) }),
+                Err(error) => bad = Some(bad.take().map_or((error, 1), |(first, lost)| (first, lost + 1))),
+            }
+        })?;
+        if let Some((error, lost)) = bad {
+            let text = || format!("{error} for series {}", series_text(labels));
+            self.request.refuse_for(adding.series.ordinal, "histogram_invalid", lost, text);
+        }
+        Ok(())
+    }
+
+    /// Exemplars go where the last sample of their series went; without a sample there is no series they could belong to.
+    fn exemplars(&mut self, part: Option<usize>, body: &SeriesBody<'b>) -> Result<(), DecodeError> {
+        let (parts, region) = (&mut self.parts, &mut self.exemplar_region);
+        body.each_exemplar(&self.symbols, &mut self.exemplar_labels, |exemplar, labels| {
+            let (Ok(exemplar), Some(part)) = (exemplar, part) else { return };
+            labels.sort_unstable_by(|a, b| a.0.cmp(b.0));
+            labels.retain(|(_, value)| !value.is_empty());
+            let is_text = labels.iter().all(|(name, value)| !name.is_empty() && is_label_text(name) && is_label_text(value));
+            if !is_text || labels.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+                return;
+            }
+            region.clear();
+            labels.iter().for_each(|(name, value)| push_label(region, name, value));
+            // Longer ones are refused wherever they come; they need not travel.
+            if region.len() <= EXEMPLAR_BYTES_MAX {
+                let exemplar = Exemplar { timestamp_ms: exemplar.timestamp_ms, value: exemplar.value, labels: region };
+                parts.open[part].rows.exemplar(&exemplar);
+            }
+        })
+    }
+
+    fn family(&mut self, family: &'b [u8], says: SeriesMetadata<'b>) {
+        if let Ok(family) = std::str::from_utf8(family) {
+            self.families.insert(family, says);
+        }
+    }
+
+    fn finish(mut self, hash_key: u64) -> SplitRequest {
+        for (family, says) in std::mem::take(&mut self.families) {
+            let (Ok(help), Ok(unit)) = (std::str::from_utf8(says.help), std::str::from_utf8(says.unit)) else { continue };
+            if let Some(metadata) = (FamilyMetadata { family, kind: says.kind, help, unit }).bounded() {
+                self.parts.metadata(&metadata, xxh3_64_with_seed(family.as_bytes(), hash_key));
+                self.request.metadata += 1;
+            }
+        }
+        self.request.parts = self.parts.finish();
+        self.request
+    }
+}
+
+/// What version 2 does not allow of a series, in Prometheus's words.
+fn unfit(body: &SeriesBody<'_>) -> Option<&'static str> {
+    match (body.samples.len(), body.histograms) {
+        (0, 0) => Some("TimeSeries must contain at least one sample or histogram for series"),
+        (1.., 1..) => Some("TimeSeries must contain either samples or histograms but not both for series"),
+        _ => None,
+    }
+}
+
+/// The family that a series of this name and type belongs to.
+fn family_of(name: &[u8], kind: MetricKind) -> &[u8] {
+    let suffixes: &[&[u8]] = match kind {
+        MetricKind::Histogram | MetricKind::GaugeHistogram => &[b"_bucket", b"_sum", b"_count", b"_gsum", b"_gcount"],
+        MetricKind::Summary => &[b"_sum", b"_count"],
+        _ => &[],
+    };
+    suffixes.iter().find_map(|suffix| name.strip_suffix(*suffix)).filter(|family| !family.is_empty()).unwrap_or(name)
 }
 
 impl Scratch {
@@ -201,6 +380,15 @@ impl Scratch {
     }
 }
 
+/// A series on its way into parts.
+struct Adding<'s> {
+    series: &'s Identified<'s>,
+    /// Generation and part of the sample before.
+    current: Option<(usize, usize)>,
+    /// The first refusal and the number of samples refused.
+    refused: Option<(Refusal, u32)>,
+}
+
 struct OpenParts<'a> {
     open: Vec<OpenPart>,
     /// `by_slot[generation][slot]` is a place in `open`, if that part was begun; a generation without a sample has no slots yet.
@@ -213,59 +401,56 @@ impl<'a> OpenParts<'a> {
         Self { open: Vec::new(), by_slot: vec![Vec::new(); generations.as_slice().len()], generations }
     }
 
-    fn add(
-        &mut self,
-        series: &Identified<'_>,
-        samples: impl Iterator<Item = Sample>,
-        labels: &[LabelBytes<'_>],
-        limits: &AdmitLimits,
-        request: &mut SplitRequest,
-    ) {
-        let mut refused: Option<(Refusal, u32)> = None;
-        let mut current: Option<(usize, usize)> = None;
-        for sample in samples {
-            let place = admit_sample(sample, limits).and_then(|()| {
-                let too_old = Refusal::TooOld { timestamp_ms: sample.timestamp_ms };
-                let generation = self.generations.index_at(sample.timestamp_ms).ok_or(too_old)?;
-                match current {
-                    Some((known, part)) if known == generation => Ok(part),
-                    _ => {
-                        let place = self.generations.shard_of(sample.timestamp_ms, series.placement).ok_or(too_old)?;
-                        let part = self.begin(series, place);
-                        current = Some((generation, part));
-                        Ok(part)
-                    }
-                }
-            });
-            match place {
-                Ok(part) => {
-                    self.open[part].rows.sample(sample);
-                    request.samples += 1;
-                }
-                Err(refusal) => refused = Some(refused.map_or((refusal, 1), |(first, lost)| (first, lost + 1))),
+    /// The part that a sample goes to, with its series begun there.
+    #[inline]
+    fn place(&mut self, adding: &mut Adding<'_>, sample: Sample, limits: &AdmitLimits) -> Result<usize, Refusal> {
+        admit_sample(sample, limits)?;
+        let too_old = Refusal::TooOld { timestamp_ms: sample.timestamp_ms };
+        let generation = self.generations.index_at(sample.timestamp_ms).ok_or(too_old)?;
+        match adding.current {
+            Some((known, part)) if known == generation => Ok(part),
+            _ => {
+                let place = self.generations.shard_of(sample.timestamp_ms, adding.series.placement).ok_or(too_old)?;
+                let part = self.begin(adding.series, place);
+                adding.current = Some((generation, part));
+                Ok(part)
             }
         }
-        if let Some((refusal, lost)) = refused {
-            request.refuse(series.ordinal, refusal, lost, labels);
+    }
+
+    /// Metadata lives in the newest generation, on the shard of its family's hash.
+    fn metadata(&mut self, metadata: &FamilyMetadata<'_>, family_hash: u64) {
+        if let Some(placement) = self.generations.shard_of(Timestamp::MAX, family_hash) {
+            let part = self.part(placement);
+            self.open[part].rows.metadata(metadata);
         }
     }
 
     /// The part of `placement`, with the series begun in it.
     fn begin(&mut self, series: &Identified<'_>, placement: Placement) -> usize {
-        let slots = &mut self.by_slot[placement.index];
-        if slots.is_empty() {
-            slots.resize(self.generations.as_slice()[placement.index].shards.len(), None);
+        let mut index = self.part(placement);
+        let is_begun = |part: &OpenPart| part.rows.rows() > 0 && part.ordinal == series.ordinal;
+        if self.open[index].rows.bytes() >= PART_BYTES_TARGET && !is_begun(&self.open[index]) {
+            self.by_slot[placement.index][placement.slot as usize] = None;
+            index = self.part(placement);
         }
-        let index = *slots[placement.slot as usize].get_or_insert_with(|| {
-            self.open.push(OpenPart { placement, rows: RowsBuilder::default(), ordinal: 0 });
-            self.open.len() - 1
-        });
         let part = &mut self.open[index];
-        if part.rows.rows() == 0 || part.ordinal != series.ordinal {
+        if !is_begun(part) {
             part.rows.series(series.ordinal, series.fp128, series.placement, series.region);
             part.ordinal = series.ordinal;
         }
         index
+    }
+
+    fn part(&mut self, placement: Placement) -> usize {
+        let slots = &mut self.by_slot[placement.index];
+        if slots.is_empty() {
+            slots.resize(self.generations.as_slice()[placement.index].shards.len(), None);
+        }
+        *slots[placement.slot as usize].get_or_insert_with(|| {
+            self.open.push(OpenPart { placement, rows: RowsBuilder::default(), ordinal: 0 });
+            self.open.len() - 1
+        })
     }
 
     fn finish(self) -> Vec<Part> {

@@ -1,5 +1,8 @@
 //! Remote write bodies and heads, judged without a cluster: what goes in, which status and text come out.
 
+mod full;
+pub(crate) mod wire;
+
 use crate::http::error::WriteError;
 use crate::ingest::admit::AdmitLimits;
 use crate::ingest::check_headers;
@@ -24,11 +27,11 @@ fn answer(headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
 
 fn judge(headers: &[(&str, &str)], body: &[u8]) -> Result<(), WriteError> {
     let header = |(name, value): &(&str, &str)| (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
-    check_headers(&headers.iter().map(header).collect::<HeaderMap>())?;
+    let version = check_headers(&headers.iter().map(header).collect::<HeaderMap>())?;
     let generation = Generation { generation: 1, rev: 1, from_ms: i64::MIN, shards: vec![ShardId(7), ShardId(8)] };
     let generations = GenerationList::new(vec![generation]).unwrap();
     let rules = SplitRules { admit: &AdmitLimits::new(NOW_MS - RETENTION_MS), generations: &generations, hash_key: 1 };
-    let request = Splitter::default().split(body, &BodyLimits::default(), &rules)?;
+    let request = Splitter::default().split(version, body, &BodyLimits::default(), &rules)?;
     if request.rejected.is_empty() { Ok(()) } else { Err(WriteError::Rejected { text: request.rejected.body() }) }
 }
 
@@ -61,7 +64,7 @@ fn heads_are_judged_as_prometheus_judges_them() {
     let refused_encoding =
         |found: &str| (415, format!("{found} encoding (compression) is not accepted by this server; only snappy is acceptable"));
     let ok = || (204, String::new());
-    let table: [(&[Pair<'_>], (u16, String)); 15] = [
+    let table: [(&[Pair<'_>], (u16, String)); 16] = [
         (&[], ok()),
         (&[(kind, ""), (encoding, "")], ok()),
         (&[(kind, "application/x-protobuf"), (encoding, "snappy")], ok()),
@@ -71,14 +74,9 @@ fn heads_are_judged_as_prometheus_judges_them() {
         (&[(kind, "application/json")], refused_type("application/json")),
         (&[(kind, "image/png")], refused_type("image/png")),
         (&[(kind, "application/x-protobuffer")], refused_type("application/x-protobuffer")),
-        (
-            &[(kind, "application/x-protobuf;proto=io.prometheus.write.v2.Request")],
-            (
-                415,
-                "io.prometheus.write.v2.Request protobuf message is not accepted by this server; only accepts prometheus.WriteRequest"
-                    .into(),
-            ),
-        ),
+        // A body of version 1 has nothing that version 2 reads.
+        (&[(kind, "application/x-protobuf;proto=io.prometheus.write.v2.Request")], ok()),
+        (&[(encoding, "Snappy")], ok()),
         (
             &[(kind, "application/x-protobuf;proto=yolo")],
             (
@@ -229,7 +227,7 @@ fn every_float_is_accepted() {
 }
 
 #[test]
-fn exemplars_and_metadata_are_passed_over() {
+fn exemplars_and_metadata_are_no_reason_to_refuse() {
     let mut series = one(&UP, NOW_MS, 1.0);
     series.exemplars = vec![Exemplar { labels: vec![], value: 1.0, timestamp: 0 }];
     let metadata = vec![MetricMetadata { r#type: 1, metric_family_name: "up".into(), help: "h".repeat(5000), unit: String::new() }];

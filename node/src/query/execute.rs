@@ -1,6 +1,6 @@
 //! Computes a fragment of a query on this node's replica of a shard: the frames of the answer, as they are made.
 
-use super::fragment_service::{ReadError, ready, storage_error};
+use super::fragment_service::{ReadError, raw_series, ready, storage_error};
 use crate::node::Node;
 use crate::shard::LocalShard;
 use model::ShardId;
@@ -128,7 +128,7 @@ impl SeriesSource for Storage<'_> {
         let (mut bytes, mut probed) = (0, 0);
         let mut refused = None;
         let outcome = self.view.select(&select.matchers, range, |one| {
-            let raw = RawSeries::floats(one.labels.clone(), one.timestamps.to_vec(), one.values.to_vec());
+            let raw = raw_series(one);
             bytes += raw.heap_bytes() as u64;
             series.push(Arc::new(raw));
             if self.cancelled.load(Ordering::Relaxed) {

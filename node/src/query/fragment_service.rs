@@ -1,20 +1,22 @@
 //! Reads one fragment from one replica on this node, after a read barrier.
 
 use super::changes::ShardChanges;
-use super::frames::{FRAME_BYTES, put_samples, put_series, put_text};
+use super::frames::{FRAME_BYTES, put_exemplars, put_family, put_samples, put_series, put_text};
 use crate::compute::ComputeError;
 use crate::metrics;
 use crate::node::Node;
 use crate::shard::LocalShard;
 use bytes::Bytes;
 use model::{Labels, Matcher, ShardId, StoreId};
-use promql::source::RawSeries;
+use promql::source::{HistogramSample, RawSeries};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::time::Instant;
-use tsdb::view::{ReadError as StorageError, ReadView, TimeRange};
+use tsdb::metadata::Known;
+use tsdb::record::{Record, Value};
+use tsdb::view::{ReadError as StorageError, ReadView, SelectedSeries, TimeRange};
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -35,6 +37,33 @@ pub enum ReadKind {
     },
     /// What was written into `(start_ms, end_ms]`, and by which entries.
     Changes,
+    /// Exemplars in `[start_ms, end_ms]` of series that match.
+    Exemplars,
+    /// What is known about metric families.
+    Metadata {
+        /// About this one only.
+        family: Option<String>,
+    },
+}
+
+/// An exemplar as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundExemplar {
+    /// Milliseconds.
+    pub timestamp_ms: i64,
+    /// The observed value.
+    pub value: f64,
+    /// Its own labels.
+    pub labels: Labels,
+}
+
+/// The exemplars of one series, in the order written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesExemplars {
+    /// Labels of the series.
+    pub labels: Labels,
+    /// Its exemplars.
+    pub exemplars: Vec<FoundExemplar>,
 }
 
 /// One read of one shard.
@@ -67,6 +96,10 @@ pub enum Found {
     Texts(BTreeSet<String>),
     /// Of [`ReadKind::Changes`].
     Changes(ShardChanges),
+    /// Of [`ReadKind::Exemplars`].
+    Exemplars(Vec<SeriesExemplars>),
+    /// Of [`ReadKind::Metadata`].
+    Metadata(Vec<(String, Known)>),
 }
 
 /// Why a replica did not answer.
@@ -175,6 +208,12 @@ fn read(local: &LocalShard, spec: &ReadSpec, cancelled: &AtomicBool) -> Result<F
             let found = each(sets, cancelled, |set| view.label_values(label, set, inclusive(spec), spec.limit.unwrap_or(usize::MAX)));
             found.map(|f| Found::Texts(f.into_iter().collect()))
         }
+        ReadKind::Exemplars => exemplars(&view, sets, spec).map(Found::Exemplars),
+        ReadKind::Metadata { family } => {
+            let mut families = Vec::new();
+            local.shard.families(family.as_deref(), |family, known| families.push((family.to_owned(), known.clone())));
+            Ok(Found::Metadata(families))
+        }
         ReadKind::Changes => unreachable!("it is answered without a view"),
     };
     found
@@ -202,6 +241,36 @@ fn each<T>(
     Ok(found)
 }
 
+fn exemplars(view: &ReadView, sets: &[Vec<Matcher>], spec: &ReadSpec) -> Result<Vec<SeriesExemplars>, StorageError> {
+    let mut found = Vec::new();
+    view.exemplars(sets, inclusive(spec), |labels, exemplars| {
+        let read = |exemplar: &tsdb::record::Exemplar<'_>| {
+            // Judged before they were stored.
+            let labels = tsdb::rows::labels_of(exemplar.labels).unwrap_or_default();
+            FoundExemplar { timestamp_ms: exemplar.timestamp_ms, value: exemplar.value, labels }
+        };
+        found.push(SeriesExemplars { labels: labels.clone(), exemplars: exemplars.iter().map(read).collect() });
+    })?;
+    Ok(found)
+}
+
+/// A stored series as the evaluator takes it.
+pub(super) fn raw_series(series: SelectedSeries<'_>) -> RawSeries {
+    let histogram = |record: &Record| match &record.value {
+        Value::Histogram(histogram) => {
+            Some(HistogramSample { timestamp_ms: record.timestamp_ms, start_ms: record.start_ms, histogram: Arc::clone(histogram) })
+        }
+        Value::Float(_) => None,
+    };
+    RawSeries {
+        labels: series.labels.clone(),
+        timestamps: series.timestamps.to_vec(),
+        values: series.values.to_vec(),
+        start_timestamps: series.start_timestamps.to_vec(),
+        histograms: series.histograms.iter().filter_map(histogram).collect(),
+    }
+}
+
 fn samples(
     view: &ReadView,
     shard: ShardId,
@@ -215,13 +284,13 @@ fn samples(
     let mut stopped = None;
     for matchers in sets {
         let outcome = view.select(matchers, range, |one| {
-            let count = one.timestamps.len() as u64;
+            let count = (one.timestamps.len() + one.histograms.iter().map(histogram_weight).sum::<usize>()) as u64;
             if spec.gathered.fetch_add(count, Ordering::Relaxed) + count > samples_max {
                 stopped = Some(ReadError::TooManySamples);
             } else if cancelled.load(Ordering::Relaxed) {
                 stopped = Some(ReadError::Cancelled);
             } else {
-                series.push(RawSeries::floats(one.labels.clone(), one.timestamps.to_vec(), one.values.to_vec()));
+                series.push(raw_series(one));
                 return ControlFlow::Continue(());
             }
             ControlFlow::Break(())
@@ -232,6 +301,14 @@ fn samples(
         outcome.map_err(|e| storage_error(shard, &e))?;
     }
     Ok(Found::Samples(series))
+}
+
+/// As how many samples a histogram counts.
+fn histogram_weight(record: &Record) -> usize {
+    match &record.value {
+        Value::Histogram(histogram) => histogram.samples(),
+        Value::Float(_) => 1,
+    }
 }
 
 pub(super) fn storage_error(shard: ShardId, error: &StorageError) -> ReadError {
@@ -261,7 +338,7 @@ pub fn to_frames(found: &Found) -> Vec<Bytes> {
     match found {
         Found::Samples(series) => {
             for s in series {
-                put_samples(&mut frame, &s.labels, &s.timestamps, &s.values);
+                put_samples(&mut frame, s);
                 cut(&mut frame, false);
             }
         }
@@ -278,6 +355,18 @@ pub fn to_frames(found: &Found) -> Vec<Bytes> {
             }
         }
         Found::Changes(changes) => changes.put(&mut frame),
+        Found::Exemplars(series) => {
+            for one in series {
+                put_exemplars(&mut frame, one);
+                cut(&mut frame, false);
+            }
+        }
+        Found::Metadata(families) => {
+            for (family, known) in families {
+                put_family(&mut frame, family, known);
+                cut(&mut frame, false);
+            }
+        }
     }
     cut(&mut frame, true);
     frames

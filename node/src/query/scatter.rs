@@ -156,6 +156,8 @@ fn gather(kind: &ReadKind, frames: &[bytes::Bytes]) -> Result<Found, tsdb::rows:
         ReadKind::Samples { .. } => Found::Samples(Vec::new()),
         ReadKind::Series => Found::Series(Vec::new()),
         ReadKind::LabelNames | ReadKind::LabelValues { .. } => Found::Texts(BTreeSet::new()),
+        ReadKind::Exemplars => Found::Exemplars(Vec::new()),
+        ReadKind::Metadata { .. } => Found::Metadata(Vec::new()),
     };
     for frame in frames {
         let mut reader = FrameReader::new(frame);
@@ -164,6 +166,8 @@ fn gather(kind: &ReadKind, frames: &[bytes::Bytes]) -> Result<Found, tsdb::rows:
                 Found::Samples(series) => series.push(reader.samples()?),
                 Found::Series(series) => series.push(reader.series()?),
                 Found::Changes(_) => unreachable!("changes were read above"),
+                Found::Exemplars(series) => series.push(reader.exemplars()?),
+                Found::Metadata(families) => families.push(reader.family()?),
                 Found::Texts(texts) => {
                     texts.insert(reader.text()?.to_owned());
                 }
@@ -204,6 +208,9 @@ fn to_wire(node: &Node, workspace: &str, shard: ShardId, spec: &ReadSpec, left: 
         ReadKind::LabelNames => (read_request::Kind::LabelNames, String::new(), 0),
         ReadKind::LabelValues { label } => (read_request::Kind::LabelValues, label.clone(), 0),
         ReadKind::Changes => (read_request::Kind::Changes, String::new(), 0),
+        ReadKind::Exemplars => (read_request::Kind::Exemplars, String::new(), 0),
+        // A family always has a name.
+        ReadKind::Metadata { family } => (read_request::Kind::Metadata, family.clone().unwrap_or_default(), 0),
     };
     ReadRequest {
         header: Some(header(&node.cluster_id(), node.store_id().0, left)),
@@ -266,6 +273,8 @@ pub fn from_wire(request: &ReadRequest) -> Result<ReadSpec, tonic::Status> {
         read_request::Kind::LabelNames => ReadKind::LabelNames,
         read_request::Kind::LabelValues => ReadKind::LabelValues { label: request.label.clone() },
         read_request::Kind::Changes => ReadKind::Changes,
+        read_request::Kind::Exemplars => ReadKind::Exemplars,
+        read_request::Kind::Metadata => ReadKind::Metadata { family: Some(request.label.clone()).filter(|family| !family.is_empty()) },
     };
     let limit = usize::try_from(request.limit).ok().filter(|l| *l > 0);
     Ok(ReadSpec {

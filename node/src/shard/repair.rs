@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tsdb::chunk::Samples;
 use tsdb::error::StoreError;
+use tsdb::record::{Record, Value};
 use tsdb::shard::{DayRepair, RepairSeries};
 use tsdb::store::Day;
 
@@ -79,7 +81,7 @@ async fn from_store(node: &Arc<Node>, local: &Arc<LocalShard>, day: Day, store: 
 /// A part of a day on its way from another replica.
 #[derive(Debug, Default)]
 struct Piece {
-    series: BTreeMap<Labels, (Vec<Timestamp>, Vec<f64>)>,
+    series: BTreeMap<Labels, Samples>,
     samples: usize,
 }
 
@@ -105,10 +107,22 @@ impl Piece {
         let found = read_from(node, local.workspace.as_str(), local.id, store, &spec, Instant::now() + REQUEST).await?;
         let Found::Samples(found) = found else { return Ok(()) };
         for series in found {
-            let (timestamps, values) = self.series.entry(series.labels).or_default();
-            self.samples += series.timestamps.len();
-            timestamps.extend(series.timestamps);
-            values.extend(series.values);
+            self.samples += series.len();
+            let samples = self.series.entry(series.labels.clone()).or_default();
+            for (at, (t, value)) in series.timestamps.iter().zip(&series.values).enumerate() {
+                match series.start_ms(at) {
+                    0 => {
+                        samples.ts.push(*t);
+                        samples.values.push(*value);
+                    }
+                    start_ms => samples.records.push(Record { timestamp_ms: *t, start_ms, value: Value::Float(*value) }),
+                }
+            }
+            samples.records.extend(series.histograms.iter().map(|h| Record {
+                timestamp_ms: h.timestamp_ms,
+                start_ms: h.start_ms,
+                value: Value::Histogram(Arc::clone(&h.histogram)),
+            }));
         }
         Ok(())
     }
@@ -116,7 +130,7 @@ impl Piece {
     /// Makes a part of it, once this replica has applied everything that it may hold.
     async fn store(self, node: &Node, local: &LocalShard, repair: &DayRepair) -> Result<(), RepairError> {
         ready(node, local, u64::MAX, Instant::now() + REQUEST).await?;
-        let series = self.series.into_iter().map(|(labels, (timestamps, values))| RepairSeries { labels, timestamps, values }).collect();
+        let series = self.series.into_iter().map(|(labels, samples)| RepairSeries { labels, samples }).collect();
         let (shard, repair) = (Arc::clone(&local.shard), repair.clone());
         Ok(task::blocking(move || shard.add_repaired(&repair, series)).await??)
     }

@@ -5,9 +5,12 @@ mod admin;
 mod cluster;
 mod dependencies;
 mod deploy;
+mod ingest;
 mod integrity;
 mod local;
 mod query;
 mod query_api;
 mod sealed;
 mod up;
+#[path = "../../src/ingest/tests/wire.rs"]
+mod wire;

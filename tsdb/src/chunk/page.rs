@@ -8,10 +8,12 @@
 
 #![deny(clippy::indexing_slicing)]
 
+use super::Samples;
 use super::floats::{self, FloatCoder, Summary};
 use super::histograms::HistogramCoder;
 use super::ints::IntCoder;
 use crate::error::Corruption;
+use crate::record::{Record, Value};
 use crate::wire::{Reader, put_bytes};
 use model::Timestamp;
 use model::histogram::FloatHistogram;
@@ -93,6 +95,7 @@ pub struct PageCoder {
     floats: FloatCoder,
     histograms: HistogramCoder,
     bytes: Vec<u8>,
+    decoded: Decoded,
 }
 
 impl PageCoder {
@@ -153,6 +156,47 @@ impl PageCoder {
         }
         Ok(content)
     }
+
+    /// Appends the samples of a page whose times were decoded already.
+    ///
+    /// # Errors
+    /// The bytes are damaged; `out` may hold samples of the page then.
+    pub fn decode_samples(&mut self, times: &[Timestamp], bytes: &[u8], out: &mut Samples) -> Result<(), Corruption> {
+        let mut decoded = std::mem::take(&mut self.decoded);
+        decoded.clear();
+        // Plain floats go where they belong at once.
+        let from = out.values.len();
+        std::mem::swap(&mut decoded.values, &mut out.values);
+        let result = self.decode_values(bytes, times.len(), &mut decoded);
+        std::mem::swap(&mut decoded.values, &mut out.values);
+        if let Ok(content) = &result {
+            if content.has_histograms || content.has_starts {
+                put_records(*content, times, &mut decoded, from, out);
+            } else {
+                out.ts.extend_from_slice(times);
+            }
+        }
+        self.decoded = decoded;
+        result.map(drop)
+    }
+}
+
+/// Makes records of a decoded page; its floats stand behind the first `from` values of `out`.
+fn put_records(content: PageContent, times: &[Timestamp], decoded: &mut Decoded, from: usize, out: &mut Samples) {
+    let start_ms = |at: usize| if content.has_starts { decoded.starts.get(at).copied().unwrap_or(0) } else { 0 };
+    if content.has_histograms {
+        let histograms = times.iter().zip(&decoded.histograms).enumerate();
+        out.records.extend(histograms.map(|(at, (t, h))| Record {
+            timestamp_ms: *t,
+            start_ms: start_ms(at),
+            value: Value::Histogram(Arc::clone(h)),
+        }));
+    } else {
+        let floats = times.iter().zip(out.values.get(from..).unwrap_or_default()).enumerate();
+        out.records.extend(floats.map(|(at, (t, v))| Record { timestamp_ms: *t, start_ms: start_ms(at), value: Value::Float(*v) }));
+        out.values.truncate(from);
+    }
+    decoded.histograms.clear();
 }
 
 /// What the values of a page tell without being decoded: `None` if they hold markers, infinities or histograms.

@@ -1,6 +1,9 @@
 //! The rows of one part as columns: one byte a sample for the series, the ordinal and the timestamp each, eight for the value.
+//!
+//! What is more than a plain float follows as groups of records, one for each row that has any.
 
 use crate::error::Corruption;
+use crate::record::Item;
 use crate::wire::{Reader, put_varint, put_zigzag};
 use model::Sample;
 
@@ -27,6 +30,11 @@ pub(crate) struct ColumnsBuilder {
     counts: Vec<u8>,
     timestamps: Vec<u8>,
     values: Vec<u8>,
+    groups: u64,
+    /// (row delta, records) of each group.
+    group_sizes: Vec<u8>,
+    records: Vec<u8>,
+    last_group: usize,
     next_series: i64,
     next_ordinal: i64,
     last_ms: i64,
@@ -34,11 +42,12 @@ pub(crate) struct ColumnsBuilder {
 
 impl ColumnsBuilder {
     pub(crate) fn clear(&mut self) {
-        let Self { rows, series, ordinals, counts, timestamps, values, next_series, next_ordinal, last_ms } = self;
-        for column in [series, ordinals, counts, timestamps, values] {
+        let Self { rows, series, ordinals, counts, timestamps, values, groups, group_sizes, records, .. } = self;
+        for column in [series, ordinals, counts, timestamps, values, group_sizes, records] {
             column.clear();
         }
-        (*rows, *next_series, *next_ordinal, *last_ms) = (0, 0, 0, 0);
+        (*rows, *groups) = (0, 0);
+        (self.last_group, self.next_series, self.next_ordinal, self.last_ms) = (0, 0, 0, 0);
     }
 
     pub(crate) fn row(&mut self, series: SeriesRef, ordinal: u32, samples: impl ExactSizeIterator<Item = Sample>) {
@@ -62,9 +71,20 @@ impl ColumnsBuilder {
         self.rows += 1;
     }
 
+    /// Adds the records of the row added last, each behind its length, as [`crate::rows`] has them.
+    pub(crate) fn records(&mut self, count: u32, bytes: &[u8]) {
+        let row = self.rows.saturating_sub(1);
+        put_varint(&mut self.group_sizes, (row - self.last_group) as u64);
+        put_varint(&mut self.group_sizes, u64::from(count));
+        self.records.extend_from_slice(bytes);
+        self.last_group = row;
+        self.groups += 1;
+    }
+
     /// Bytes that [`ColumnsBuilder::write`] would append, but for the counts in front.
     pub(crate) fn bytes(&self) -> usize {
-        self.series.len() + self.ordinals.len() + self.counts.len() + self.timestamps.len() + self.values.len()
+        let Self { series, ordinals, counts, timestamps, values, group_sizes, records, .. } = self;
+        [series, ordinals, counts, timestamps, values, group_sizes, records].iter().map(|column| column.len()).sum()
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
@@ -76,6 +96,9 @@ impl ColumnsBuilder {
         for column in [&self.series, &self.ordinals, counts, &self.timestamps, &self.values] {
             out.extend_from_slice(column);
         }
+        put_varint(out, self.groups);
+        out.extend_from_slice(&self.group_sizes);
+        out.extend_from_slice(&self.records);
     }
 }
 
@@ -84,7 +107,10 @@ impl ColumnsBuilder {
 pub(crate) struct WriteRow {
     pub(crate) series: SeriesRef,
     pub(crate) ordinal: u32,
+    /// Plain floats.
     pub(crate) samples: u32,
+    /// Records and exemplars, after the floats.
+    pub(crate) records: u32,
 }
 
 /// The rows of a part; decoding checked every bound before the first row is handed out.
@@ -97,6 +123,12 @@ pub(crate) struct WriteRows<'a> {
     counts: Option<Reader<'a>>,
     timestamps: Reader<'a>,
     values: Reader<'a>,
+    groups: usize,
+    group_sizes: Reader<'a>,
+    records: Reader<'a>,
+    /// Row of the next group and its records, if there is one.
+    next_group: Option<(usize, u32)>,
+    row: usize,
     next_series: i64,
     next_ordinal: i64,
     last_ms: i64,
@@ -140,7 +172,64 @@ impl<'a> WriteRows<'a> {
         }
         let values = *r;
         r.take(samples as usize * 8)?;
-        Ok(Self { rows, series, ordinals, counts, timestamps, values, next_series: 0, next_ordinal: 0, last_ms: 0 })
+        let groups = r.count(2)?;
+        let group_sizes = *r;
+        let mut records = 0u64;
+        for _ in 0..groups {
+            r.varint()?;
+            records += u64::from(r.varint_u32()?);
+        }
+        let bodies = *r;
+        for _ in 0..records {
+            r.bytes()?;
+        }
+        let columns = Self {
+            rows,
+            series,
+            ordinals,
+            counts,
+            timestamps,
+            values,
+            groups,
+            group_sizes,
+            records: bodies,
+            next_group: None,
+            row: 0,
+            next_series: 0,
+            next_ordinal: 0,
+            last_ms: 0,
+        };
+        columns.checked()
+    }
+
+    /// Checks that every group belongs to a row, and moves to the first.
+    fn checked(mut self) -> Result<Self, Corruption> {
+        let (mut sizes, mut at) = (self.group_sizes, 0u64);
+        for group in 0..self.groups {
+            let delta = sizes.varint()?;
+            sizes.varint()?;
+            if group > 0 && delta == 0 {
+                return Err(Corruption::new("two groups of records for a row"));
+            }
+            at = at.saturating_add(delta);
+        }
+        if self.groups > 0 && at >= self.rows as u64 {
+            return Err(Corruption::new("row of records"));
+        }
+        self.advance_group(0)?;
+        Ok(self)
+    }
+
+    fn advance_group(&mut self, row: usize) -> Result<(), Corruption> {
+        self.next_group = match self.groups.checked_sub(1) {
+            None => None,
+            Some(left) => {
+                self.groups = left;
+                let delta = self.group_sizes.varint()?;
+                Some((row.saturating_add(usize::try_from(delta).unwrap_or(usize::MAX)), self.group_sizes.varint_u32()?))
+            }
+        };
+        Ok(())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -152,14 +241,31 @@ impl<'a> WriteRows<'a> {
             return Ok(None);
         }
         self.rows -= 1;
+        let mut records = 0;
+        if let Some((row, count)) = self.next_group
+            && row == self.row
+        {
+            records = count;
+            self.advance_group(row)?;
+        }
+        self.row += 1;
         Ok(Some(WriteRow {
             series: read_series(&mut self.series, &mut self.next_series)?,
             ordinal: read_ordinal(&mut self.ordinals, &mut self.next_ordinal)?,
             samples: self.counts.as_mut().map_or(Ok(1), Reader::varint_u32)?,
+            records,
         }))
     }
 
-    /// The next sample; call as often as the row said.
+    /// The next record; call as often as the row said, after its floats.
+    pub(crate) fn next_record(&mut self) -> Result<Item<'a>, Corruption> {
+        let mut body = Reader::new(self.records.bytes()?);
+        let item = Item::read(&mut body)?;
+        body.end()?;
+        Ok(item)
+    }
+
+    /// The next float; call as often as the row said.
     pub(crate) fn next_sample(&mut self) -> Result<Sample, Corruption> {
         self.last_ms = self.last_ms.wrapping_add(self.timestamps.zigzag()?);
         Ok(Sample { timestamp_ms: self.last_ms, value: f64::from_bits(self.values.u64_le()?) })

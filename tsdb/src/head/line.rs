@@ -1,12 +1,16 @@
 //! The samples of one series in the head.
 
-use crate::chunk::OpenChunk;
+use super::chunk::HeadChunk;
+use crate::chunk::{OpenChunk, RecordChunk, Samples};
 use crate::error::Corruption;
+use crate::record::{Content, Record, Value};
 use model::{Sample, Timestamp};
 use std::sync::Arc;
 
 /// Samples at which a chunk is sealed, as Prometheus cuts its own.
 pub(crate) const SEAL_SAMPLES: usize = 120;
+/// Bytes at which a chunk of records is sealed, as Prometheus cuts chunks of histograms.
+const RECORDS_SEAL_BYTES: usize = 4096;
 /// Samples at which the out-of-order samples of a series become a chunk.
 const OUT_OF_ORDER_SEAL_SAMPLES: usize = 64;
 const DAY_MS: i64 = 86_400_000;
@@ -22,15 +26,16 @@ pub(crate) fn day_of(timestamp_ms: Timestamp) -> i64 {
 /// A chunk that takes no more samples; lies in one day.
 #[derive(Debug)]
 pub(crate) struct SealedChunk {
-    pub(crate) chunk: OpenChunk,
+    pub(crate) chunk: HeadChunk,
     /// Log index of the first entry that wrote into it.
     pub(crate) min_index: u64,
 }
 
-/// Samples older than the newest of their time, sorted by timestamp, each once.
+/// Samples older than the newest of their time: floats and records, each sorted by timestamp, each timestamp once in both together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OutOfOrder {
     pub(crate) samples: Vec<(Timestamp, u64)>,
+    pub(crate) records: Vec<Record>,
     /// Log index of the first entry that wrote into it.
     pub(crate) min_index: u64,
 }
@@ -38,11 +43,11 @@ pub(crate) struct OutOfOrder {
 /// The samples of a series that no listed part holds, and the newest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Line {
-    /// Time and bits of the newest sample; `None` never reaches a reader: a series is created with its first sample.
-    pub(crate) newest: Option<(Timestamp, u64)>,
-    /// Whether the newest sample was deleted: its time still tells what is out of order, its bits mean nothing.
+    /// Time and content of the newest sample; `None` never reaches a reader: a series is created with its first sample.
+    pub(crate) newest: Option<(Timestamp, Content)>,
+    /// Whether the newest sample was deleted: its time still tells what is out of order, its content only the form it had.
     pub(crate) is_newest_deleted: bool,
-    pub(crate) open: Option<OpenChunk>,
+    pub(crate) open: Option<HeadChunk>,
     /// Log index of the first entry that wrote into the open chunk.
     pub(crate) open_index: u64,
     /// Oldest first. Those numbered below `listed` lie in a listed part too and go as soon as no reader needs them.
@@ -58,82 +63,162 @@ pub(crate) struct Line {
 /// Where a look-up ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// The sample's bits.
-    Bits(u64),
+    /// What the sample is.
+    Content(Content),
     /// The series has no sample at that time.
     Absent,
     /// Not in the head; a listed part may hold it.
     MaybeStored,
 }
 
-/// Column buffers that decoding reuses.
-#[derive(Debug, Default)]
-pub(crate) struct Columns {
-    pub(crate) ts: Vec<i64>,
-    pub(crate) values: Vec<f64>,
-}
+impl OutOfOrder {
+    pub(crate) fn len(&self) -> usize {
+        self.samples.len() + self.records.len()
+    }
 
-impl Columns {
-    pub(crate) fn clear(&mut self) {
-        self.ts.clear();
-        self.values.clear();
+    /// Times of all samples; those of floats first.
+    pub(crate) fn times(&self) -> impl Iterator<Item = Timestamp> + '_ {
+        self.samples.iter().map(|(t, _)| *t).chain(self.records.iter().map(|record| record.timestamp_ms))
+    }
+
+    fn find(&self, t: Timestamp) -> Option<Content> {
+        if let Ok(at) = self.samples.binary_search_by_key(&t, |(t, _)| *t) {
+            return Some(Content::Float(self.samples[at].1));
+        }
+        let at = self.records.binary_search_by_key(&t, |record| record.timestamp_ms).ok()?;
+        Some(self.records[at].value.content())
+    }
+
+    fn bytes(&self) -> usize {
+        let records = self.records.capacity() * size_of::<Record>() + self.records.iter().map(|r| r.value.heap_bytes()).sum::<usize>();
+        size_of::<Self>() + self.samples.capacity() * 16 + records
     }
 }
 
+/// What chunks hold at `t`.
+pub(crate) fn content_at(samples: &Samples, t: Timestamp) -> Option<Content> {
+    if let Ok(at) = samples.ts.binary_search(&t) {
+        return samples.values.get(at).map(|value| Content::Float(value.to_bits()));
+    }
+    let at = samples.records.binary_search_by_key(&t, |record| record.timestamp_ms).ok()?;
+    samples.records.get(at).map(|record| record.value.content())
+}
+
 impl Line {
-    /// Appends a sample later than the newest; gives the bytes by which the line grew.
-    pub(crate) fn append(&mut self, sample: Sample, log_index: u64) -> u64 {
+    /// Appends a float later than the newest; gives the bytes by which the line grew.
+    pub(crate) fn append(&mut self, sample: Sample, log_index: u64) -> i64 {
         let Sample { timestamp_ms, value } = sample;
-        (self.newest, self.is_newest_deleted) = (Some((timestamp_ms, value.to_bits())), false);
+        self.is_newest_deleted = false;
         let mut grown = 0;
-        if let Some(open) = &mut self.open {
-            if open.len() < SEAL_SAMPLES && day_of(open.first_ms()) == day_of(timestamp_ms) {
-                let before = open.heap_bytes();
-                open.append(timestamp_ms, value);
-                return (open.heap_bytes() - before) as u64;
+        match &mut self.open {
+            Some(HeadChunk::Floats(open)) => {
+                self.newest = Some((timestamp_ms, Content::Float(value.to_bits())));
+                if open.len() < SEAL_SAMPLES && day_of(open.first_ms()) == day_of(timestamp_ms) {
+                    let before = open.heap_bytes();
+                    open.append(timestamp_ms, value);
+                    return (open.heap_bytes() - before) as i64;
+                }
+                self.seal_open();
+                grown += size_of::<SealedChunk>() as i64;
             }
-            self.seal_open();
-            grown += size_of::<SealedChunk>() as u64;
+            Some(HeadChunk::Records(_)) => {
+                // A series that sends starts or histograms sends its other floats among them.
+                let before = self.bytes();
+                self.append_record(&Record::float(sample), log_index);
+                return self.bytes().cast_signed() - before.cast_signed();
+            }
+            None => self.newest = Some((timestamp_ms, Content::Float(value.to_bits()))),
         }
         let open = OpenChunk::new(timestamp_ms, value);
-        grown += open.heap_bytes() as u64;
-        self.open = Some(open);
+        grown += open.heap_bytes() as i64;
+        self.open = Some(HeadChunk::Floats(open));
         self.open_index = log_index;
         grown
     }
 
+    /// Appends a record later than the newest. Account for the change of [`Line::bytes`].
+    pub(crate) fn append_record(&mut self, record: &Record, log_index: u64) {
+        (self.newest, self.is_newest_deleted) = (Some((record.timestamp_ms, record.value.content())), false);
+        match &mut self.open {
+            Some(HeadChunk::Records(open))
+                if open.len() < SEAL_SAMPLES
+                    && open.bytes() < RECORDS_SEAL_BYTES
+                    && day_of(open.first_ms()) == day_of(record.timestamp_ms) =>
+            {
+                open.append(record);
+                return;
+            }
+            _ => self.seal_open(),
+        }
+        self.open_index = log_index;
+        let is_plain = record.start_ms == 0;
+        self.open = Some(match record.value {
+            Value::Float(value) if is_plain => HeadChunk::Floats(OpenChunk::new(record.timestamp_ms, value)),
+            _ => HeadChunk::Records(Box::new(RecordChunk::new(record))),
+        });
+    }
+
     /// Ends the open chunk.
     pub(crate) fn seal_open(&mut self) {
-        if let Some(chunk) = self.open.take() {
+        if let Some(mut chunk) = self.open.take() {
+            chunk.finish();
             self.sealed.push(Arc::new(SealedChunk { chunk, min_index: self.open_index }));
         }
     }
 
-    /// Adds a sample not later than the newest, at a time the series has none.
+    /// Adds a float not later than the newest, at a time the series has none.
     pub(crate) fn insert(&mut self, sample: Sample, log_index: u64) {
-        if self.newest.is_some_and(|(t, _)| t == sample.timestamp_ms) {
-            // Only where the newest was deleted.
-            (self.newest, self.is_newest_deleted) = (Some((sample.timestamp_ms, sample.value.to_bits())), false);
-        }
-        let pending = self.out_of_order.get_or_insert_with(|| Box::new(OutOfOrder { samples: Vec::new(), min_index: log_index }));
+        self.replace_deleted_newest(sample.timestamp_ms, Content::Float(sample.value.to_bits()));
+        let pending = self.pending(log_index);
         let at = pending.samples.partition_point(|(t, _)| *t < sample.timestamp_ms);
         pending.samples.insert(at, (sample.timestamp_ms, sample.value.to_bits()));
-        if pending.samples.len() >= OUT_OF_ORDER_SEAL_SAMPLES {
+        self.seal_full_pending();
+    }
+
+    /// Adds a record not later than the newest, at a time the series has none.
+    pub(crate) fn insert_record(&mut self, record: Record, log_index: u64) {
+        self.replace_deleted_newest(record.timestamp_ms, record.value.content());
+        let pending = self.pending(log_index);
+        let at = pending.records.partition_point(|r| r.timestamp_ms < record.timestamp_ms);
+        pending.records.insert(at, record);
+        self.seal_full_pending();
+    }
+
+    /// A sample at the time of the newest takes its place; that one was deleted.
+    fn replace_deleted_newest(&mut self, timestamp_ms: Timestamp, content: Content) {
+        if self.newest.is_some_and(|(t, _)| t == timestamp_ms) {
+            (self.newest, self.is_newest_deleted) = (Some((timestamp_ms, content)), false);
+        }
+    }
+
+    fn pending(&mut self, log_index: u64) -> &mut OutOfOrder {
+        self.out_of_order.get_or_insert_with(|| Box::new(OutOfOrder { min_index: log_index, ..OutOfOrder::default() }))
+    }
+
+    fn seal_full_pending(&mut self) {
+        if self.out_of_order.as_ref().is_some_and(|pending| pending.len() >= OUT_OF_ORDER_SEAL_SAMPLES) {
             self.seal_out_of_order();
         }
     }
 
-    /// Makes chunks of the out-of-order samples, one a day.
+    /// Makes chunks of the out-of-order samples, one a day and form.
     pub(crate) fn seal_out_of_order(&mut self) {
         let Some(pending) = self.out_of_order.take() else { return };
-        let OutOfOrder { samples, min_index } = *pending;
+        let OutOfOrder { samples, records, min_index } = *pending;
         for day in samples.chunk_by(|a, b| day_of(a.0) == day_of(b.0)) {
             let Some(((t, bits), rest)) = day.split_first() else { continue };
             let mut chunk = OpenChunk::new(*t, f64::from_bits(*bits));
             for (t, bits) in rest {
                 chunk.append(*t, f64::from_bits(*bits));
             }
-            self.sealed.push(Arc::new(SealedChunk { chunk, min_index }));
+            self.sealed.push(Arc::new(SealedChunk { chunk: HeadChunk::Floats(chunk), min_index }));
+        }
+        for day in records.chunk_by(|a, b| day_of(a.timestamp_ms) == day_of(b.timestamp_ms)) {
+            let Some((first, rest)) = day.split_first() else { continue };
+            let mut chunk = RecordChunk::new(first);
+            rest.iter().for_each(|record| chunk.append(record));
+            chunk.finish();
+            self.sealed.push(Arc::new(SealedChunk { chunk: HeadChunk::Records(Box::new(chunk)), min_index }));
         }
     }
 
@@ -148,10 +233,12 @@ impl Line {
     }
 
     /// Looks up the sample at `t`, newest places first, among what was written by entry `since` or later.
-    pub(crate) fn find(&self, t: Timestamp, since: u64, scratch: &mut Columns) -> Result<Found, Corruption> {
+    pub(crate) fn find(&self, t: Timestamp, since: u64, scratch: &mut Samples) -> Result<Found, Corruption> {
         match self.newest {
             None => return Ok(Found::Absent),
-            Some((newest, bits)) if newest == t => return Ok(if self.is_newest_deleted { Found::Absent } else { Found::Bits(bits) }),
+            Some((newest, content)) if newest == t => {
+                return Ok(if self.is_newest_deleted { Found::Absent } else { Found::Content(content) });
+            }
             Some((newest, _)) if newest < t => return Ok(Found::Absent),
             Some(_) => {}
         }
@@ -159,15 +246,14 @@ impl Line {
         let chunks = open.chain(self.sealed.iter().rev().map(|sealed| (&sealed.chunk, sealed.min_index)));
         for (chunk, _) in chunks.filter(|(c, log_index)| *log_index >= since && c.first_ms() <= t && t <= c.last_ms()) {
             scratch.clear();
-            chunk.decode(&mut scratch.ts, &mut scratch.values)?;
-            if let Ok(at) = scratch.ts.binary_search(&t) {
-                return Ok(Found::Bits(scratch.values[at].to_bits()));
+            chunk.decode(scratch)?;
+            if let Some(content) = content_at(scratch, t) {
+                return Ok(Found::Content(content));
             }
         }
-        if let Some(pending) = self.out_of_order.as_ref().filter(|pending| pending.min_index >= since)
-            && let Ok(at) = pending.samples.binary_search_by_key(&t, |(t, _)| *t)
-        {
-            return Ok(Found::Bits(pending.samples[at].1));
+        let pending = self.out_of_order.as_ref().filter(|pending| pending.min_index >= since);
+        if let Some(content) = pending.and_then(|pending| pending.find(t)) {
+            return Ok(Found::Content(content));
         }
         let may_be_stored = self.stored.is_some_and(|(first, last)| first <= t && t <= last);
         Ok(if may_be_stored { Found::MaybeStored } else { Found::Absent })
@@ -212,15 +298,15 @@ impl Line {
         let chunks = self.open.iter().chain(self.sealed.iter().map(|sealed| &sealed.chunk));
         let mut bounds = chunks.map(|c| (c.first_ms(), c.last_ms()));
         bounds.any(|(first, last)| last > after_ms && first <= to_ms)
-            || self.out_of_order.iter().flat_map(|p| &p.samples).any(|(t, _)| *t > after_ms && *t <= to_ms)
+            || self.out_of_order.iter().flat_map(|p| p.times()).any(|t| t > after_ms && t <= to_ms)
     }
 
     /// Bytes of the samples, for the head's budget.
     pub(crate) fn bytes(&self) -> u64 {
-        let chunk = |c: &OpenChunk| (size_of::<SealedChunk>() + c.heap_bytes()) as u64;
+        let chunk = |c: &HeadChunk| (size_of::<SealedChunk>() + c.heap_bytes()) as u64;
         self.open.as_ref().map_or(0, |c| c.heap_bytes() as u64)
             + self.sealed.iter().map(|s| chunk(&s.chunk)).sum::<u64>()
-            + self.out_of_order.as_ref().map_or(0, |p| (p.samples.capacity() * 16 + size_of::<OutOfOrder>()) as u64)
+            + self.out_of_order.as_ref().map_or(0, |p| p.bytes() as u64)
     }
 }
 

@@ -1,4 +1,6 @@
 use super::*;
+use crate::chunk::Samples;
+use crate::record::Content;
 use model::Sample;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,11 +8,15 @@ use std::collections::BTreeMap;
 
 const DAY: i64 = 86_400_000;
 
+fn float(bits: u64) -> Found {
+    Found::Content(Content::Float(bits))
+}
+
 fn contents(line: &Line) -> BTreeMap<i64, u64> {
-    let mut scratch = Columns::default();
+    let mut scratch = Samples::default();
     for chunk in line.open.iter().chain(line.sealed.iter().map(|s| &s.chunk)) {
         let before = scratch.ts.len();
-        chunk.decode(&mut scratch.ts, &mut scratch.values).unwrap();
+        chunk.decode(&mut scratch).unwrap();
         let added = &scratch.ts[before..];
         assert_eq!(day_of(added[0]), day_of(*added.last().unwrap()), "a chunk lies in one day");
     }
@@ -21,13 +27,13 @@ fn contents(line: &Line) -> BTreeMap<i64, u64> {
 proptest! {
     #[test]
     fn line_holds_and_finds_every_sample(samples in vec((0i64..3 * DAY, any::<u64>()), 1..400), dense: bool) {
-        let (mut line, mut model, mut scratch) = (Line::default(), BTreeMap::new(), Columns::default());
+        let (mut line, mut model, mut scratch) = (Line::default(), BTreeMap::new(), Samples::default());
         let mut bytes = 0;
         for (n, (t, bits)) in samples.into_iter().enumerate() {
             let t = if dense { DAY - 200 * 15_000 + n as i64 * 15_000 - (t % 40_000) } else { t };
             let sample = Sample { timestamp_ms: t, value: f64::from_bits(bits) };
             if line.newest.is_none_or(|(newest, _)| t > newest) {
-                bytes += line.append(sample, n as u64);
+                bytes += line.append(sample, n as u64).cast_unsigned();
                 prop_assert!(model.insert(t, bits).is_none());
             } else if let std::collections::btree_map::Entry::Vacant(place) = model.entry(t) {
                 let before = line.bytes();
@@ -39,8 +45,8 @@ proptest! {
         }
         prop_assert_eq!(&contents(&line), &model);
         for (t, bits) in &model {
-            prop_assert_eq!(line.find(*t, 0, &mut scratch).unwrap(), Found::Bits(*bits));
-            let beside = if model.contains_key(&(t + 1)) { Found::Bits(model[&(t + 1)]) } else { Found::Absent };
+            prop_assert_eq!(line.find(*t, 0, &mut scratch).unwrap(), float(*bits));
+            let beside = if model.contains_key(&(t + 1)) { float(model[&(t + 1)]) } else { Found::Absent };
             prop_assert_eq!(line.find(t + 1, 0, &mut scratch).unwrap(), beside);
         }
         line.seal_open();
@@ -52,19 +58,19 @@ proptest! {
 #[test]
 fn listed_chunks_are_looked_up_in_parts_once_they_are_dropped() {
     let mut line = Line::default();
-    let mut scratch = Columns::default();
+    let mut scratch = Samples::default();
     for n in 0..300 {
         line.append(Sample { timestamp_ms: n * 1000, value: n as f64 }, n as u64);
     }
     assert_eq!((line.sealed.len(), line.unlisted().len()), (2, 2));
     line.mark_listed(2);
-    assert_eq!((line.unlisted().len(), line.find(5000, 0, &mut scratch).unwrap()), (0, Found::Bits(5f64.to_bits())));
+    assert_eq!((line.unlisted().len(), line.find(5000, 0, &mut scratch).unwrap()), (0, float(5f64.to_bits())));
     line.drop_listed(2);
     assert_eq!(line.sealed.len(), 0);
     assert_eq!(line.find(5000, 0, &mut scratch).unwrap(), Found::MaybeStored);
-    assert_eq!(line.find(250_000, 0, &mut scratch).unwrap(), Found::Bits(250f64.to_bits()));
+    assert_eq!(line.find(250_000, 0, &mut scratch).unwrap(), float(250f64.to_bits()));
     assert_eq!(line.find(250_001, 0, &mut scratch).unwrap(), Found::Absent);
-    assert_eq!(line.find(299_000, 0, &mut scratch).unwrap(), Found::Bits(299f64.to_bits()));
+    assert_eq!(line.find(299_000, 0, &mut scratch).unwrap(), float(299f64.to_bits()));
 }
 
 #[test]

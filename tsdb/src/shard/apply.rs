@@ -197,11 +197,11 @@ impl Shard {
     }
 
     fn part(&self, replicated: &mut Replicated, log_index: u64, part: Part<'_>) -> Result<PartVerdict, Fault> {
-        let Part { key, origin: _, created, rows } = part;
+        let Part { key, origin: _, created, rows, metadata } = part;
         if let Some(verdict) = replicated.ring.get(&key) {
             return Ok(verdict.clone());
         }
-        let verdict = Writer::new(self, log_index, &created).write(replicated, rows)?;
+        let verdict = Writer::new(self, log_index, &created).write(replicated, rows, &metadata)?;
         replicated.ring.put(replicated.time_ms, key, &verdict);
         Ok(verdict)
     }

@@ -1,9 +1,9 @@
 //! Making parts of what a frozen head holds: the bit streams of sealed chunks become pages of columns.
 
-use crate::chunk::{PAGE_SAMPLES, PageInput, PageValues};
+use crate::chunk::{PAGE_SAMPLES, PageInput, PageValues, Samples};
 use crate::db::corrupt;
 use crate::error::StoreError;
-use crate::head::{Columns, SealedChunk};
+use crate::head::{HeadChunk, SealedChunk};
 use crate::keys::Family;
 use crate::rows::push_label;
 use crate::state::{ShardState, Tombstones};
@@ -30,32 +30,39 @@ struct Job {
 /// Consecutive chunks of a series on their way into one page.
 #[derive(Debug, Default)]
 struct Joined {
-    columns: Columns,
+    samples: Samples,
     log_index: u64,
 }
 
 impl Joined {
     /// Adds a chunk, which begins a new page if it does not follow, or if the page would grow too long.
     fn add(&mut self, part: &mut PartWriter<'_, '_>, sealed: &SealedChunk, tombstones: &Tombstones) -> Result<(), StoreError> {
-        let chunk = &sealed.chunk;
-        let follows = self.columns.ts.last().is_none_or(|last| *last < chunk.first_ms());
-        let is_full = self.columns.ts.len() + chunk.len() > PAGE_SAMPLES;
+        let corrupt = corrupt(Family::Head, &[]);
+        let HeadChunk::Floats(chunk) = &sealed.chunk else {
+            self.write(part)?;
+            sealed.chunk.decode(&mut self.samples).map_err(corrupt)?;
+            let written = part.records(sealed.min_index, &self.samples.records);
+            self.samples.clear();
+            return written;
+        };
+        let follows = self.samples.ts.last().is_none_or(|last| *last < chunk.first_ms());
+        let is_full = self.samples.ts.len() + chunk.len() > PAGE_SAMPLES;
         // A page lies wholly before or wholly after each delete, as its chunks do.
         if !follows || is_full || tombstones.separate(self.log_index, sealed.min_index) {
             self.write(part)?;
         }
-        let is_first = self.columns.ts.is_empty();
+        let is_first = self.samples.ts.is_empty();
         self.log_index = if is_first { sealed.min_index } else { self.log_index.min(sealed.min_index) };
-        chunk.decode(&mut self.columns.ts, &mut self.columns.values).map_err(corrupt(Family::Head, &[]))
+        chunk.decode(&mut self.samples.ts, &mut self.samples.values).map_err(corrupt)
     }
 
     /// Writes what was joined.
     fn write(&mut self, part: &mut PartWriter<'_, '_>) -> Result<(), StoreError> {
-        let Columns { ts, values } = &self.columns;
+        let Samples { ts, values, .. } = &self.samples;
         if !ts.is_empty() {
             part.page(self.log_index, PageInput { times: ts, values: PageValues::Floats(values), starts: &[] })?;
         }
-        self.columns.clear();
+        self.samples.clear();
         Ok(())
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::entry::Limits;
 use crate::head::{Found, Line, STORABLE_MS};
+use crate::record::Content;
 use crate::verdict::Refusal;
+use model::Timestamp;
 use model::limits::FUTURE_MS_MAX;
-use model::{Sample, Timestamp};
 
 /// What becomes of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,38 +29,37 @@ pub(crate) struct Rules<'a> {
     pub(crate) dropped_before_ms: Timestamp,
 }
 
-/// Time of a series' newest sample, and its bits unless it was deleted.
-pub(crate) type Newest = Option<(Timestamp, Option<u64>)>;
+/// Time of a series' newest sample, and its content unless it was deleted.
+pub(crate) type Newest = Option<(Timestamp, Option<Content>)>;
 
 /// The newest sample of a line.
 pub(crate) fn newest_of(line: &Line) -> Newest {
-    line.newest.map(|(t, bits)| (t, (!line.is_newest_deleted).then_some(bits)))
+    line.newest.map(|(t, content)| (t, (!line.is_newest_deleted).then_some(content)))
 }
 
-/// Judges a sample against entry time, the shard's settings and the series' content.
+/// Judges a float or histogram against entry time, the shard's settings and the series' content.
 ///
 /// `find` looks (series, timestamp) up in the logical content; it is asked only for timestamps not later than the newest.
 pub(crate) fn judge<E>(
     rules: Rules<'_>,
     newest: Newest,
-    sample: Sample,
-    find: impl FnOnce() -> Result<Option<u64>, E>,
+    (t, content): (Timestamp, Content),
+    find: impl FnOnce() -> Result<Option<Content>, E>,
 ) -> Result<Decision, E> {
     let Rules { now_ms, limits, dropped_before_ms } = rules;
-    let (t, bits) = (sample.timestamp_ms, sample.value.to_bits());
     if t > now_ms.saturating_add(FUTURE_MS_MAX) || t >= STORABLE_MS.end {
         return Ok(Decision::Refuse(Refusal::TooFarInFuture));
     }
     if t < STORABLE_MS.start.max(dropped_before_ms).max(now_ms.saturating_sub(limits.retention_ms)) {
         return Ok(Decision::Refuse(Refusal::TooOld));
     }
-    let Some((newest_ms, newest_bits)) = newest.filter(|(newest, _)| t <= *newest) else {
+    let Some((newest_ms, newest_content)) = newest.filter(|(newest, _)| t <= *newest) else {
         let is_late = t < now_ms.saturating_sub(limits.late_window_ms);
         return Ok(if is_late { Decision::Refuse(Refusal::TooOld) } else { Decision::Append });
     };
-    let found = if t == newest_ms { newest_bits } else { find()? };
+    let found = if t == newest_ms { newest_content } else { find()? };
     Ok(match found {
-        Some(present) if present == bits => Decision::Unchanged,
+        Some(present) if present.is_same(content) => Decision::Unchanged,
         Some(_) => Decision::Refuse(Refusal::Duplicate),
         None if t >= now_ms.saturating_sub(limits.out_of_order_window_ms) => Decision::Insert,
         None if limits.out_of_order_window_ms == 0 => Decision::Refuse(Refusal::OutOfOrder),
@@ -68,9 +68,9 @@ pub(crate) fn judge<E>(
 }
 
 /// What a look-up in the head says, if it says it all.
-pub(crate) fn settled(found: Found) -> Option<Option<u64>> {
+pub(crate) fn settled(found: Found) -> Option<Option<Content>> {
     match found {
-        Found::Bits(bits) => Some(Some(bits)),
+        Found::Content(content) => Some(Some(content)),
         Found::Absent => Some(None),
         Found::MaybeStored => None,
     }

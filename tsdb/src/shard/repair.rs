@@ -5,12 +5,14 @@
 //! them, an earlier one is carried out in them already.
 
 use super::Shard;
+use crate::chunk::Samples;
 use crate::error::StoreError;
 use crate::keys::{Family, FprKey};
 use crate::runs::Runs;
+use crate::state::Deleted;
 use crate::store::rewrite::SentSeries;
 use crate::store::{Day, SeriesRecord, StoreView};
-use model::{Labels, SeriesId, Timestamp, hash};
+use model::{Labels, SeriesId, hash};
 
 /// A day that is being repaired.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +26,12 @@ pub struct DayRepair {
 }
 
 /// One series of a day as another replica sent it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct RepairSeries {
     /// Its labels.
     pub labels: Labels,
-    /// Strictly growing, all inside the day.
-    pub timestamps: Vec<Timestamp>,
-    /// `values[i]` belongs to `timestamps[i]`.
-    pub values: Vec<f64>,
+    /// All inside the day, each kind in order of time.
+    pub samples: Samples,
 }
 
 impl Shard {
@@ -56,10 +56,14 @@ impl Shard {
         let store = self.store();
         let view = store.view();
         let mut sent = Vec::with_capacity(series.len());
-        for RepairSeries { labels, timestamps, values } in series {
+        for RepairSeries { labels, samples } in series {
             let (sid, record) = self.known_series(&view, labels)?;
             let mut runs = Runs::default();
-            (runs.timestamps, runs.values) = (timestamps, values);
+            runs.add(repair.since, &Deleted::default(), |out| -> Result<(), StoreError> {
+                *out = samples;
+                Ok(())
+            })?;
+            runs.finish();
             sent.push(SentSeries { sid, record, runs });
         }
         sent.sort_unstable_by_key(|series| (series.record.metric, series.sid));

@@ -3,10 +3,13 @@
 use super::Shard;
 use crate::error::{Corruption, StoreError};
 use crate::head::{Head, Line, Series};
+use crate::metadata::Families;
 use crate::postings::Index;
-use crate::state::{BatchRing, Replicated, Restored, Tombstone, Tombstones, read_page};
+use crate::record::Content;
+use crate::state::{BatchRing, Exemplars, Replicated, Restored, Tombstone, Tombstones, read_page};
 use crate::store::ShardStore;
 use model::{SeriesId, Timestamp};
+use std::sync::Arc;
 
 /// Reads the state that the last checkpoint holds; the empty state if there is none.
 pub(super) fn restore(store: &ShardStore) -> Result<(Replicated, Head, Index), StoreError> {
@@ -35,6 +38,14 @@ impl Restored for State {
         &mut self.replicated.ring
     }
 
+    fn exemplars(&mut self) -> &mut Exemplars {
+        Arc::make_mut(&mut self.replicated.exemplars)
+    }
+
+    fn families(&mut self) -> &mut Families {
+        Arc::make_mut(&mut self.replicated.families)
+    }
+
     fn tombstone(&mut self, tombstone: Tombstone) {
         self.replicated.tombstones.push(tombstone);
     }
@@ -50,8 +61,8 @@ impl Restored for State {
 }
 
 impl Shard {
-    /// The bits of a sample that a listed part holds, if entry `since` or a later one wrote it.
-    pub(super) fn find_stored(&self, sid: u32, metric: u32, t: Timestamp, since: u64) -> Result<Option<u64>, StoreError> {
+    /// What a sample is that a listed part holds, if entry `since` or a later one wrote it.
+    pub(super) fn find_stored(&self, sid: u32, metric: u32, t: Timestamp, since: u64) -> Result<Option<Content>, StoreError> {
         self.store().view().lookup(SeriesId(sid), metric, t, since)
     }
 
@@ -72,15 +83,15 @@ impl Shard {
         let Some(record) = view.series(SeriesId(sid))? else { return Ok(None) };
         let last_ms = view.last_time(SeriesId(sid), record.metric)?;
         let newest_ms = last_ms.max(record.newest_ms);
-        let newest_bits = match newest_ms {
+        let found = match newest_ms {
             Some(t) if last_ms == newest_ms => {
                 let deleted_before = tombstones.of(&record.labels).before(t);
                 view.lookup(SeriesId(sid), record.metric, t, deleted_before)?
             }
             _ => None,
         };
-        let newest = newest_ms.map(|t| (t, newest_bits.unwrap_or(0)));
-        let is_newest_deleted = newest.is_some() && newest_bits.is_none();
+        let newest = newest_ms.map(|t| (t, found.unwrap_or(Content::Float(0))));
+        let is_newest_deleted = newest.is_some() && found.is_none();
         let stored = last_ms.map(|t| (Timestamp::MIN, t));
         let line = Line { newest, is_newest_deleted, stored, ..Line::default() };
         let mut head = self.head.write();

@@ -3,6 +3,7 @@
 mod churn;
 mod crash;
 mod life;
+mod records;
 mod rules;
 
 use super::*;
@@ -79,10 +80,19 @@ impl Replica {
         ApplyResponse::decode(&self.apply(payload)).unwrap().parts.remove(0)
     }
 
+    /// Writes rows that are encoded already.
+    pub(super) fn write_rows(&mut self, time_ms: i64, batch_id: u128, rows: &[u8]) -> PartVerdict {
+        let payload = self.entry_of(time_ms, batch_id, rows);
+        ApplyResponse::decode(&self.apply(payload)).unwrap().parts.remove(0)
+    }
+
     pub(super) fn entry(&self, time_ms: i64, batch_id: u128, rows: &[(Labels, i64, f64)]) -> Bytes {
-        let rows = encode_rows(rows);
+        self.entry_of(time_ms, batch_id, &encode_rows(rows))
+    }
+
+    pub(super) fn entry_of(&self, time_ms: i64, batch_id: u128, rows: &[u8]) -> Bytes {
         let mut builder = EntryBuilder::new(time_ms, 1);
-        builder.add_part(&self.shard, PartInput { batch_id, generation: 1, origin: Origin::RemoteWrite, rows: &rows }).unwrap();
+        builder.add_part(&self.shard, PartInput { batch_id, generation: 1, origin: Origin::RemoteWrite, rows }).unwrap();
         builder.finish()
     }
 
@@ -123,6 +133,22 @@ pub(super) fn contents_of(view: &crate::view::ReadView, matchers: &[Matcher], ra
         ControlFlow::Continue(())
     })
     .unwrap();
+    found
+}
+
+/// Everything that is not a float in the columns: histograms by series, exemplars, metadata.
+pub(super) fn others_of(shard: &Arc<Shard>) -> Vec<String> {
+    let mut found = Vec::new();
+    let view = shard.read_view();
+    view.select(&[], TimeRange::ALL, |series| {
+        assert!(series.start_timestamps.is_empty() || series.start_timestamps.len() == series.timestamps.len());
+        found.push(format!("{} {:?} {:?}", series.labels, series.start_timestamps, series.histograms));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let all = [Vec::new()];
+    view.exemplars(&all, TimeRange::ALL, |labels, exemplars| found.push(format!("{labels} {exemplars:?}"))).unwrap();
+    shard.families(None, |family, known| found.push(format!("{family} {known:?}")));
     found
 }
 

@@ -1,6 +1,7 @@
 //! What callers other than apply ask of the replicated state, kept beside it: nobody waits for them while an entry is applied.
 
 use crate::entry::Limits;
+use crate::metadata::Families;
 use crate::state::{Replicated, Tombstones};
 use model::{Generation, Timestamp};
 use parking_lot::RwLock;
@@ -13,6 +14,8 @@ pub(super) struct Told {
     time_ms: AtomicI64,
     /// Held for a copy at most.
     rules: RwLock<Rules>,
+    /// Held for a copy of the pointer at most.
+    families: RwLock<Arc<Families>>,
 }
 
 #[derive(Debug, Default)]
@@ -32,12 +35,22 @@ impl Told {
     /// Takes over everything, after an entry that changes more than the time.
     pub(super) fn all(&self, state: &Replicated) {
         self.time(state);
+        self.families(state);
         *self.rules.write() = Rules {
             limits: state.limits,
             generations: state.map.generations.as_slice().into(),
             tombstones: state.tombstones.clone(),
             dropped_before_ms: state.dropped_before_ms,
         };
+    }
+
+    /// Takes over what is known about metric families, after an entry that changed it.
+    pub(super) fn families(&self, state: &Replicated) {
+        *self.families.write() = Arc::clone(&state.families);
+    }
+
+    pub(super) fn known_families(&self) -> Arc<Families> {
+        Arc::clone(&self.families.read())
     }
 
     pub(super) fn time_ms(&self) -> Timestamp {

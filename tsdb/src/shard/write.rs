@@ -3,15 +3,22 @@
 use super::Shard;
 use super::apply::Fault;
 use super::judge::{Decision, judge, newest_of, settled};
+use crate::chunk::Samples;
 use crate::entry::{Created, EntryError, SeriesRef, WriteRow, WriteRows};
-use crate::head::{Columns, Head, Line, Series, join};
+use crate::head::{Head, Line, Series, join};
+use crate::metadata::FamilyMetadata;
+use crate::metrics;
+use crate::record::{Content, Exemplar, Item, Record, Value};
 use crate::rows;
-use crate::state::{Replicated, Tombstones};
+use crate::state::{Replicated, Stored, Tombstones};
 use crate::verdict::{FirstError, PartVerdict, Refusal};
 use model::hash::fp128;
 use model::labels::METRIC_NAME;
-use model::{Labels, Timestamp};
+use model::limits::FUTURE_MS_MAX;
+use model::sample::is_stale;
+use model::{Labels, Sample, Timestamp};
 use parking_lot::RwLockWriteGuard;
+use std::sync::Arc;
 
 /// Rows after which waiting readers get their turn.
 const ROWS_PER_SECTION: usize = 1024;
@@ -36,7 +43,7 @@ pub(super) struct Writer<'a> {
     verdict: PartVerdict,
     /// First and last timestamp written.
     written: Option<(Timestamp, Timestamp)>,
-    scratch: Columns,
+    scratch: Samples,
 }
 
 impl<'a> Writer<'a> {
@@ -49,16 +56,22 @@ impl<'a> Writer<'a> {
             checks_known: true,
             verdict: PartVerdict::default(),
             written: None,
-            scratch: Columns::default(),
+            scratch: Samples::default(),
         }
     }
 
     /// Applies a part; nothing of it if it names a series that the shard never had.
-    pub(super) fn write(mut self, state: &mut Replicated, mut rows: WriteRows<'_>) -> Result<PartVerdict, Fault> {
+    pub(super) fn write(
+        mut self,
+        state: &mut Replicated,
+        mut rows: WriteRows<'_>,
+        metadata: &[FamilyMetadata<'_>],
+    ) -> Result<PartVerdict, Fault> {
         if !self.resolve(&state.tombstones, rows.clone())? {
             return Ok(PartVerdict { unresolved: true, ..PartVerdict::default() });
         }
         self.checks_known = !state.map.keeps_accepted_series();
+        self.metadata(state, metadata);
         let mut head = self.shard.head.write();
         let mut known = std::mem::take(&mut self.targets.known).into_iter();
         let mut done = 0usize;
@@ -82,6 +95,20 @@ impl<'a> Writer<'a> {
             self.shard.changes.lock().note(first_ms, last_ms, self.log_index);
         }
         Ok(self.verdict)
+    }
+
+    /// Takes over what a part says about metric families.
+    fn metadata(&self, state: &mut Replicated, metadata: &[FamilyMetadata<'_>]) {
+        if metadata.iter().all(|family| state.families.has(family)) {
+            return;
+        }
+        let families = Arc::make_mut(&mut state.families);
+        for family in metadata {
+            if !families.put(family, state.time_ms) {
+                metrics::count_metadata_dropped();
+            }
+        }
+        self.shard.told.families(state);
     }
 
     fn count(&mut self, state: &mut Replicated, timestamp_ms: Timestamp) {
@@ -130,10 +157,18 @@ impl<'a> Writer<'a> {
                 self.verdict.stale_row(row.ordinal);
                 continue;
             }
+            if is_stale(sample.value) && newest_content(line).is_some_and(Content::is_histogram) {
+                self.record(state, head, (slot, row.ordinal), Record::float(sample))?;
+                continue;
+            }
             let find = || self.shard.find(&state.tombstones, series, line, sample.timestamp_ms, &mut self.scratch);
-            let decision = judge(state.rules(), newest_of(line), sample, find)?;
+            let of_sample = (sample.timestamp_ms, Content::Float(sample.value.to_bits()));
+            let decision = judge(state.rules(), newest_of(line), of_sample, find)?;
             match decision {
-                Decision::Append => head.sample_bytes += line.append(sample, self.log_index),
+                Decision::Append => {
+                    let grown = line.append(sample, self.log_index);
+                    head.sample_bytes = head.sample_bytes.saturating_add_signed(grown);
+                }
                 Decision::Insert => {
                     let before = line.bytes();
                     line.insert(sample, self.log_index);
@@ -141,18 +176,71 @@ impl<'a> Writer<'a> {
                     head.sample_bytes = head.sample_bytes + after - before;
                 }
                 Decision::Unchanged => self.verdict.unchanged += 1,
-                Decision::Refuse(kind) => self.verdict.refuse(kind, || FirstError {
-                    ordinal: row.ordinal,
-                    kind,
-                    labels: self.shard.labels_in_head(head, slot).to_string(),
-                    timestamp_ms: sample.timestamp_ms,
-                }),
+                Decision::Refuse(kind) => self.refuse(head, (slot, row.ordinal), kind, sample.timestamp_ms),
             }
             if matches!(decision, Decision::Append | Decision::Insert) {
                 self.count(state, sample.timestamp_ms);
             }
         }
+        for _ in 0..row.records {
+            match rows.next_record().map_err(EntryError::from)? {
+                Item::Sample(record) => self.record(state, head, (slot, row.ordinal), record)?,
+                Item::Exemplar(exemplar) => self.exemplar(state, head, slot, &exemplar),
+            }
+        }
         Ok(())
+    }
+
+    fn refuse(&mut self, head: &Head, (slot, ordinal): (u32, u32), kind: Refusal, timestamp_ms: Timestamp) {
+        let shard = self.shard;
+        self.verdict.refuse(kind, || FirstError { ordinal, kind, labels: shard.labels_in_head(head, slot).to_string(), timestamp_ms });
+    }
+
+    /// Writes a histogram, a float with a start, or a stale marker that follows a histogram.
+    fn record(&mut self, state: &mut Replicated, head: &mut Head, (slot, ordinal): (u32, u32), record: Record) -> Result<(), Fault> {
+        let Some((series, line)) = head.slot_mut(slot) else { return Ok(()) };
+        let timestamp_ms = record.timestamp_ms;
+        if self.checks_known && !state.map.places(self.shard.id, series.placement, timestamp_ms) {
+            self.verdict.stale_row(ordinal);
+            return Ok(());
+        }
+        let record = as_stored(record, newest_content(line));
+        let content = record.value.content();
+        let find = || self.shard.find(&state.tombstones, series, line, timestamp_ms, &mut self.scratch);
+        let decision = judge(state.rules(), newest_of(line), (timestamp_ms, content), find)?;
+        let before = line.bytes();
+        match decision {
+            Decision::Append => line.append_record(&record, self.log_index),
+            Decision::Insert => line.insert_record(record, self.log_index),
+            Decision::Unchanged => self.verdict.unchanged += 1,
+            Decision::Refuse(kind) => {
+                self.refuse(head, (slot, ordinal), kind, timestamp_ms);
+                return Ok(());
+            }
+        }
+        let after = line.bytes();
+        head.sample_bytes = head.sample_bytes + after - before;
+        self.verdict.histograms += u32::from(content.is_histogram());
+        if decision != Decision::Unchanged {
+            self.count(state, timestamp_ms);
+        }
+        Ok(())
+    }
+
+    fn exemplar(&mut self, state: &mut Replicated, head: &Head, slot: u32, exemplar: &Exemplar<'_>) {
+        let is_too_far = exemplar.timestamp_ms > state.time_ms.saturating_add(FUTURE_MS_MAX);
+        let Some(series) = head.series(slot).filter(|_| !is_too_far) else {
+            self.verdict.exemplars_dropped += 1;
+            return;
+        };
+        let outcome = match state.exemplars.judge(series.sid, exemplar) {
+            Stored::Added => Arc::make_mut(&mut state.exemplars).add(series.sid, exemplar, state.limits.exemplars_max as usize),
+            other => other,
+        };
+        match outcome {
+            Stored::Added | Stored::Unchanged => self.verdict.exemplars += 1,
+            Stored::OutOfOrder | Stored::TooLong => self.verdict.exemplars_dropped += 1,
+        }
     }
 
     /// Writes a row of a series that the shard never had: it is created by its first accepted sample.
@@ -164,27 +252,57 @@ impl<'a> Writer<'a> {
         row: WriteRow,
         at: usize,
     ) -> Result<(), Fault> {
-        let created = self.created[at];
-        for done in 0..row.samples {
-            let sample = rows.next_sample().map_err(EntryError::from)?;
-            if !state.map.places(self.shard.id, created.placement, sample.timestamp_ms) {
-                self.verdict.stale_row(row.ordinal);
-                continue;
+        let mut rest = row;
+        while rest.samples + rest.records > 0 {
+            let record = if rest.samples > 0 {
+                rest.samples -= 1;
+                Record::float(rows.next_sample().map_err(EntryError::from)?)
+            } else {
+                rest.records -= 1;
+                match rows.next_record().map_err(EntryError::from)? {
+                    Item::Sample(record) => as_stored(record, None),
+                    Item::Exemplar(_) => {
+                        self.verdict.exemplars_dropped += 1;
+                        continue;
+                    }
+                }
+            };
+            if let Some(slot) = self.first_record(state, head, (at, row.ordinal), &record)? {
+                return self.row(state, head, rows, rest, slot);
             }
-            let decision = judge(state.rules(), None, sample, || Ok::<_, Fault>(None))?;
-            if let Decision::Refuse(kind) = decision {
-                self.refuse_new(&created, row.ordinal, kind, sample.timestamp_ms)?;
-                continue;
-            }
-            let mut line = Line::default();
-            line.append(sample, self.log_index);
-            let slot = self.shard.create(state, head, &created, line)?;
-            self.targets.created[at] = Some(slot);
-            self.count(state, sample.timestamp_ms);
-            let rest = WriteRow { samples: row.samples - done - 1, ..row };
-            return self.row(state, head, rows, rest, slot);
         }
         Ok(())
+    }
+
+    /// Creates a series if its first sample is accepted; gives its slot.
+    fn first_record(
+        &mut self,
+        state: &mut Replicated,
+        head: &mut Head,
+        (at, ordinal): (usize, u32),
+        record: &Record,
+    ) -> Result<Option<u32>, Fault> {
+        let (created, timestamp_ms) = (self.created[at], record.timestamp_ms);
+        if !state.map.places(self.shard.id, created.placement, timestamp_ms) {
+            self.verdict.stale_row(ordinal);
+            return Ok(None);
+        }
+        let content = record.value.content();
+        let decision = judge(state.rules(), None, (timestamp_ms, content), || Ok::<_, Fault>(None))?;
+        if let Decision::Refuse(kind) = decision {
+            self.refuse_new(&created, ordinal, kind, timestamp_ms)?;
+            return Ok(None);
+        }
+        let mut line = Line::default();
+        match record.value {
+            Value::Float(value) if record.start_ms == 0 => drop(line.append(Sample { timestamp_ms, value }, self.log_index)),
+            _ => line.append_record(record, self.log_index),
+        }
+        let slot = self.shard.create(state, head, &created, line)?;
+        self.targets.created[at] = Some(slot);
+        self.verdict.histograms += u32::from(content.is_histogram());
+        self.count(state, timestamp_ms);
+        Ok(Some(slot))
     }
 
     fn refuse_new(&mut self, created: &Created<'_>, ordinal: u32, kind: Refusal, timestamp_ms: Timestamp) -> Result<(), Fault> {
@@ -192,6 +310,22 @@ impl<'a> Writer<'a> {
         self.verdict.refuse(kind, || FirstError { ordinal, kind, labels: labels.to_string(), timestamp_ms });
         Ok(())
     }
+}
+
+/// The form in which a sample is kept: a stale marker takes that of the sample before it, as in Prometheus, and a stale histogram
+/// has nothing else.
+fn as_stored(record: Record, newest: Option<Content>) -> Record {
+    let after_histogram = newest.is_some_and(Content::is_histogram);
+    match &record.value {
+        Value::Float(value) if after_histogram && is_stale(*value) => Record::stale_histogram(record.timestamp_ms),
+        Value::Histogram(histogram) if histogram.is_stale() => Record::stale_histogram(record.timestamp_ms),
+        Value::Float(_) | Value::Histogram(_) => record,
+    }
+}
+
+/// The newest sample of a line, unless it was deleted: what a deleted one was is not known once its series left the head.
+fn newest_content(line: &Line) -> Option<Content> {
+    newest_of(line).and_then(|(_, content)| content)
 }
 
 impl Shard {
@@ -202,8 +336,8 @@ impl Shard {
         series: &Series,
         line: &Line,
         t: Timestamp,
-        scratch: &mut Columns,
-    ) -> Result<Option<u64>, Fault> {
+        scratch: &mut Samples,
+    ) -> Result<Option<Content>, Fault> {
         let deleted_before = match tombstones.iter().any(|tombstone| tombstone.meets(t, t)) {
             true => tombstones.of(&self.labels_of_series(series)).before(t),
             false => 0,

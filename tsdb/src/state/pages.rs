@@ -2,17 +2,18 @@
 //!
 //! ```text
 //! page:    format u8 = 2 | kind u8 | record*
-//! records: 1 replicated | 2 verdict | 3 pair | 4 series | 5 tombstone
+//! records: 1 replicated | 2 verdict | 3 pair | 4 series | 5 tombstone | 6 exemplar | 7 metadata of a family
 //! ```
 //!
 //! Sealed chunks are not here: the same checkpoint writes them to parts.
 
 use super::{Replicated, ShardMap, Tombstone, Tombstones};
-use crate::chunk::OpenChunk;
 use crate::entry::{put_generations, put_limits, read_generations, read_limits};
 use crate::error::Corruption;
-use crate::head::{Line, OutOfOrder, Series, join};
+use crate::head::{HeadChunk, Line, OutOfOrder, Series, join};
+use crate::metadata::Families;
 use crate::postings::Pair;
+use crate::record::{Content, Item};
 use crate::wire::{Reader, put_bytes, put_varint, put_zigzag};
 use bytes::Bytes;
 use model::{LogPoint, ReplicaId};
@@ -30,6 +31,8 @@ enum Kind {
     Pair = 3,
     Series = 4,
     Tombstone = 5,
+    Exemplar = 6,
+    Family = 7,
 }
 
 /// Gathers records into pages and hands each full page to `sink`.
@@ -69,8 +72,21 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
 
     pub(crate) fn replicated(&mut self, replicated: &Replicated) -> Result<(), E> {
         let mut out = Vec::new();
-        let Replicated { applied, extra, time_ms, limits, map, next_sid, samples, bounds, dropped_before_ms, tombstones, ring } =
-            replicated;
+        let Replicated {
+            applied,
+            extra,
+            time_ms,
+            limits,
+            map,
+            next_sid,
+            samples,
+            bounds,
+            dropped_before_ms,
+            tombstones,
+            ring,
+            exemplars,
+            families,
+        } = replicated;
         put_varint(&mut out, u64::from(applied.is_some()));
         if let Some(LogPoint { term, leader, index }) = applied {
             for n in [*term, leader.0, *index] {
@@ -95,11 +111,14 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
             self.record(Kind::Tombstone, &out)?;
         }
         let mut result = Ok(());
-        ring.write(|record| {
+        let mut record = |kind, record: &[u8]| {
             if result.is_ok() {
-                result = self.record(Kind::Verdict, record);
+                result = self.record(kind, record);
             }
-        });
+        };
+        ring.write(|verdict| record(Kind::Verdict, verdict));
+        exemplars.write(|exemplar| record(Kind::Exemplar, exemplar));
+        families.write(|family| record(Kind::Family, family));
         result
     }
 
@@ -126,7 +145,9 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
         }
         // The chunks are numbered anew after a restart: none is sealed then.
         let Line { newest, is_newest_deleted, open, open_index, sealed, first_sealed: _, listed: _, out_of_order, stored } = line;
-        put_range(scratch, newest.map(|(t, bits)| (t, bits as i64)));
+        let (kind, bits) = newest.map_or((0, 0), |(_, content)| content.parts());
+        put_range(scratch, newest.map(|(t, _)| (t, bits.cast_signed())));
+        scratch.push(kind);
         let stored = sealed.iter().fold(*stored, |range, s| Some(join(range, s.chunk.first_ms(), s.chunk.last_ms())));
         put_range(scratch, stored);
         scratch.push(u8::from(open.is_some()) | u8::from(out_of_order.is_some()) << 1 | u8::from(*is_newest_deleted) << 2);
@@ -135,13 +156,15 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
             open.write_to(scratch);
         }
         if let Some(pending) = out_of_order {
-            let OutOfOrder { samples, min_index } = pending.as_ref();
+            let OutOfOrder { samples, records, min_index } = pending.as_ref();
             put_varint(scratch, *min_index);
             put_varint(scratch, samples.len() as u64);
             for (t, bits) in samples {
                 put_zigzag(scratch, *t);
                 scratch.extend_from_slice(&bits.to_le_bytes());
             }
+            put_varint(scratch, records.len() as u64);
+            records.iter().for_each(|record| record.write(scratch));
         }
         let record = std::mem::take(scratch);
         let result = self.record(Kind::Series, &record);
@@ -172,6 +195,10 @@ pub(crate) trait Restored {
     fn replicated(&mut self, replicated: Replicated);
     /// The state taken so far, to which verdicts are added.
     fn ring(&mut self) -> &mut super::BatchRing;
+    /// The state taken so far, to which exemplars are added.
+    fn exemplars(&mut self) -> &mut super::Exemplars;
+    /// The state taken so far, to which metadata is added.
+    fn families(&mut self) -> &mut Families;
     /// A delete in force.
     fn tombstone(&mut self, tombstone: Tombstone);
     /// A label pair.
@@ -191,6 +218,8 @@ pub(crate) fn read_page(page: &[u8], into: &mut impl Restored) -> Result<(), Cor
         match kind {
             k if k == Kind::Replicated as u8 => into.replicated(read_replicated(&mut r)?),
             k if k == Kind::Verdict as u8 => into.ring().read(&mut r)?,
+            k if k == Kind::Exemplar as u8 => into.exemplars().read(&mut r)?,
+            k if k == Kind::Family as u8 => into.families().read(&mut r)?,
             k if k == Kind::Tombstone as u8 => into.tombstone(Tombstone::read(&mut r)?),
             k if k == Kind::Pair as u8 => into.pair(r.varint_u32()?, r.text()?, r.text()?),
             k if k == Kind::Series as u8 => {
@@ -215,9 +244,25 @@ fn read_replicated(r: &mut Reader<'_>) -> Result<Replicated, Corruption> {
     let next_sid = r.varint_u32()?;
     let (samples, bounds) = (r.varint()?, read_range(r)?);
     let dropped_before_ms = i64::from_le_bytes(r.array()?);
-    // Tombstones and verdicts follow in records of their own.
-    let (tombstones, ring) = (Tombstones::default(), super::BatchRing::default());
-    Ok(Replicated { applied, extra, time_ms, limits, map, next_sid, samples, bounds, dropped_before_ms, tombstones, ring })
+    // What is in records of its own follows.
+    let tombstones = Tombstones::default();
+    let (ring, exemplars, families) = Default::default();
+    let replicated = Replicated {
+        applied,
+        extra,
+        time_ms,
+        limits,
+        map,
+        next_sid,
+        samples,
+        bounds,
+        dropped_before_ms,
+        tombstones,
+        ring,
+        exemplars,
+        families,
+    };
+    Ok(replicated)
 }
 
 fn read_series(r: &mut Reader<'_>) -> Result<(Series, Line), Corruption> {
@@ -225,19 +270,27 @@ fn read_series(r: &mut Reader<'_>) -> Result<(Series, Line), Corruption> {
     let (fp128, placement) = (u128::from_le_bytes(r.array()?), r.u64_le()?);
     let n = r.count(1)?;
     let pairs: Arc<[u32]> = (0..n).map(|_| r.varint_u32()).collect::<Result<_, _>>()?;
-    let newest = read_range(r)?.map(|(t, bits)| (t, bits as u64));
+    let newest = read_range(r)?;
+    let kind = r.u8()?;
+    let newest = newest.map(|(t, bits)| Ok((t, Content::from_parts(kind, bits.cast_unsigned())?))).transpose()?;
     let stored = read_range(r)?;
     let flags = r.u8()?;
     let mut line = Line { newest, is_newest_deleted: flags & 4 != 0, stored, ..Line::default() };
     if flags & 1 != 0 {
         line.open_index = r.varint()?;
-        line.open = Some(OpenChunk::read_from(r)?);
+        line.open = Some(HeadChunk::read_from(r)?);
     }
     if flags & 2 != 0 {
         let min_index = r.varint()?;
         let n = r.count(9)?;
         let samples = (0..n).map(|_| Ok((r.zigzag()?, r.u64_le()?))).collect::<Result<_, Corruption>>()?;
-        line.out_of_order = Some(Box::new(OutOfOrder { samples, min_index }));
+        let n = r.count(4)?;
+        let records = (0..n).map(|_| match Item::read(r)? {
+            Item::Sample(record) => Ok(record),
+            Item::Exemplar(_) => Err(Corruption::new("exemplar among samples")),
+        });
+        let records = records.collect::<Result<_, _>>()?;
+        line.out_of_order = Some(Box::new(OutOfOrder { samples, records, min_index }));
     }
     Ok((Series { sid, metric, fp128, placement, pairs }, line))
 }

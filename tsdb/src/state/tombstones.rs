@@ -5,6 +5,7 @@
 
 use crate::entry::{put_matchers, read_matchers};
 use crate::error::Corruption;
+use crate::record::Record;
 use crate::wire::{Reader, put_varint};
 use model::{Labels, Matcher, Timestamp};
 use std::sync::Arc;
@@ -135,6 +136,17 @@ impl Deleted {
         }
         ts.truncate(kept);
         values.truncate(kept);
+        latest
+    }
+
+    /// As [`Deleted::cut`], of records.
+    pub(crate) fn cut_records(&self, log_index: u64, from: usize, records: &mut Vec<Record>) -> Option<Timestamp> {
+        let is_deleted = |record: &Record| self.before(record.timestamp_ms) > log_index;
+        let latest = records[from..].iter().filter(|record| is_deleted(record)).map(|record| record.timestamp_ms).max();
+        if latest.is_some() {
+            let kept: Vec<Record> = records.drain(from..).filter(|record| !is_deleted(record)).collect();
+            records.extend(kept);
+        }
         latest
     }
 }

@@ -5,10 +5,15 @@ use super::file::{FileWriter, Tally};
 use super::group::GroupBuilder;
 use super::manifest::{Day, Part};
 use super::series::NewRecord;
-use crate::chunk::PageInput;
+use crate::chunk::{PAGE_SAMPLES, PageInput, PageValues};
 use crate::error::StoreError;
 use crate::keys::{ChunkKey, Family};
+use crate::record::{Record, Value};
 use model::SeriesId;
+use std::sync::Arc;
+
+/// Histograms of a page: they are large.
+const PAGE_HISTOGRAMS: usize = 120;
 
 /// Identifies a series of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +112,31 @@ impl<'w, 'a> PartWriter<'w, 'a> {
         let (low, high) = self.log_index.unwrap_or((log_index, log_index));
         self.log_index = Some((low.min(log_index), high.max(log_index)));
         self.range_ms = (self.range_ms.0.min(first_ms), self.range_ms.1.max(last_ms));
+        Ok(())
+    }
+
+    /// Adds records of the present series as pages, one after another.
+    ///
+    /// # Errors
+    /// As [`PartWriter::page`].
+    pub(crate) fn records(&mut self, log_index: u64, records: &[Record]) -> Result<(), StoreError> {
+        let is_float = |record: &Record| matches!(record.value, Value::Float(_));
+        for run in records.chunk_by(|a, b| is_float(a) == is_float(b)) {
+            let most = if run.first().is_some_and(is_float) { PAGE_SAMPLES } else { PAGE_HISTOGRAMS };
+            for page in run.chunks(most) {
+                let times: Vec<i64> = page.iter().map(|record| record.timestamp_ms).collect();
+                let starts: Vec<i64> = page.iter().map(|record| record.start_ms).collect();
+                let (mut floats, mut histograms) = (Vec::new(), Vec::new());
+                for record in page {
+                    match &record.value {
+                        Value::Float(value) => floats.push(*value),
+                        Value::Histogram(histogram) => histograms.push(Arc::clone(histogram)),
+                    }
+                }
+                let values = if histograms.is_empty() { PageValues::Floats(&floats) } else { PageValues::Histograms(&histograms) };
+                self.page(log_index, PageInput { times: &times, values, starts: &starts })?;
+            }
+        }
         Ok(())
     }
 

@@ -99,10 +99,10 @@ impl Job<'_> {
             }
             let record = self.record(sid)?;
             let latest = gather(&mut cursors, (metric, sid), &self.tombstones.of(&record.labels), &mut coder, &mut runs)?;
-            if !runs.timestamps.is_empty() {
+            if runs.len() > 0 {
                 put_series(&mut part, SeriesId(sid), &record, &runs, log_index)?;
                 done.series += 1;
-                done.samples += runs.timestamps.len() as u64;
+                done.samples += runs.len() as u64;
             }
             if latest > record.newest_ms {
                 self.remember(SeriesId(sid), &SeriesRecord { newest_ms: latest, ..record }, &mut records)?;
@@ -149,7 +149,7 @@ fn gather(
         while cursor.series() == Some(series) {
             let key = SeriesKey { local: cursor.local(), sid: series.1 }.encode();
             let log_index = cursor.log_index();
-            let cut = runs.add(log_index, deleted, |ts, values| cursor.decode(coder, ts, values)).map_err(corrupt(Family::Chunk, &key))?;
+            let cut = runs.add(log_index, deleted, |samples| cursor.decode(coder, samples)).map_err(corrupt(Family::Chunk, &key))?;
             latest = latest.max(cut);
             cursor.advance()?;
         }
@@ -161,7 +161,10 @@ fn gather(
 fn put_series(part: &mut PartWriter<'_, '_>, sid: SeriesId, record: &SeriesRecord, runs: &Runs, log_index: u64) -> Result<(), StoreError> {
     let SeriesRecord { metric, fp128, placement, ref labels, .. } = *record;
     part.series(PartSeries { metric, sid, fp128, placement }, |out| put_labels(out, labels))?;
-    for (times, values) in runs.timestamps.chunks(PAGE_SAMPLES).zip(runs.values.chunks(PAGE_SAMPLES)) {
+    if !runs.is_plain() {
+        return part.records(log_index, &runs.records());
+    }
+    for (times, values) in runs.samples.ts.chunks(PAGE_SAMPLES).zip(runs.samples.values.chunks(PAGE_SAMPLES)) {
         part.page(log_index, PageInput { times, values: PageValues::Floats(values), starts: &[] })?;
     }
     Ok(())

@@ -3,10 +3,12 @@
 use super::group::Group;
 use super::manifest::{Day, Part};
 use super::view::StoreView;
-use crate::chunk::{Decoded, PageCoder};
+use crate::chunk::{PageCoder, Samples};
 use crate::db::corrupt;
 use crate::error::{Corruption, StoreError};
+use crate::head::content_at;
 use crate::keys::{ChunkKey, Family, SeriesKey};
+use crate::record::Content;
 use model::SeriesId;
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -168,27 +170,27 @@ impl StoreView {
         })
     }
 
-    /// Bits of the flushed sample of a series at exactly `timestamp_ms`, among pages of log index `since` or later.
+    /// What the flushed sample of a series is at exactly `timestamp_ms`, among pages of log index `since` or later.
     ///
     /// # Errors
     /// A group or page is damaged.
-    pub fn lookup(&self, sid: SeriesId, metric: u32, timestamp_ms: i64, since: u64) -> Result<Option<u64>, StoreError> {
+    pub(crate) fn lookup(&self, sid: SeriesId, metric: u32, timestamp_ms: i64, since: u64) -> Result<Option<Content>, StoreError> {
         let mut coder = PageCoder::default();
-        let mut found: Option<(u64, u64)> = None;
+        let mut found: Option<(u64, Content)> = None;
         let mut damaged = None;
         self.pages_of(sid, metric, timestamp_ms, timestamp_ms, |page| {
             if page.log_index < since {
                 return;
             }
-            match bits_at(&mut coder, &page, timestamp_ms) {
-                Ok(Some(bits)) if found.is_none_or(|(lowest, _)| page.log_index < lowest) => found = Some((page.log_index, bits)),
+            match page_content_at(&mut coder, &page, timestamp_ms) {
+                Ok(Some(content)) if found.is_none_or(|(lowest, _)| page.log_index < lowest) => found = Some((page.log_index, content)),
                 Ok(_) => {}
                 Err(corruption) => damaged = Some(corruption),
             }
         })?;
         match damaged {
             Some(corruption) => Err(self.damaged_page(sid, corruption)),
-            None => Ok(found.map(|(_, bits)| bits)),
+            None => Ok(found.map(|(_, content)| content)),
         }
     }
 
@@ -213,12 +215,14 @@ impl StoreView {
     }
 }
 
-/// Bits of the float at `timestamp_ms`, if the page has one there.
-fn bits_at(coder: &mut PageCoder, page: &StoredPage<'_>, timestamp_ms: i64) -> Result<Option<u64>, Corruption> {
+/// What the page has at `timestamp_ms`.
+fn page_content_at(coder: &mut PageCoder, page: &StoredPage<'_>, timestamp_ms: i64) -> Result<Option<Content>, Corruption> {
     let mut times = Vec::new();
     coder.decode_times(page.times, page.count, &mut times)?;
-    let Ok(at) = times.binary_search(&timestamp_ms) else { return Ok(None) };
-    let mut out = Decoded::default();
-    coder.decode_values(page.values, page.count, &mut out)?;
-    Ok(out.values.get(at).map(|value| value.to_bits()))
+    if times.binary_search(&timestamp_ms).is_err() {
+        return Ok(None);
+    }
+    let mut samples = Samples::default();
+    coder.decode_samples(&times, page.values, &mut samples)?;
+    Ok(content_at(&samples, timestamp_ms))
 }

@@ -7,7 +7,7 @@
 use super::rewrite::cursor::{PartCursor, PartWalk};
 use super::segment::Segment;
 use super::{Part, ShardStore, StoreView};
-use crate::chunk::PageCoder;
+use crate::chunk::{PageCoder, Samples};
 use crate::db::corrupt;
 use crate::error::{Corruption, StoreError};
 use crate::keys::{Family, SeriesKey};
@@ -24,17 +24,17 @@ impl StoreView {
 
     fn verify_pages(&self, part: &Part, stop: &AtomicBool) -> Result<(), StoreError> {
         let mut cursor = PartCursor::open(&self.dataset, *part)?;
-        let (mut coder, mut ts, mut values) = (PageCoder::default(), Vec::new(), Vec::new());
+        let (mut coder, mut samples) = (PageCoder::default(), Samples::default());
         while let Some((_, sid)) = cursor.series() {
             if stop.load(Ordering::Relaxed) {
                 return Err(StoreError::Cancelled);
             }
             let key = SeriesKey { local: cursor.local(), sid }.encode();
             let damaged = |source| corrupt(Family::Chunk, &key)(source);
-            ts.clear();
-            values.clear();
-            cursor.decode(&mut coder, &mut ts, &mut values).map_err(damaged)?;
-            if !ts.iter().all(|t| part.first_ms <= *t && *t <= part.last_ms) {
+            samples.clear();
+            cursor.decode(&mut coder, &mut samples).map_err(damaged)?;
+            let records = samples.records.iter().map(|record| record.timestamp_ms);
+            if !samples.ts.iter().copied().chain(records).all(|t| part.first_ms <= t && t <= part.last_ms) {
                 return Err(damaged(Corruption::new("sample outside its part")));
             }
             cursor.advance()?;

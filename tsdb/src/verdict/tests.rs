@@ -27,11 +27,14 @@ fn first_error() -> impl Strategy<Value = FirstError> {
 }
 
 fn verdict() -> impl Strategy<Value = PartVerdict> {
-    let numbers = (any::<u32>(), any::<u32>(), any::<[u32; 4]>());
+    let numbers = (any::<u32>(), any::<u32>(), any::<[u32; 4]>(), any::<[u32; 3]>());
     (numbers, prop::option::of(first_error()), vec(any::<u32>(), 0..4), any::<bool>()).prop_map(
-        |((accepted, unchanged, rejected), first_error, stale_rows, unresolved)| PartVerdict {
+        |((accepted, unchanged, rejected, [histograms, exemplars, exemplars_dropped]), first_error, stale_rows, unresolved)| PartVerdict {
             accepted,
             unchanged,
+            histograms,
+            exemplars,
+            exemplars_dropped,
             rejected,
             first_error,
             stale_rows,

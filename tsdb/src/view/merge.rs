@@ -1,12 +1,12 @@
 //! One series from all its pages and chunks, of the head and of parts.
 
-use super::{Gathered, ReadError, TimeRange};
-use crate::chunk::{Decoded, PageCoder};
+use super::{Gathered, ReadError, SelectedSeries, TimeRange};
+use crate::chunk::{PageCoder, Samples};
 use crate::error::Corruption;
 use crate::runs::Runs;
 use crate::state::Deleted;
 use crate::store::StoredPage;
-use model::Timestamp;
+use model::{Labels, Timestamp};
 use std::ops::Range;
 
 /// Decoded times that are kept for the series to come; what is beyond is decoded for each series again.
@@ -24,8 +24,9 @@ pub(super) struct StoredPages {
     group: Option<(u32, u32)>,
     scan: u32,
     times: Vec<Timestamp>,
+    /// Times of a page that `times` has no room for.
+    beyond: Vec<Timestamp>,
     coder: PageCoder,
-    decoded: Decoded,
 }
 
 #[derive(Debug)]
@@ -101,24 +102,25 @@ impl StoredPages {
     }
 
     /// Appends the samples of a page.
-    fn decode(&mut self, page: usize, times: &mut Vec<Timestamp>, values: &mut Vec<f64>) -> Result<(), Corruption> {
-        let Self { bytes, pages, columns, times: shared, coder, decoded, .. } = self;
+    fn decode(&mut self, page: usize, out: &mut Samples) -> Result<(), Corruption> {
+        let Self { bytes, pages, columns, times, beyond, coder, .. } = self;
         let Page { column, values: ref coded, .. } = pages[page];
         let column = &mut columns[column as usize];
-        match &column.decoded {
-            Some(range) => times.extend_from_slice(&shared[range.clone()]),
-            None if shared.len() + column.count <= SHARED_TIMES_MAX => {
-                let from = shared.len();
-                coder.decode_times(&bytes[column.bytes.clone()], column.count, shared).inspect_err(|_| shared.truncate(from))?;
-                times.extend_from_slice(&shared[from..]);
-                column.decoded = Some(from..shared.len());
+        let times = match &column.decoded {
+            Some(range) => &times[range.clone()],
+            None if times.len() + column.count <= SHARED_TIMES_MAX => {
+                let from = times.len();
+                coder.decode_times(&bytes[column.bytes.clone()], column.count, times).inspect_err(|_| times.truncate(from))?;
+                column.decoded = Some(from..times.len());
+                &times[from..]
             }
-            None => coder.decode_times(&bytes[column.bytes.clone()], column.count, times)?,
-        }
-        std::mem::swap(&mut decoded.values, values);
-        let result = coder.decode_values(&bytes[coded.clone()], column.count, decoded);
-        std::mem::swap(&mut decoded.values, values);
-        result.map(drop)
+            None => {
+                beyond.clear();
+                coder.decode_times(&bytes[column.bytes.clone()], column.count, beyond)?;
+                beyond
+            }
+        };
+        coder.decode_samples(times, &bytes[coded.clone()], out)
     }
 }
 
@@ -129,12 +131,17 @@ pub(super) struct Merger {
 }
 
 impl Merger {
-    pub(super) fn timestamps(&self) -> &[Timestamp] {
-        &self.runs.timestamps
-    }
-
-    pub(super) fn values(&self) -> &[f64] {
-        &self.runs.values
+    /// The series joined last.
+    pub(super) fn selected<'a>(&'a self, sid: u32, labels: &'a Labels) -> SelectedSeries<'a> {
+        let Runs { samples, starts, .. } = &self.runs;
+        SelectedSeries {
+            sid,
+            labels,
+            timestamps: &samples.ts,
+            values: &samples.values,
+            start_timestamps: starts,
+            histograms: &samples.records,
+        }
     }
 
     /// Joins the pages and chunks of one series, without what is deleted of it.
@@ -150,16 +157,17 @@ impl Merger {
         let corrupt = |source| ReadError::Chunk { sid, source };
         for page in stored.of(sid) {
             let log_index = stored.pages[page].log_index;
-            runs.add(log_index, deleted, |ts, values| stored.decode(page, ts, values)).map_err(corrupt)?;
+            runs.add(log_index, deleted, |samples| stored.decode(page, samples)).map_err(corrupt)?;
         }
         let sealed = head.sealed.iter().map(|s| (&s.chunk, s.min_index));
         for (chunk, log_index) in sealed.chain(head.open.iter().map(|(chunk, log_index)| (chunk, *log_index))) {
-            runs.add(log_index, deleted, |ts, values| chunk.decode(ts, values)).map_err(corrupt)?;
+            runs.add(log_index, deleted, |samples| chunk.decode(samples)).map_err(corrupt)?;
         }
         if let Some(pending) = &head.out_of_order {
-            runs.add(pending.min_index, deleted, |ts, values| {
-                ts.extend(pending.samples.iter().map(|(t, _)| *t));
-                values.extend(pending.samples.iter().map(|(_, bits)| f64::from_bits(*bits)));
+            runs.add(pending.min_index, deleted, |samples| {
+                samples.ts.extend(pending.samples.iter().map(|(t, _)| *t));
+                samples.values.extend(pending.samples.iter().map(|(_, bits)| f64::from_bits(*bits)));
+                samples.records.extend(pending.records.iter().cloned());
                 Ok::<_, ReadError>(())
             })?;
         }
@@ -169,12 +177,15 @@ impl Merger {
     }
 
     fn cut(&mut self, range: TimeRange) {
-        let Runs { timestamps, values, .. } = &mut self.runs;
-        let from = timestamps.partition_point(|t| *t <= range.after_ms);
-        let to = timestamps.partition_point(|t| *t <= range.to_ms).max(from);
-        timestamps.truncate(to);
+        let Runs { samples: Samples { ts, values, records }, starts, .. } = &mut self.runs;
+        let from = ts.partition_point(|t| *t <= range.after_ms);
+        let to = ts.partition_point(|t| *t <= range.to_ms).max(from);
         values.truncate(to);
-        timestamps.drain(..from);
         values.drain(..from);
+        starts.truncate(to);
+        starts.drain(..from.min(starts.len()));
+        ts.truncate(to);
+        ts.drain(..from);
+        records.retain(|record| record.timestamp_ms > range.after_ms && record.timestamp_ms <= range.to_ms);
     }
 }

@@ -26,7 +26,7 @@ fn c7_only_what_may_be_repeated_carries_retry_after() {
     let half_second = Duration::from_millis(500);
     let protobuf = DecodeError::Protobuf { offset: 3, fault: Fault::Truncated };
     let table: [(WriteError, u16, Option<&str>); 8] = [
-        (HeaderError::Version2.into(), 415, None),
+        (HeaderError::Encoding { found: "gzip".into() }.into(), 415, None),
         (BodyError::TooLarge { limit: 1 }.into(), 413, None),
         (BodyError::Timeout { after: half_second }.into(), 408, None),
         (DecodeError::TooLarge { actual: 2, limit: 1 }.into(), 413, None),

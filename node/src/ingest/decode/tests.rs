@@ -1,4 +1,5 @@
 use super::*;
+use crate::ingest::admit::LABELS_KEPT_MAX;
 use proptest::prelude::*;
 use prost::Message;
 
@@ -107,8 +108,8 @@ fn read(body: &[u8]) -> Result<Read, DecodeError> {
     let mut all = Vec::new();
     while let Some(series) = reader.next_series()? {
         let labels = series.labels.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
-        let announced = series.samples.len();
-        let samples: Vec<_> = series.samples.map(|s| (s.timestamp_ms, s.value.to_bits())).collect();
+        let announced = series.body.samples.len();
+        let samples: Vec<_> = series.body.samples.map(|s| (s.timestamp_ms, s.value.to_bits())).collect();
         assert_eq!(announced, samples.len());
         all.push((labels, series.label_count, samples));
     }

@@ -190,6 +190,33 @@ impl<'a> Wire<'a> {
         self.varint()
     }
 
+    /// Numbers of a repeated field, packed or one alone.
+    #[inline]
+    pub(super) fn varints(&mut self, field: u32, found: WireType, mut visit: impl FnMut(u64)) -> Result<(), DecodeError> {
+        if found == WireType::Varint {
+            visit(self.varint()?);
+            return Ok(());
+        }
+        let mut packed = self.message(field, found)?;
+        while !packed.rest.is_empty() {
+            visit(packed.varint()?);
+        }
+        Ok(())
+    }
+
+    /// Eight-byte numbers of a repeated field, packed or one alone.
+    pub(super) fn fixed64s(&mut self, field: u32, found: WireType, mut visit: impl FnMut(u64)) -> Result<(), DecodeError> {
+        if found == WireType::Fixed64 {
+            visit(self.fixed64(field, found)?);
+            return Ok(());
+        }
+        let mut packed = self.message(field, found)?;
+        while !packed.rest.is_empty() {
+            visit(packed.fixed64(field, WireType::Fixed64)?);
+        }
+        Ok(())
+    }
+
     /// Passes over a field that nobody reads.
     pub(super) fn skip(&mut self, field: u32, wire_type: WireType) -> Result<(), DecodeError> {
         match wire_type {

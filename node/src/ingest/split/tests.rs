@@ -31,7 +31,7 @@ fn split(timeseries: Vec<TimeSeries>, list: &GenerationList, oldest_ms: i64) -> 
     let body = WriteRequest { timeseries, metadata: vec![] }.encode_to_vec();
     let block = snap::raw::Encoder::new().compress_vec(&body).unwrap();
     let rules = SplitRules { admit: &AdmitLimits::new(oldest_ms), generations: list, hash_key: KEY };
-    Splitter::default().split(&block, &BodyLimits::default(), &rules).unwrap()
+    Splitter::default().split(Version::V1, &block, &BodyLimits::default(), &rules).unwrap()
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_fault_at_the_end_of_the_body_leaves_nothing_behind() {
     let length = body.len();
     body.extend([0x0a, 0x7f]);
     let rules = SplitRules { admit: &AdmitLimits::new(0), generations: &list, hash_key: KEY };
-    let refused = Splitter::default().split_decoded(&body, &rules).unwrap_err();
+    let refused = Splitter::default().split_decoded(Version::V1, &body, &rules).unwrap_err();
     assert_eq!(refused, DecodeError::Protobuf { offset: length + 2, fault: Fault::Truncated });
 }
 
@@ -168,7 +168,7 @@ const NOW_MS: i64 = 1_790_000_000_000;
 
 fn split_bomb(body: &[u8]) -> Result<SplitRequest, DecodeError> {
     let list = generations(&[(i64::MIN, &[7])]);
-    Splitter::default().split_decoded(body, &SplitRules { admit: &AdmitLimits::new(1), generations: &list, hash_key: KEY })
+    Splitter::default().split_decoded(Version::V1, body, &SplitRules { admit: &AdmitLimits::new(1), generations: &list, hash_key: KEY })
 }
 
 #[test]

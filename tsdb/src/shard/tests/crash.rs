@@ -1,3 +1,4 @@
+use super::records::record_rows;
 use super::*;
 use crate::entry::Delete;
 use crate::store::Step;
@@ -9,6 +10,8 @@ use proptest::prelude::*;
 enum Action {
     /// (series, milliseconds before entry time, value)
     Write(Vec<(u32, i64, u8)>),
+    /// (series, milliseconds before entry time, form and value): histograms, floats with starts, stale markers, exemplars, metadata.
+    Records(Vec<(u32, i64, u8)>),
     /// A run of in-order samples, enough to seal chunks.
     Run(u32, u16),
     /// The last request again, as a router's retry.
@@ -29,10 +32,14 @@ enum Action {
     Restart,
 }
 
+fn ago() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => 0i64..60_000, 2 => 0i64..HOUR * 2, 1 => 0i64..30 * HOUR, 1 => -700_000i64..0]
+}
+
 fn action() -> impl Strategy<Value = Action> {
-    let ago = prop_oneof![4 => 0i64..60_000, 2 => 0i64..HOUR * 2, 1 => 0i64..30 * HOUR, 1 => -700_000i64..0];
     prop_oneof![
-        6 => vec((0u32..12, ago, 0u8..3), 1..12).prop_map(Action::Write),
+        6 => vec((0u32..12, ago(), 0u8..3), 1..12).prop_map(Action::Write),
+        6 => vec((0u32..8, ago(), 0u8..12), 1..12).prop_map(Action::Records),
         4 => (0u32..6, 50u16..300).prop_map(|(series, n)| Action::Run(series, n)),
         2 => Just(Action::Repeat),
         2 => (1i64..5 * HOUR).prop_map(Action::Advance),
@@ -106,6 +113,13 @@ impl Story {
                 let rows: Vec<_> = rows.into_iter().map(|(n, ago, value)| (series(n), now_ms - ago, f64::from(value))).collect();
                 self.write(&rows);
             }
+            Action::Records(rows) => {
+                self.batch += 1;
+                let rows: Vec<_> = rows.into_iter().map(|(n, ago, form)| (n, self.now_ms - ago, form)).collect();
+                let (now_ms, batch) = (self.now_ms, self.batch);
+                let payload = self.replica().entry_of(now_ms, batch, &record_rows(&rows));
+                self.apply(payload);
+            }
             Action::Run(n, samples) => {
                 let from = self.now_ms;
                 self.now_ms += i64::from(samples) * 15_000;
@@ -120,7 +134,7 @@ impl Story {
             Action::Evict => self.apply(entry::evict_idle(self.now_ms)),
             Action::Limits(out_of_order_window_ms, late_window_ms, retention_ms) => {
                 self.version += 1;
-                let limits = Limits { version: self.version, out_of_order_window_ms, late_window_ms, retention_ms };
+                let limits = Limits { version: self.version, out_of_order_window_ms, late_window_ms, retention_ms, ..Limits::default() };
                 self.apply(entry::set_limits(&limits));
             }
             Action::Checkpoint => {
@@ -165,6 +179,10 @@ fn probes(now_ms: i64, replica: &Replica) -> Vec<Bytes> {
         .map(|n| {
             let ago = i64::from(n * 7919 % 1000) * i64::from(n * 7919 % 1000) * 120;
             let rows = [(series(n % 14), now_ms - ago, f64::from(n % 3)), (series(n % 5), T0 + i64::from(n) * 15_000, f64::from(n * 3))];
+            if n % 3 == 0 {
+                let rows = [(n % 8, now_ms - ago, (n % 12) as u8), (n % 5, T0 + i64::from(n) * 15_000, (n % 7) as u8)];
+                return replica.entry_of(now_ms, 1 << 64 | u128::from(n), &record_rows(&rows));
+            }
             replica.entry(now_ms, 1 << 64 | u128::from(n), &rows)
         })
         .collect()
@@ -177,6 +195,7 @@ fn compare(mut crashed: Replica, now_ms: i64, responses: &[Bytes]) {
         assert_eq!(once, again, "verdict of entry {index}");
     }
     assert_eq!(crashed.contents(&[]), full.contents(&[]));
+    assert_eq!(others_of(&crashed.shard), others_of(&full.shard));
     assert_eq!(crashed.shard.digest().unwrap(), full.shard.digest().unwrap());
     // The full replay holds every series in its head unless it was told to evict: its proposals name them by id.
     for payload in probes(now_ms, &full) {
@@ -211,9 +230,11 @@ fn c2_checkpoint_holds_everything_a_replay_needs() {
             story.play(Action::Run(n, 130));
         }
         story.play(Action::Write(vec![(1, 30 * 60_000, 9), (2, 31 * 60_000, 9)]));
+        story.play(Action::Records((0..48).map(|n| (n % 8, i64::from(n / 12) * 20_003, (n % 12) as u8)).collect()));
         story.play(Action::Checkpoint);
         story.play(Action::Run(1, 130));
         story.play(Action::Write(vec![(7, 0, 1), (1, 20_001, 1)]));
+        story.play(Action::Records((0..24).map(|n| (n % 8, i64::from(n / 12) * 30_001, (n % 12) as u8)).collect()));
         story.replica().faults.stop_after(step);
         assert!(story.replica().shard.checkpoint().is_err());
         story.restart();
@@ -273,6 +294,7 @@ fn c3_snapshot_of_one_replica_makes_another_the_same() {
     for round in 0..6 {
         story.play(Action::Run(round % 3, 250));
         story.play(Action::Write(vec![(round + 3, 60_000, 1), (round % 3, 100_001, 2)]));
+        story.play(Action::Records((0..24).map(|n| (n % 8, i64::from(n / 12) * 30_001, (n % 12) as u8)).collect()));
         story.play(Action::Evict);
         story.play(Action::Checkpoint);
     }
@@ -299,6 +321,7 @@ fn c3_snapshot_of_one_replica_makes_another_the_same() {
     }
     receiver.log = sender.log.clone();
     assert_eq!(receiver.contents(&[]), sender.contents(&[]));
+    assert_eq!(others_of(&receiver.shard), others_of(&sender.shard));
     assert_eq!(receiver.shard.digest().unwrap(), sender.shard.digest().unwrap());
     for payload in probes(story.now_ms, &sender) {
         assert_eq!(receiver.apply(payload.clone()), sender.apply(payload));

@@ -132,7 +132,7 @@ struct Story {
 impl Story {
     fn new() -> Self {
         let mut replica = Replica::new();
-        let limits = Limits { version: 1, out_of_order_window_ms: HOUR, late_window_ms: LATE, retention_ms: KEPT };
+        let limits = Limits { version: 1, out_of_order_window_ms: HOUR, late_window_ms: LATE, retention_ms: KEPT, ..Limits::default() };
         replica.apply(entry::set_limits(&limits));
         Self { replica: Some(replica), model: Model::new(), batch: 0 }
     }
@@ -512,8 +512,7 @@ fn damaged_day_is_replaced_by_what_another_replica_holds() {
         let mut piece = Vec::new();
         let view = healthy.shard.read_view();
         view.select(&[], TimeRange { after_ms, to_ms }, |series| {
-            let (timestamps, values) = (series.timestamps.to_vec(), series.values.to_vec());
-            piece.push(RepairSeries { labels: series.labels.clone(), timestamps, values });
+            piece.push(RepairSeries { labels: series.labels.clone(), samples: series.samples() });
             ControlFlow::Continue(())
         })
         .unwrap();

@@ -1,4 +1,5 @@
 use super::*;
+use crate::record::Content;
 use crate::shard::judge::{Decision, Rules, judge};
 use crate::verdict::Refusal;
 use std::convert::Infallible;
@@ -47,19 +48,21 @@ fn c6_every_case_has_its_verdict() {
     ];
     for (window, newest, timestamp_ms, bits, found, expected) in cases {
         let limits = Limits { out_of_order_window_ms: window, late_window_ms: late, retention_ms: RETENTION, ..Limits::default() };
-        let sample = Sample { timestamp_ms, value: f64::from_bits(bits) };
+        let newest = newest.map(|(t, bits): (i64, Option<u64>)| (t, bits.map(Content::Float)));
+        let found_content = found.map(Content::Float);
         let rules = Rules { now_ms: T0, limits: &limits, dropped_before_ms: 0 };
-        let decision = judge(rules, newest, sample, || Ok::<_, Infallible>(found)).unwrap();
+        let sample = (timestamp_ms, Content::Float(bits));
+        let decision = judge(rules, newest, sample, || Ok::<_, Infallible>(found_content)).unwrap();
         assert_eq!(decision, expected, "W {window} newest {newest:?} t {timestamp_ms} bits {bits:x} found {found:?}");
     }
     let unlimited = Limits { late_window_ms: i64::MAX, ..Limits::default() };
-    let negative = Sample { timestamp_ms: i64::MIN, value: 0.0 };
+    let zero = Content::Float(0);
     let rules = Rules { now_ms: i64::MIN, limits: &unlimited, dropped_before_ms: 0 };
-    assert_eq!(judge(rules, None, negative, || Ok::<_, Infallible>(None)).unwrap(), Refuse(TooOld));
+    assert_eq!(judge(rules, None, (i64::MIN, zero), || Ok::<_, Infallible>(None)).unwrap(), Refuse(TooOld));
     let rules = Rules { now_ms: T0, limits: &unlimited, dropped_before_ms: T0 - 5 };
     for (ago, expected) in [(6, Refuse(TooOld)), (5, Append)] {
-        let sample = Sample { timestamp_ms: T0 - ago, value: 0.0 };
-        assert_eq!(judge(rules, None, sample, || Ok::<_, Infallible>(None)).unwrap(), expected, "dropped days take nothing");
+        let decision = judge(rules, None, (T0 - ago, zero), || Ok::<_, Infallible>(None)).unwrap();
+        assert_eq!(decision, expected, "dropped days take nothing");
     }
 }
 

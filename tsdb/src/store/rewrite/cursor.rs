@@ -1,6 +1,6 @@
 //! Walking one part, key by key and page by page, and checking on the way that it is what the manifest lists.
 
-use crate::chunk::{Decoded, PageCoder};
+use crate::chunk::{PageCoder, Samples};
 use crate::db::corrupt;
 use crate::error::{Corruption, StoreError};
 use crate::keys::{ChunkKey, Family};
@@ -92,14 +92,14 @@ pub(crate) struct PartCursor<'a> {
     bytes: Vec<u8>,
     /// What is left of the present group.
     group: VecDeque<Page>,
-    decoded: Decoded,
+    times: Vec<i64>,
 }
 
 impl<'a> PartCursor<'a> {
     /// Stands on the first page.
     pub(crate) fn open(dataset: &'a Dataset, part: Part) -> Result<Self, StoreError> {
         let walk = PartWalk::new(dataset, part);
-        let mut cursor = Self { walk, metric: 0, bytes: Vec::new(), group: VecDeque::new(), decoded: Decoded::default() };
+        let mut cursor = Self { walk, metric: 0, bytes: Vec::new(), group: VecDeque::new(), times: Vec::new() };
         cursor.fill()?;
         Ok(cursor)
     }
@@ -119,13 +119,11 @@ impl<'a> PartCursor<'a> {
     }
 
     /// Appends the samples of the present page; none at the end.
-    pub(crate) fn decode(&mut self, coder: &mut PageCoder, times: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), Corruption> {
+    pub(crate) fn decode(&mut self, coder: &mut PageCoder, out: &mut Samples) -> Result<(), Corruption> {
         let Some(page) = self.group.front() else { return Ok(()) };
-        coder.decode_times(self.bytes.get(page.times.clone()).unwrap_or_default(), page.count, times)?;
-        self.decoded.clear();
-        coder.decode_values(self.bytes.get(page.values.clone()).unwrap_or_default(), page.count, &mut self.decoded)?;
-        values.extend_from_slice(&self.decoded.values);
-        Ok(())
+        self.times.clear();
+        coder.decode_times(self.bytes.get(page.times.clone()).unwrap_or_default(), page.count, &mut self.times)?;
+        coder.decode_samples(&self.times, self.bytes.get(page.values.clone()).unwrap_or_default(), out)
     }
 
     /// Goes to the next page.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::record::Content;
 
 fn first() -> Vec<Flushed> {
     vec![Flushed::new(1, 1, samples(DAY, 0, 200)), Flushed::new(1, 3, samples(DAY, 0, 5)), Flushed::new(2, 2, samples(DAY, 0, 300))]
@@ -170,7 +171,7 @@ fn many_series_in_many_groups_are_read_one_by_one_and_in_bulk() {
         let (last_ms, last) = flushed.samples[flushed.samples.len() - 1];
         let sid = SeriesId(flushed.sid);
         assert_eq!(samples_of(&view, flushed.sid, flushed.metric).len(), flushed.samples.len());
-        assert_eq!(view.lookup(sid, flushed.metric, last_ms, 0).unwrap(), Some(last.to_bits()));
+        assert_eq!(view.lookup(sid, flushed.metric, last_ms, 0).unwrap(), Some(Content::Float(last.to_bits())));
         assert_eq!(view.lookup(sid, flushed.metric, last_ms + 1, 0).unwrap(), None);
         assert_eq!(view.last_time(sid, flushed.metric).unwrap(), Some(last_ms));
     }
@@ -186,7 +187,7 @@ fn lowest_log_index_wins_where_chunks_overlap() {
     let t = DAY.first_ms();
     checkpoint(&store, 1, &[Flushed { log_index: 9, ..Flushed::new(1, 1, vec![(t, 1.0)]) }]).unwrap();
     checkpoint(&store, 2, &[Flushed { log_index: 4, ..Flushed::new(1, 1, vec![(t, 2.0), (t + 1, 3.0)]) }]).unwrap();
-    assert_eq!(store.view().lookup(SeriesId(1), 1, t, 0).unwrap(), Some(2f64.to_bits()));
+    assert_eq!(store.view().lookup(SeriesId(1), 1, t, 0).unwrap(), Some(Content::Float(2f64.to_bits())));
     let flushed: Vec<_> = store.view().parts().iter().filter(|p| p.kind == PartKind::Flush).map(|p| p.max_log_index).collect();
     assert_eq!(flushed, [9, 4]);
 }
