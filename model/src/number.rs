@@ -6,13 +6,44 @@ use std::io::Write as _;
 /// Appends `value` as the Prometheus HTTP API prints it: the shortest decimal that reads back, with an exponent
 /// below 1e-6 and from 1e21 on, and `NaN`, `+Inf`, `-Inf`.
 pub fn write_float(out: &mut Vec<u8>, value: f64) {
-    let magnitude = value.abs();
-    if value.is_finite() && magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
-        write_exponent(out, value);
-    } else if value.is_finite() {
-        write_to(out, format_args!("{value}"));
-    } else {
-        out.extend_from_slice(special(value).as_bytes());
+    if !value.is_finite() {
+        return out.extend_from_slice(special(value).as_bytes());
+    }
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(value);
+    match text.split_once('e') {
+        None => out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes()),
+        Some((mantissa, exponent)) => write_scaled(out, mantissa, exponent.parse().unwrap_or(0)),
+    }
+}
+
+/// Appends `mantissa` (`d` or `d.ddd`, with a sign) times ten to the power of `exponent` in the API's layout.
+fn write_scaled(out: &mut Vec<u8>, mantissa: &str, exponent: i32) {
+    let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let fraction = if fraction == "0" { "" } else { fraction };
+    match exponent {
+        -6..=-1 => {
+            let (sign, digit) = integer.strip_prefix('-').map_or(("", integer), |digit| ("-", digit));
+            out.extend_from_slice(sign.as_bytes());
+            out.extend_from_slice(&b"0.000000"[..1 + exponent.unsigned_abs() as usize]);
+            out.extend_from_slice(digit.as_bytes());
+            out.extend_from_slice(fraction.as_bytes());
+        }
+        // No more than 17 digits: from 1e16 on there is nothing behind the point.
+        16..=20 => {
+            out.extend_from_slice(integer.as_bytes());
+            out.extend_from_slice(fraction.as_bytes());
+            out.resize(out.len() + (exponent as usize).saturating_sub(fraction.len()), b'0');
+        }
+        _ => {
+            out.extend_from_slice(mantissa.strip_suffix(".0").unwrap_or(mantissa).as_bytes());
+            out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+            let magnitude = exponent.unsigned_abs();
+            if magnitude >= 100 {
+                out.push(b'0' + (magnitude / 100) as u8);
+            }
+            out.extend_from_slice(&[b'0' + (magnitude / 10 % 10) as u8, b'0' + (magnitude % 10) as u8]);
+        }
     }
 }
 
@@ -334,7 +365,35 @@ mod tests {
         assert_eq!(parse_float("0x1p1024"), Err(NumberError::Range { text: "0x1p1024".to_owned() }));
     }
 
+    /// The same by the standard library's digits.
+    fn expected(value: f64) -> String {
+        let magnitude = value.abs();
+        if magnitude == 0.0 || (1e-6..1e21).contains(&magnitude) {
+            return format_float(value);
+        }
+        let mut out = Vec::new();
+        write_exponent(&mut out, value);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_power_of_ten_and_of_two_is_laid_out_as_the_standard_library_has_it() {
+        let tens = (-30..40).flat_map(|e| [1.0, 9.999_999_999_999_999, 1.25].map(|m| format!("{m}e{e}").parse::<f64>().unwrap()));
+        let twos = (-1074..1024).map(|e| 2f64.powi(e));
+        for value in tens.chain(twos).flat_map(|v| [v, -v, f64::from_bits(v.to_bits() + 1), f64::from_bits(v.to_bits() - 1)]) {
+            assert_eq!(written(value), expected(value));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn floats_of_ordinary_size_are_laid_out_as_the_standard_library_has_them(mantissa in -1e9f64..1e9, e in -25i32..25, digits in 0i32..17) {
+            let rounded = (mantissa * 10f64.powi(digits)).round() / 10f64.powi(digits);
+            for value in [mantissa, rounded, mantissa.round(), mantissa * 10f64.powi(e), rounded * 10f64.powi(e)] {
+                prop_assert_eq!(written(value), expected(value));
+            }
+        }
+
         #[test]
         fn what_is_written_reads_back(bits in any::<u64>()) {
             let value = f64::from_bits(bits);

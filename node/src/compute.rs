@@ -25,11 +25,11 @@ pub enum ComputeError {
     Aborted(#[from] JoinError),
 }
 
-/// Places for one kind of work; another kind cannot take them.
-#[derive(Debug)]
+/// Places for one kind of work; another kind cannot take them. Clones share them.
+#[derive(Clone, Debug)]
 pub struct Lane {
     places: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    waiting: Arc<AtomicUsize>,
     waiting_max: usize,
 }
 
@@ -47,7 +47,7 @@ impl Lane {
     }
 
     fn new(places: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)), waiting: AtomicUsize::new(0), waiting_max: places * WAITING_PER_PLACE }
+        Self { places: Arc::new(Semaphore::new(places)), waiting: Arc::default(), waiting_max: places * WAITING_PER_PLACE }
     }
 
     /// Runs `work` when it has a place, first come first served. Dropping the future gives up what waits; what runs goes on, in its place.

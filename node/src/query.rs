@@ -18,6 +18,7 @@ pub mod execute;
 pub mod fragment_service;
 pub mod frames;
 pub mod frontend;
+pub mod result;
 pub mod scatter;
 
 use std::sync::Arc;

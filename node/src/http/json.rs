@@ -6,6 +6,7 @@ use crate::http::error::ErrorType;
 use model::histogram::FloatHistogram;
 use model::number::write_float;
 use model::{Labels, Timestamp};
+use std::sync::Arc;
 
 /// Media type of every JSON answer.
 pub const CONTENT_TYPE_JSON: &str = "application/json";
@@ -225,17 +226,18 @@ impl Success {
     pub fn matrix_series<'h>(
         &mut self,
         metric: &Labels,
-        points: impl ExactSizeIterator<Item = (Timestamp, f64)>,
-        histograms: impl ExactSizeIterator<Item = (Timestamp, &'h FloatHistogram)>,
+        points: impl Iterator<Item = &'h (Timestamp, f64)>,
+        histograms: impl Iterator<Item = &'h (Timestamp, Arc<FloatHistogram>)>,
     ) {
         self.metric(metric);
-        if points.len() > 0 {
+        let (mut points, mut histograms) = (points.peekable(), histograms.peekable());
+        if points.peek().is_some() {
             self.out.extend_from_slice(b",\"values\":");
-            write_list(&mut self.out, points, |out, (t, v)| write_point(out, t, v));
+            write_list(&mut self.out, points, |out, (t, v)| write_point(out, *t, *v));
         }
-        if histograms.len() > 0 {
+        if histograms.peek().is_some() {
             self.out.extend_from_slice(b",\"histograms\":");
-            write_list(&mut self.out, histograms, |out, (t, h)| write_histogram_point(out, t, h));
+            write_list(&mut self.out, histograms, |out, (t, h)| write_histogram_point(out, *t, h));
         }
         self.out.push(b'}');
     }

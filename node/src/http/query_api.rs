@@ -96,9 +96,9 @@ async fn answer(
     };
     let mut answer = frontend::run(node, workspace, request).await.map_err(api_error)?;
     if let Some(warning) = options.stats.deprecation() {
-        write::warn(&mut answer.output.warnings, warning);
+        write::warn(&mut answer.result.warnings, warning);
     }
-    let mut extras = Vec::new();
+    let mut extras = write::Extras::new();
     if options.stats.is_wanted() {
         extras.push(("stats", stats::to_json(&answer)));
     }
@@ -106,7 +106,8 @@ async fn answer(
         extras.push(("explain", explain::to_json(node, plan, &answer)));
     }
     let is_partial = answer.is_partial;
-    let mut response = super::respond::json(write::body(answer.output, options.limit, &extras));
+    let written = write::respond(answer.result, options.limit, extras, &node.queries).await;
+    let mut response = written.map_err(|error| ApiError::new(ErrorType::Unavailable, error))?;
     if is_partial {
         response.headers_mut().insert("x-partial-response", HeaderValue::from_static("true"));
     }

@@ -1,15 +1,27 @@
-//! Answers that are whole in memory.
+//! Answers: whole in memory, or written as they are read.
 
 use super::json::CONTENT_TYPE_JSON;
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use std::io;
 
 /// A JSON answer with status 200.
 #[must_use]
 pub fn json(body: Vec<u8>) -> Response {
     json_with(StatusCode::OK, body)
+}
+
+/// A JSON answer with status 200 of which the beginning is there; the rest is asked for as the client reads.
+#[must_use]
+pub fn json_stream(first: Vec<u8>, rest: impl Stream<Item = Result<Vec<u8>, io::Error>> + Send + 'static) -> Response {
+    let body = Body::from_stream(stream::iter([Ok(first)]).chain(rest).map(|chunk| chunk.map(Bytes::from)));
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_JSON));
+    response
 }
 
 /// A JSON answer.

@@ -243,13 +243,14 @@ pub fn to_wire(sent: &Sent) -> ExecuteFrame {
         queued_us: micros(report.queued),
         evaluated_us: micros(report.evaluated),
         is_leader: report.is_leader,
+        applied: report.applied,
     });
     ExecuteFrame { payload: sent.frame.encode().into(), report }
 }
 
 fn report_of(wire: &ExecuteReport) -> Report {
-    let ExecuteReport { queued_us, evaluated_us, is_leader } = *wire;
-    Report { queued: Duration::from_micros(queued_us), evaluated: Duration::from_micros(evaluated_us), is_leader }
+    let ExecuteReport { queued_us, evaluated_us, is_leader, applied } = *wire;
+    Report { queued: Duration::from_micros(queued_us), evaluated: Duration::from_micros(evaluated_us), is_leader, applied }
 }
 
 #[cfg(test)]
@@ -289,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_report_survives_the_wire_to_the_microsecond() {
-        let report = Report { queued: Duration::from_micros(3), evaluated: Duration::from_micros(70_000), is_leader: true };
+        let report = Report { queued: Duration::from_micros(3), evaluated: Duration::from_micros(70_000), is_leader: true, applied: 9 };
         let expr = promql::parse("m").unwrap();
         let distributed = Distributed::new(Plan::new(&expr, QueryParams::instant(0)).unwrap());
         let mut last = None;

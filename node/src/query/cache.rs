@@ -1,52 +1,60 @@
-//! Results of range queries that cannot change any more, kept by day.
+//! Results of range queries, kept by day.
 //!
 //! A range query is cut at the boundaries of days (UTC); every step stays where it was. Of each day a run of steps is kept together
 //! with the log entries of each shard that it includes. Before a kept run is used, all shards are asked behind a read barrier which
 //! spans of time were written since: what was touched is evaluated again. So an answer is what it would be without the cache, also
-//! after late, out-of-order and backfilled samples.
+//! after late, out-of-order and backfilled samples, and nothing is too young to be kept: of what is still being written the steps
+//! before the newest span stay.
 //!
 //! ```text
 //! range --days--> kept runs, still true --------------------+
-//!                 missing runs --Upstream::evaluate--> keep -+--join--> answer
+//!                 missing runs --Upstream::evaluate--> keep -+--> answer, which shares the kept runs
 //! ```
 //!
-//! Not kept: results of queries whose last evaluation was quick, which asking all shards would only delay; what lies less than ten
-//! minutes or the out-of-order window back; queries whose value depends on the bounds of the range (`eligible`); answers with errors.
-//! If pieces carry annotations that only the whole can tell, the whole is evaluated.
+//! What no kept run helps is evaluated as a whole, without a round to all shards before: the shards tell with their answers which
+//! entries these include. Not kept: results that were quick to evaluate; queries whose value depends on the bounds of the range
+//! (`eligible`); answers with errors. If pieces carry annotations that only the whole can tell, the whole is evaluated.
 
 mod annotate;
 mod eligible;
 mod extent;
+mod keep;
+mod pieces;
 mod store;
 #[cfg(test)]
 mod tests;
 
 use crate::metrics;
-use crate::query::changes::ShardChanges;
+use crate::query::changes::{ShardChanges, Versions, first_change, hull, versions};
 use crate::query::engine::QueryError;
-use extent::{Extent, Run, Versions, earlier, first_change, join, versions};
-use futures::StreamExt;
-use futures::stream;
+use crate::query::result::QueryResult;
+use extent::{Extent, Run};
 use model::Timestamp;
-use promql::Stats;
+use pieces::{Missing, assemble, evaluate, missing};
 use promql::ast::Expr;
 use promql::plan::QueryParams;
-use promql::value::{QueryOutput, Value};
+use promql::value::QueryOutput;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Kept, Key, Store};
+use tokio::time::Instant;
 use tsdb::TimeRange;
 
-/// Least age of what is kept, in milliseconds: what is younger is still being written.
-pub const AGE_MS_MIN: i64 = 10 * 60_000;
 const DAY_MS: i64 = 86_400_000;
 /// Steps further apart leave too few in a day to be worth a piece.
 const STEP_MS_MAX: i64 = 3_600_000;
 /// Days of one query that are cut; a longer one is evaluated as a whole.
 const SLICES_MAX: i64 = 32;
-/// Pieces of one query that are evaluated at once.
-const PIECES_AT_ONCE: usize = 4;
+
+/// What was evaluated.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// The answer.
+    pub output: QueryOutput,
+    /// Entries of each shard that it is known to include.
+    pub versions: Versions,
+}
 
 /// What the cache needs of the cluster.
 pub trait Upstream: Sync {
@@ -66,7 +74,13 @@ pub trait Upstream: Sync {
     ///
     /// # Errors
     /// See [`QueryError`].
-    fn evaluate(&self, first_ms: Timestamp, last_ms: Timestamp) -> impl Future<Output = Result<QueryOutput, QueryError>> + Send;
+    fn evaluate(&self, first_ms: Timestamp, last_ms: Timestamp) -> impl Future<Output = Result<Evaluated, QueryError>> + Send;
+
+    /// Runs work that is too long for a reactor's thread elsewhere.
+    ///
+    /// # Errors
+    /// It was not done.
+    fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = Result<T, QueryError>> + Send;
 }
 
 /// A range query, as the cache sees it.
@@ -82,54 +96,30 @@ pub struct Ask {
     pub text: Arc<str>,
     /// When and how it is evaluated.
     pub params: QueryParams,
-    /// What is read up to this time may be kept.
-    pub settled_ms: Timestamp,
+    /// How far before its first step it reads, in milliseconds.
+    pub looks_back_ms: i64,
 }
 
 /// The results that are kept on a node.
 #[derive(Debug)]
 pub struct ResultCache {
-    store: Store,
+    store: Arc<Store>,
     time_min: Duration,
 }
 
 /// The part of a query on one day.
+#[derive(Debug)]
 struct Slice {
     key: Key,
     run: Run,
     kept: Option<Arc<Extent>>,
 }
 
-/// A run to be evaluated for a slice.
-struct Missing {
-    slice: usize,
-    run: Run,
-}
-
-/// A piece of the answer.
-struct Piece {
-    run: Run,
-    output: QueryOutput,
-}
-
 impl ResultCache {
     /// A cache of at most `bytes_max`, 0 keeps nothing, for queries whose evaluation takes `time_min`.
     #[must_use]
     pub fn new(bytes_max: u64, time_min: Duration) -> Self {
-        Self { store: Store::new(bytes_max), time_min }
-    }
-
-    /// Whether the query is known to take so long that its results are worth a round to all shards to find them still true.
-    #[must_use]
-    pub fn is_dear(&self, ask: &Ask) -> bool {
-        self.time_min.is_zero() || self.store.get(&key(ask, None)).is_some()
-    }
-
-    /// Takes note of how long an evaluation of the whole query took.
-    pub fn learn(&self, ask: &Ask, took: Duration) {
-        if took >= self.time_min {
-            self.store.put(key(ask, None), Kept::Dear);
-        }
+        Self { store: Arc::new(Store::new(bytes_max)), time_min }
     }
 
     /// Whether a query can gain anything from the cache.
@@ -142,49 +132,47 @@ impl ResultCache {
     ///
     /// # Errors
     /// See [`QueryError`]; of several pieces the earliest one's.
-    pub async fn answer<U: Upstream>(&self, ask: &Ask, upstream: &U) -> Result<QueryOutput, QueryError> {
+    pub async fn answer<U: Upstream>(&self, ask: &Ask, upstream: &U) -> Result<QueryResult, QueryError> {
         let QueryParams { start_ms, end_ms, step_ms, .. } = ask.params;
         let whole = Run { first_ms: start_ms, last_ms: end_ms - (end_ms - start_ms) % step_ms };
-        if !self.is_worth_it(ask, upstream, whole)? {
-            return upstream.evaluate(start_ms, end_ms).await;
+        let known = self.store.get(&key(ask, None));
+        // Cutting must cost less than it may save: neither may there be too little in a piece, nor may each piece read most of what
+        // the others read.
+        let too_little = step_ms > STEP_MS_MAX || whole.last_ms.saturating_sub(whole.first_ms) / DAY_MS >= SLICES_MAX;
+        if too_little || ask.looks_back_ms > DAY_MS || matches!(known, Some(Kept::Whole)) {
+            return Ok(upstream.evaluate(start_ms, end_ms).await?.output.into());
         }
         let mut slices = self.slices(ask, whole);
-        let range = self.range_to_ask(upstream, &slices)?;
-        let changes = upstream.changes(range).await?;
-        let as_of = versions(&changes);
-        for slice in &mut slices {
-            slice.kept = match slice.kept.take() {
-                Some(extent) => self.still_true(upstream, &changes, slice, extent, step_ms)?,
-                None => None,
-            };
-        }
+        let as_of = if slices.iter().any(|slice| slice.kept.is_some()) {
+            Some(self.validate(upstream, &mut slices, step_ms).await?)
+        } else if matches!(known, Some(Kept::Cut)) {
+            None
+        } else {
+            return self.first(ask, upstream, slices).await;
+        };
         let missing = missing(&slices, step_ms);
-        let pieces = evaluate(upstream, &missing).await?;
-        let Some(output) = assemble(&slices, &missing, &pieces) else {
-            self.store.put(Key { day: None, ..slices.swap_remove(0).key }, Kept::Whole);
+        let evaluated = evaluate(upstream, &missing).await?;
+        let Some(result) = assemble(&slices, &missing, &evaluated) else {
+            self.store.put(key(ask, None), Kept::Whole);
             metrics::count_query_cache("whole", 1);
-            return upstream.evaluate(start_ms, end_ms).await;
+            return Ok(upstream.evaluate(start_ms, end_ms).await?.output.into());
         };
         count(&slices, &missing);
-        for (missing, piece) in missing.iter().zip(pieces) {
-            self.keep(ask, upstream, &slices[missing.slice], piece, &as_of)?;
+        for (missing, evaluated) in missing.iter().zip(evaluated) {
+            self.keep(upstream, &slices[missing.slice], evaluated, as_of.as_ref(), step_ms).await?;
         }
-        Ok(output)
+        Ok(result)
     }
 
-    /// Whether cutting the query costs less than it may save: neither does it look back so far that each piece would read most of what
-    /// the others read, nor is it known to need evaluation of the whole.
-    fn is_worth_it<U: Upstream>(&self, ask: &Ask, upstream: &U, whole: Run) -> Result<bool, QueryError> {
-        if ask.params.step_ms > STEP_MS_MAX || whole.last_ms.saturating_sub(whole.first_ms) / DAY_MS >= SLICES_MAX {
-            return Ok(false);
+    /// Answers a query of which nothing is kept, and keeps the answer if it was not quick.
+    async fn first<U: Upstream>(&self, ask: &Ask, upstream: &U, slices: Vec<Slice>) -> Result<QueryResult, QueryError> {
+        let began = Instant::now();
+        let evaluated = upstream.evaluate(ask.params.start_ms, ask.params.end_ms).await?;
+        if began.elapsed() < self.time_min {
+            return Ok(evaluated.output.into());
         }
-        let first = upstream.reads(whole.first_ms, whole.first_ms)?;
-        let looks_back = first.iter().map(|range| whole.first_ms.saturating_sub(range.after_ms)).max();
-        if looks_back.is_none_or(|ms| ms > DAY_MS) {
-            return Ok(false);
-        }
-        let known_whole = matches!(self.store.get(&key(ask, None)), Some(Kept::Whole));
-        Ok(!known_whole)
+        metrics::count_query_cache("miss", slices.len() as u64);
+        self.keep_first(ask, upstream, slices, evaluated).await
     }
 
     fn slices(&self, ask: &Ask, whole: Run) -> Vec<Slice> {
@@ -195,119 +183,65 @@ impl ResultCache {
             let day = first_ms.div_euclid(DAY_MS);
             let day_end_ms = (day + 1) * DAY_MS - 1;
             let last_ms = whole.last_ms.min(day_end_ms - (day_end_ms - first_ms) % step_ms);
+            let run = Run { first_ms, last_ms };
             let key = key(ask, Some(day));
             let kept = match self.store.get(&key) {
-                Some(Kept::Extent(extent)) => Some(extent),
-                Some(Kept::Whole | Kept::Dear) | None => None,
+                Some(Kept::Extent(extent)) if extent.is_of_use(run, step_ms) => Some(extent),
+                _ => None,
             };
-            slices.push(Slice { key, run: Run { first_ms, last_ms }, kept });
+            slices.push(Slice { key, run, kept });
             first_ms = last_ms + step_ms;
         }
         slices
     }
 
-    /// Everything that the answer or a kept extent was read from.
-    fn range_to_ask<U: Upstream>(&self, upstream: &U, slices: &[Slice]) -> Result<TimeRange, QueryError> {
-        let mut hull: Option<TimeRange> = None;
-        for slice in slices {
-            let kept = slice.kept.as_ref().map(|extent| extent.run);
-            for run in [Some(slice.run), kept].into_iter().flatten() {
-                for range in upstream.reads(run.first_ms, run.last_ms)? {
-                    let known = hull.get_or_insert(range);
-                    known.after_ms = known.after_ms.min(range.after_ms);
-                    known.to_ms = known.to_ms.max(range.to_ms);
+    /// Leaves of the kept extents what still holds; answers as of which entries.
+    async fn validate<U: Upstream>(&self, upstream: &U, slices: &mut [Slice], step_ms: i64) -> Result<Versions, QueryError> {
+        let mut reads = Vec::with_capacity(slices.len());
+        for slice in slices.iter() {
+            let run = slice.kept.as_ref().map(|extent| extent.run);
+            reads.push(run.map(|run| upstream.reads(run.first_ms, run.last_ms)).transpose()?.unwrap_or_default());
+        }
+        let changes = upstream.changes(hull(reads.iter().flatten().copied())).await?;
+        let as_of = versions(&changes);
+        for (slice, reads) in slices.iter_mut().zip(reads) {
+            let Some(extent) = slice.kept.take() else { continue };
+            let Some(changed_ms) = first_change(&changes, &reads, &extent.versions) else {
+                slice.kept = Some(extent);
+                continue;
+            };
+            match shortened(upstream, &changes, &extent, &reads, changed_ms, step_ms)? {
+                Some(run) => {
+                    let left = Arc::new(Extent { run, versions: as_of.clone(), ..(*extent).clone() });
+                    self.store.put(slice.key.clone(), Kept::Extent(Arc::clone(&left)));
+                    slice.kept = Some(left).filter(|left| left.is_of_use(slice.run, step_ms));
                 }
+                None => self.store.remove(&slice.key),
             }
         }
-        Ok(hull.unwrap_or(TimeRange { after_ms: 0, to_ms: 0 }))
-    }
-
-    /// What is left of an extent after what was written since, and of use for its slice.
-    fn still_true<U: Upstream>(
-        &self,
-        upstream: &U,
-        changes: &[ShardChanges],
-        slice: &Slice,
-        extent: Arc<Extent>,
-        step_ms: i64,
-    ) -> Result<Option<Arc<Extent>>, QueryError> {
-        let Run { first_ms, last_ms } = extent.run;
-        let reads = upstream.reads(first_ms, last_ms)?;
-        let mut extent = extent;
-        if let Some(changed_ms) = first_change(changes, &reads, &extent.versions) {
-            self.store.remove(&slice.key);
-            // Steps that read nothing from there on. Annotations belong to the extent as a whole.
-            let newest_read = reads.iter().map(|range| range.to_ms).max().unwrap_or(changed_ms);
-            let cut_ms = last_ms.saturating_sub(newest_read.saturating_sub(changed_ms).saturating_add(1));
-            let left = Run { first_ms, last_ms: cut_ms - (cut_ms - first_ms).rem_euclid(step_ms) };
-            if extent.is_annotated() || left.last_ms < first_ms {
-                return Ok(None);
-            }
-            let reads = upstream.reads(left.first_ms, left.last_ms)?;
-            if first_change(changes, &reads, &extent.versions).is_some() {
-                return Ok(None);
-            }
-            extent = Arc::new(Extent { run: left, series: extent.clipped(left), ..(*extent).clone() });
-        }
-        let touches = extent.run.first_ms <= slice.run.last_ms + step_ms && extent.run.last_ms >= slice.run.first_ms - step_ms;
-        let tells = !extent.is_annotated() || slice.run.contains(&extent.run);
-        Ok(Some(extent).filter(|_| touches && tells))
-    }
-
-    /// Keeps of an evaluated piece what cannot change any more, together with what is kept of its day.
-    fn keep<U: Upstream>(&self, ask: &Ask, upstream: &U, slice: &Slice, piece: Piece, as_of: &Versions) -> Result<(), QueryError> {
-        let Piece { run, output } = piece;
-        let Value::Matrix(series) = output.value else { return Ok(()) };
-        let reads = upstream.reads(run.first_ms, run.last_ms)?;
-        let newest_read = reads.iter().map(|range| range.to_ms).max().unwrap_or(run.last_ms);
-        let last_ms = run.last_ms.saturating_sub(newest_read.saturating_sub(ask.settled_ms).max(0));
-        let settled = Run { first_ms: run.first_ms, last_ms: last_ms - (last_ms - run.first_ms).rem_euclid(ask.params.step_ms) };
-        if settled.last_ms < settled.first_ms {
-            return Ok(());
-        }
-        let reads = upstream.reads(settled.first_ms, settled.last_ms)?;
-        let is_settled = reads.iter().all(|range| range.to_ms <= ask.settled_ms);
-        let new = Extent { run, series, warnings: output.warnings, infos: output.infos, versions: as_of.clone() };
-        let whole_or_silent = settled == run || !new.is_annotated();
-        if !is_settled || !whole_or_silent || !annotate::is_joinable(&new.warnings) || !annotate::is_joinable(&new.infos) {
-            return Ok(());
-        }
-        let new = if settled == run { new } else { Extent { run: settled, series: new.clipped(settled), ..new } };
-        let extent = match (self.store.get(&slice.key), &slice.kept) {
-            // Found true just now, so as of the same entries as the new run.
-            (Some(Kept::Extent(stored)), Some(kept)) if Arc::ptr_eq(&stored, kept) => grown(&stored, new, ask.params.step_ms, as_of),
-            (None, Some(kept)) => grown(kept, new, ask.params.step_ms, as_of),
-            // What another piece of this query has left there, or another query.
-            (Some(Kept::Extent(stored)), _) => {
-                let common = earlier(&stored.versions, as_of);
-                grown(&stored, new, ask.params.step_ms, &common)
-            }
-            (None | Some(Kept::Whole | Kept::Dear), _) => Some(new),
-        };
-        if let Some(extent) = extent {
-            self.store.put(slice.key.clone(), Kept::Extent(Arc::new(extent)));
-        }
-        Ok(())
+        Ok(as_of)
     }
 }
 
-/// The extent that a new run and the kept one make together, if they touch; else the longer one, `None` if that is the kept one.
-/// Both hold as of `as_of`.
-fn grown(kept: &Extent, new: Extent, step_ms: i64, as_of: &Versions) -> Option<Extent> {
-    let (earlier, later) = if kept.run.first_ms <= new.run.first_ms { (kept, &new) } else { (&new, kept) };
-    if earlier.run.last_ms + step_ms != later.run.first_ms {
-        let length = |run: &Run| run.last_ms - run.first_ms;
-        return (length(&new.run) > length(&kept.run)).then_some(new);
+/// The steps of an extent that read nothing that was written at `changed_ms` or later, if there are any.
+fn shortened<U: Upstream>(
+    upstream: &U,
+    changes: &[ShardChanges],
+    extent: &Extent,
+    reads: &[TimeRange],
+    changed_ms: Timestamp,
+    step_ms: i64,
+) -> Result<Option<Run>, QueryError> {
+    let Run { first_ms, last_ms } = extent.run;
+    let newest_read = reads.iter().map(|range| range.to_ms).max().unwrap_or(changed_ms);
+    let cut_ms = last_ms.saturating_sub(newest_read.saturating_sub(changed_ms).saturating_add(1));
+    // Annotations belong to the extent as a whole.
+    if extent.is_annotated() || cut_ms < first_ms {
+        return Ok(None);
     }
-    let annotations = (annotate::join([&*earlier.warnings, &*later.warnings]), annotate::join([&*earlier.infos, &*later.infos]));
-    let (Some(warnings), Some(infos)) = annotations else { return Some(new) };
-    Some(Extent {
-        run: Run { first_ms: earlier.run.first_ms, last_ms: later.run.last_ms },
-        series: join([earlier.series.clone(), later.series.clone()]),
-        warnings,
-        infos,
-        versions: as_of.clone(),
-    })
+    let left = Run { first_ms, last_ms: cut_ms - (cut_ms - first_ms) % step_ms };
+    let reads = upstream.reads(left.first_ms, left.last_ms)?;
+    Ok(first_change(changes, &reads, &extent.versions).is_none().then_some(left))
 }
 
 fn key(ask: &Ask, day: Option<i64>) -> Key {
@@ -323,79 +257,6 @@ fn key(ask: &Ask, day: Option<i64>) -> Key {
         subquery_step_ms: params.subquery_step_ms,
         day,
     }
-}
-
-/// The runs of steps that nothing kept answers, in the order of time.
-fn missing(slices: &[Slice], step_ms: i64) -> Vec<Missing> {
-    let mut missing = Vec::new();
-    for (i, slice) in slices.iter().enumerate() {
-        let Run { first_ms, last_ms } = slice.run;
-        let mut add = |first_ms: Timestamp, last_ms: Timestamp| {
-            if first_ms <= last_ms {
-                missing.push(Missing { slice: i, run: Run { first_ms, last_ms } });
-            }
-        };
-        match &slice.kept {
-            None => add(first_ms, last_ms),
-            Some(kept) => {
-                add(first_ms, last_ms.min(kept.run.first_ms - step_ms));
-                add(first_ms.max(kept.run.last_ms + step_ms), last_ms);
-            }
-        }
-    }
-    missing
-}
-
-async fn evaluate<U: Upstream>(upstream: &U, missing: &[Missing]) -> Result<Vec<Piece>, QueryError> {
-    // By value: a closure over references of any lifetime would make the future of a whole request not `Send`.
-    let runs: Vec<Run> = missing.iter().map(|missing| missing.run).collect();
-    let mut running = stream::iter(runs).map(|run| evaluate_one(upstream, run)).buffered(PIECES_AT_ONCE);
-    let mut pieces = Vec::with_capacity(missing.len());
-    while let Some(piece) = running.next().await {
-        pieces.push(piece?);
-    }
-    Ok(pieces)
-}
-
-async fn evaluate_one<U: Upstream>(upstream: &U, run: Run) -> Result<Piece, QueryError> {
-    Ok(Piece { run, output: upstream.evaluate(run.first_ms, run.last_ms).await? })
-}
-
-/// Puts kept and evaluated pieces together; `None` if only an evaluation of the whole can tell its annotations.
-fn assemble(slices: &[Slice], missing: &[Missing], pieces: &[Piece]) -> Option<QueryOutput> {
-    let mut parts: Vec<(Timestamp, Vec<promql::Series>)> = Vec::new();
-    let (mut warnings, mut infos): (Vec<&[String]>, Vec<&[String]>) = (Vec::new(), Vec::new());
-    for extent in slices.iter().filter_map(|slice| Some((slice, slice.kept.as_ref()?))) {
-        let (slice, extent) = extent;
-        parts.push((extent.run.first_ms.max(slice.run.first_ms), extent.clipped(slice.run)));
-        warnings.push(&extent.warnings);
-        infos.push(&extent.infos);
-    }
-    let mut stats = Stats::default();
-    for piece in pieces {
-        let Value::Matrix(series) = &piece.output.value else { return None };
-        parts.push((piece.run.first_ms, series.clone()));
-        warnings.push(&piece.output.warnings);
-        infos.push(&piece.output.infos);
-        add_stats(&mut stats, &piece.output.stats);
-    }
-    // One evaluation of everything says by itself what there is to say.
-    let alone = missing.len() == 1 && slices.iter().all(|slice| slice.kept.is_none());
-    let (warnings, infos) = match pieces {
-        [piece] if alone => (piece.output.warnings.clone(), piece.output.infos.clone()),
-        _ => (annotate::join(warnings)?, annotate::join(infos)?),
-    };
-    parts.sort_by_key(|(first_ms, _)| *first_ms);
-    let value = Value::Matrix(join(parts.into_iter().map(|(_, series)| series)));
-    Some(QueryOutput { value, warnings, infos, stats })
-}
-
-fn add_stats(total: &mut Stats, piece: &Stats) {
-    total.series_read += piece.series_read;
-    total.samples_read += piece.samples_read;
-    total.samples_queryable += piece.samples_queryable;
-    total.samples_peak = total.samples_peak.max(piece.samples_peak);
-    total.bytes_peak = total.bytes_peak.max(piece.bytes_peak);
 }
 
 fn count(slices: &[Slice], missing: &[Missing]) {

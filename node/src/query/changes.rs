@@ -5,8 +5,12 @@
 //! ```
 
 use model::{ShardId, Timestamp};
-use tsdb::Changes;
+use std::collections::BTreeMap;
 use tsdb::rows::RowError;
+use tsdb::{Changes, TimeRange};
+
+/// Entries of each shard's log that a result is known to include.
+pub type Versions = BTreeMap<ShardId, u64>;
 
 /// What one shard tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +62,39 @@ impl ShardChanges {
 }
 
 const HEAD_BYTES: usize = 41;
+
+/// What a result includes that was read after the shards told this.
+#[must_use]
+pub fn versions(changes: &[ShardChanges]) -> Versions {
+    changes.iter().map(|told| (told.shard, told.applied)).collect()
+}
+
+/// What two results of one shard map include together: of shards that both read the entries that both include.
+#[must_use]
+pub fn earlier(a: &Versions, b: &Versions) -> Versions {
+    let mut common = a.clone();
+    for (shard, index) in b {
+        common.entry(*shard).and_modify(|known| *known = (*known).min(*index)).or_insert(*index);
+    }
+    common
+}
+
+/// The first millisecond of `ranges` that was written after `versions`.
+#[must_use]
+pub fn first_change(changes: &[ShardChanges], ranges: &[TimeRange], versions: &Versions) -> Option<Timestamp> {
+    let of_shard = |told: &ShardChanges| {
+        let known = versions.get(&told.shard).copied().unwrap_or(0);
+        ranges.iter().filter_map(|range| told.changes.first_after(*range, known)).min()
+    };
+    changes.iter().filter_map(of_shard).min()
+}
+
+/// The span from the first to the last of `ranges`; an empty one if there are none.
+#[must_use]
+pub fn hull(ranges: impl IntoIterator<Item = TimeRange>) -> TimeRange {
+    let wider = |a: TimeRange, b: TimeRange| TimeRange { after_ms: a.after_ms.min(b.after_ms), to_ms: a.to_ms.max(b.to_ms) };
+    ranges.into_iter().reduce(wider).unwrap_or(TimeRange { after_ms: 0, to_ms: 0 })
+}
 
 fn put_span(out: &mut Vec<u8>, ms: Timestamp, entry: u64) {
     out.extend_from_slice(&ms.to_le_bytes());

@@ -2,6 +2,7 @@
 
 use super::admit::TooManyQueries;
 use super::ask::{Question, ShardStats};
+use super::changes::Versions;
 use super::execute::{ExecuteSpec, FRAGMENT_BYTES_MAX};
 use super::fragment_service::{Found, ReadError, ReadKind, ReadSpec};
 use super::scatter::{scatter, shards_in_range};
@@ -29,7 +30,7 @@ use tokio::time::Instant;
 const SLICES_MAX: usize = 64;
 /// How long a shard may stay silent before a query that takes partial results goes on without it.
 const PARTIAL_PATIENCE: Duration = Duration::from_secs(10);
-/// How long before its end a query stops waiting for a shard, at most.
+/// How long before its end a query stops waiting for a shard, at most: that one is silent is told before the query's own time is up.
 const SILENCE_TOLD: Duration = Duration::from_secs(1);
 /// How often is looked for a newer shard map.
 const MAP_POLL: Duration = Duration::from_millis(20);
@@ -90,8 +91,16 @@ pub struct Answer {
     pub output: QueryOutput,
     /// What each shard did, once for each slice of time.
     pub shards: Vec<ShardStats>,
+    /// Entries of each shard that it is known to include.
+    pub versions: Versions,
     /// Whether samples of some shards are missing, which a warning tells.
     pub is_partial: bool,
+}
+
+/// Until when a query that ends at `deadline` waits for a shard.
+#[must_use]
+pub fn patience(deadline: Instant) -> Instant {
+    deadline - (deadline.saturating_duration_since(Instant::now()) / 16).min(SILENCE_TOLD)
 }
 
 /// The budget of a query that ends at `deadline` or when `cancelled` becomes true.
@@ -111,12 +120,19 @@ pub fn budget(node: &Node, deadline: Instant, cancelled: &Arc<AtomicBool>) -> Bu
 pub async fn evaluate(node: &Node, workspace: &WorkspaceRecord, job: Job<'_>) -> Result<Answer, QueryError> {
     // A shard that is silent is no proof that a series is absent.
     let job = Job { partial_response: job.partial_response && !job.plan.tells_absence(), ..job };
-    let mut run =
-        Run { node, workspace: workspace.clone(), job: &job, shards: Vec::new(), missing: BTreeSet::new(), asked: BTreeSet::new() };
+    let mut run = Run {
+        node,
+        workspace: workspace.clone(),
+        job: &job,
+        shards: Vec::new(),
+        versions: Versions::new(),
+        missing: BTreeSet::new(),
+        asked: BTreeSet::new(),
+    };
     let plan = &job.plan;
     let steps = plan.steps();
     let mut slices = 1;
-    let value = loop {
+    let mut output = loop {
         let outcome = if slices == 1 { run.steps(plan.clone()).await } else { run.slices(steps, slices).await };
         match outcome {
             Err(QueryError::Eval(EvalError::TooManyBytes { .. })) if slices < SLICES_MAX.min(steps) && plan.can_be_sliced() => {
@@ -125,13 +141,12 @@ pub async fn evaluate(node: &Node, workspace: &WorkspaceRecord, job: Job<'_>) ->
             Err(QueryError::Read(ReadError::StaleMap { shard })) if Instant::now() < job.deadline => run.refresh(shard).await?,
             // A node of another version does not know the operators: the samples are brought here.
             Err(QueryError::Read(ReadError::Unsupported { .. })) => break run.evaluate_samples(plan.clone()).await?,
-            other => break other?,
+            other => break other?.output(job.text),
         }
     };
-    let mut output = value.output(job.text);
     let is_partial = !run.missing.is_empty();
     output.warnings.extend(run.partial_warning());
-    Ok(Answer { output, shards: run.shards, is_partial })
+    Ok(Answer { output, shards: run.shards, versions: run.versions, is_partial })
 }
 
 /// One query on its way.
@@ -140,6 +155,8 @@ struct Run<'a> {
     workspace: WorkspaceRecord,
     job: &'a Job<'a>,
     shards: Vec<ShardStats>,
+    /// Entries of each shard that every part of the answer includes.
+    versions: Versions,
     /// Shards that did not answer.
     missing: BTreeSet<ShardId>,
     asked: BTreeSet<ShardId>,
@@ -148,7 +165,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Waits until this node knows a newer shard map, after a shard told that there is one.
     async fn refresh(&mut self, shard: ShardId) -> Result<(), QueryError> {
-        self.shards.clear();
+        self.begin_again();
         while Instant::now() < self.job.deadline {
             let newest = self.node.meta.get().workspaces.get(&self.workspace.id).cloned();
             if let Some(newest) = newest.filter(|newest| newest.map_revision() > self.workspace.map_revision()) {
@@ -162,7 +179,7 @@ impl Run<'_> {
 
     /// Evaluates the steps in slices, one after the other.
     async fn slices(&mut self, steps: usize, slices: usize) -> Result<Steps, QueryError> {
-        self.shards.clear();
+        self.begin_again();
         let size = steps.div_ceil(slices);
         let mut whole: Option<Steps> = None;
         for start in (0..steps).step_by(size) {
@@ -192,6 +209,8 @@ impl Run<'_> {
             while let Some((shard, answer)) = answers.next().await {
                 match answer {
                     Ok(answer) => {
+                        let applied = answer.stats.report.applied;
+                        self.versions.entry(shard).and_modify(|known| *known = applied.min(*known)).or_insert(applied);
                         self.shards.push(answer.stats);
                         // Merging is work too: it is done off the reactor's threads, and while other shards still compute.
                         let (frames, held) = (answer.frames, answer.held);
@@ -220,9 +239,10 @@ impl Run<'_> {
         let list = self.workspace.generation_list().map_err(|_| QueryError::Aborted)?;
         let residence = Residence::between(list.as_slice(), self.workspace.placement_key, after_ms, until_ms);
         let fragment = distributed.fragment();
-        let left = self.job.deadline.saturating_duration_since(Instant::now());
-        // What is there must still be evaluated; and that a shard is silent is to be told before the query's own time is up.
-        let patience = if self.job.partial_response { PARTIAL_PATIENCE.min(left / 2) } else { left - (left / 16).min(SILENCE_TOLD) };
+        let now = Instant::now();
+        // What is there of a partial result must still be evaluated.
+        let partial_patience = now + PARTIAL_PATIENCE.min(self.job.deadline.saturating_duration_since(now) / 2);
+        let deadline = if self.job.partial_response { partial_patience } else { patience(self.job.deadline) };
         Ok(Question {
             workspace: self.workspace.id.clone(),
             encoded: fragment.encode().into(),
@@ -233,14 +253,23 @@ impl Run<'_> {
                 samples_max: self.node.config.query.max_samples as u64,
                 bytes_max: FRAGMENT_BYTES_MAX,
             },
-            deadline: Instant::now() + patience,
+            deadline,
             budget: self.job.budget.clone(),
             cancelled: Arc::clone(&self.job.cancelled),
         })
     }
 
+    /// Forgets what shards did for an evaluation that came to nothing.
+    fn begin_again(&mut self) {
+        self.shards.clear();
+        self.versions.clear();
+    }
+
     /// Reads the samples of all selects and evaluates everything here.
-    async fn evaluate_samples(&mut self, plan: Plan) -> Result<Steps, QueryError> {
+    async fn evaluate_samples(&mut self, plan: Plan) -> Result<QueryOutput, QueryError> {
+        self.begin_again();
+        // How far the samples go is not told.
+        self.versions.extend(shards_in_range(&self.workspace, i64::MIN, i64::MAX).into_iter().map(|shard| (shard, 0)));
         let gathered = Arc::<AtomicU64>::default();
         let fetches = plan.fragments().iter().map(|select| {
             let spec = ReadSpec {
@@ -255,24 +284,13 @@ impl Run<'_> {
             self.fetch(select.id, spec)
         });
         let gathered = try_join_all(fetches).await?;
-        let budget = self.job.budget.clone();
-        let value = compute(self.node, move || {
-            let source = GatheredSource::new(gathered.into_iter().flatten());
-            let distributed = Distributed::raw(plan);
-            let mut gather = Gather::new(&distributed, &budget);
-            let mut answer = Vec::new();
-            distributed.fragment().execute(&source, &budget, &mut |frame| {
-                answer.push(frame);
-                Ok(())
-            })?;
-            gather.add(answer)?;
-            gather.finish_steps(&distributed)
-        });
-        Ok(value.await??)
+        let (budget, text) = (self.job.budget.clone(), self.job.text.to_owned());
+        let source = GatheredSource::new(gathered.into_iter().flatten());
+        Ok(compute(self.node, move || plan.evaluate(&text, &source, &budget)).await??)
     }
 
     async fn fetch(&self, id: SelectId, spec: ReadSpec) -> Result<Vec<(SelectId, Vec<RawSeries>)>, ReadError> {
-        let found = scatter(self.node, &self.workspace, spec, self.job.deadline, &self.job.cancelled).await?;
+        let found = scatter(self.node, &self.workspace, spec, patience(self.job.deadline), &self.job.cancelled).await?;
         let mut gathered = vec![(id, Vec::new())];
         for part in found {
             if let Found::Samples(series) = part {

@@ -46,6 +46,8 @@ pub struct Report {
     pub evaluated: Duration,
     /// Whether the replica led its group.
     pub is_leader: bool,
+    /// Every entry of the shard's log up to this one is part of the answer.
+    pub applied: u64,
 }
 
 /// A frame of the answer; the last one comes with a report.
@@ -69,7 +71,7 @@ pub async fn execute_local(
     deadline: Instant,
     cancelled: Arc<AtomicBool>,
 ) -> Result<mpsc::Receiver<Result<Sent, ReadError>>, ReadError> {
-    ready(node, &local, spec.known_revision, deadline).await?;
+    let applied = ready(node, &local, spec.known_revision, deadline).await?;
     let is_leader = local.group.status().leader.is_some_and(|(_, store)| store == node.store_id());
     let ends = node.clock.monotonic() + deadline.saturating_duration_since(Instant::now());
     let budget = Budget::with_deadline(spec.samples_max, spec.bytes_max, Arc::clone(&node.clock), ends, Arc::clone(&cancelled));
@@ -77,7 +79,7 @@ pub async fn execute_local(
     let waiting_since = Instant::now();
     // Nobody waits for the work itself: its frames and their end tell all.
     drop(tokio::task::spawn_blocking(move || {
-        let report = Report { queued: waiting_since.elapsed(), evaluated: Duration::ZERO, is_leader };
+        let report = Report { queued: waiting_since.elapsed(), evaluated: Duration::ZERO, is_leader, applied };
         compute(&local, &spec, &budget, &cancelled, report, &sender);
     }));
     Ok(receiver)

@@ -4,10 +4,11 @@
 use super::active::{Active, QueryInfo};
 use super::admit::{Place, TooManyQueries};
 use super::ask::ShardStats;
-use super::cache::{AGE_MS_MIN, Ask, Upstream};
+use super::cache::{Ask, Evaluated, Upstream};
 use super::changes::ShardChanges;
 use super::engine::{self, Job, QueryError};
 use super::fragment_service::{Found, ReadError, ReadKind, ReadSpec};
+use super::result::QueryResult;
 use super::scatter::scatter;
 use crate::meta::state::WorkspaceRecord;
 use crate::metrics;
@@ -15,15 +16,11 @@ use crate::node::Node;
 use model::Timestamp;
 use promql::ast::Expr;
 use promql::plan::{Plan, QueryParams};
-use promql::value::QueryOutput;
 use promql::{Budget, Distributed, EvalError, ExplainedNode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tsdb::TimeRange;
-
-/// How much later than its deadline a query is given up that does not end by itself.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// A query as it was asked.
 #[derive(Clone, Debug)]
@@ -59,7 +56,7 @@ pub struct Timings {
 #[derive(Debug)]
 pub struct Answer {
     /// The value and what is told about it.
-    pub output: QueryOutput,
+    pub result: QueryResult,
     /// Where the time went.
     pub timings: Timings,
     /// What each shard did, where the answer came from one evaluation.
@@ -90,14 +87,14 @@ pub async fn run(node: &Node, workspace: &WorkspaceRecord, request: QueryRequest
     let answer = tokio::select! {
         biased;
         () = active.handle().cancelled() => return Err(EvalError::Cancelled.into()),
-        // Reads and evaluation look at the deadline themselves, and tell what kept them; this one is for what hangs.
-        () = tokio::time::sleep_until(deadline + GRACE) => return Err(EvalError::TimedOut.into()),
+        // What kept a read is told before, see `engine::patience`.
+        () = tokio::time::sleep_until(deadline) => return Err(EvalError::TimedOut.into()),
         answer = query.answer(plan) => answer?,
     };
     metrics::observe_query(began.elapsed());
-    let engine::Answer { output, shards, is_partial } = answer;
+    let Answered { result, shards, is_partial } = answer;
     Ok(Answer {
-        output,
+        result,
         shards,
         is_partial,
         plan: explained,
@@ -135,6 +132,19 @@ async fn wait(node: &Node, workspace: &WorkspaceRecord, active: &Active, deadlin
     place
 }
 
+/// What a query that had a place came to.
+struct Answered {
+    result: QueryResult,
+    shards: Vec<ShardStats>,
+    is_partial: bool,
+}
+
+impl From<engine::Answer> for Answered {
+    fn from(answer: engine::Answer) -> Self {
+        Self { result: answer.output.into(), shards: answer.shards, is_partial: answer.is_partial }
+    }
+}
+
 /// A query that has a place.
 struct Query<'a> {
     node: &'a Node,
@@ -148,32 +158,27 @@ struct Query<'a> {
 }
 
 impl Query<'_> {
-    async fn answer(&self, plan: Plan) -> Result<engine::Answer, QueryError> {
+    async fn answer(&self, plan: Plan) -> Result<Answered, QueryError> {
         let params = self.request.params;
         let cache = self.request.cache && !self.request.partial_response;
         if !cache || !self.node.results.takes(self.expr, &params) {
-            return self.evaluate_plan(plan).await;
+            return Ok(self.evaluate_plan(plan).await?.into());
         }
         let workspace = self.workspace;
-        let now_ms = self.node.time.now().unwrap_or_else(|_| self.node.clock.now_ms());
+        let oldest_read = plan.fragments().iter().map(|select| select.start_ms).min();
         let ask = Ask {
             workspace: workspace.id.as_str().into(),
             placement_key: workspace.placement_key,
             map_revision: workspace.map_revision(),
             text: Arc::clone(&self.request.text),
             params,
-            settled_ms: now_ms.saturating_sub(workspace.limits.out_of_order_window_ms.max(AGE_MS_MIN)),
+            // What reads nothing is not worth keeping.
+            looks_back_ms: oldest_read.map_or(i64::MAX, |oldest_ms| params.start_ms.saturating_sub(oldest_ms)),
         };
-        if !self.node.results.is_dear(&ask) {
-            let began = Instant::now();
-            let answer = self.evaluate_plan(plan).await?;
-            self.node.results.learn(&ask, began.elapsed());
-            return Ok(answer);
-        }
         match self.node.results.answer(&ask, self).await {
             // Evaluation waits for the newer map; what is kept belongs to the older one.
-            Err(QueryError::Read(ReadError::StaleMap { .. })) => self.evaluate_plan(plan).await,
-            output => Ok(engine::Answer { output: output?, shards: Vec::new(), is_partial: false }),
+            Err(QueryError::Read(ReadError::StaleMap { .. })) => Ok(self.evaluate_plan(plan).await?.into()),
+            result => Ok(Answered { result: result?, shards: Vec::new(), is_partial: false }),
         }
     }
 
@@ -211,12 +216,17 @@ impl Upstream for Query<'_> {
             limit: None,
             gathered: Arc::default(),
         };
-        let found = scatter(self.node, self.workspace, spec, self.deadline, &self.active.handle().flag()).await?;
+        let found = scatter(self.node, self.workspace, spec, engine::patience(self.deadline), &self.active.handle().flag()).await?;
         let changes = found.into_iter().filter_map(|found| if let Found::Changes(changes) = found { Some(changes) } else { None });
         Ok(changes.collect())
     }
 
-    async fn evaluate(&self, first_ms: Timestamp, last_ms: Timestamp) -> Result<QueryOutput, QueryError> {
-        Ok(self.evaluate_plan(self.plan(first_ms, last_ms)?).await?.output)
+    async fn evaluate(&self, first_ms: Timestamp, last_ms: Timestamp) -> Result<Evaluated, QueryError> {
+        let engine::Answer { output, versions, .. } = self.evaluate_plan(self.plan(first_ms, last_ms)?).await?;
+        Ok(Evaluated { output, versions })
+    }
+
+    async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, QueryError> {
+        self.node.compute(work).await.map_err(|_| QueryError::Aborted)
     }
 }

@@ -9,6 +9,7 @@ use crate::query::ask::{spec_of, to_wire};
 use crate::query::execute::execute_local;
 use crate::query::fragment_service::{read_local, to_frames};
 use crate::query::scatter::{from_wire, status_of};
+use crate::shard::LocalShard;
 use crate::shard::runner::{Outcome, Part};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -48,6 +49,17 @@ impl NodeService {
             return Err(Status::permission_denied(format!("cluster id differs: ours is {ours}, theirs is {theirs}")));
         }
         Ok(Duration::from_millis(u64::from(header.timeout_ms)))
+    }
+
+    /// This node's replica of a shard of `workspace`.
+    #[allow(clippy::result_large_err)]
+    fn replica(&self, shard: u64, workspace: &str) -> Result<Arc<LocalShard>, Status> {
+        let shard = ShardId(shard);
+        let local = self.node.shards.get(shard).ok_or_else(|| Status::unavailable(format!("shard {shard} is not here")))?;
+        if local.workspace.as_str() != workspace {
+            return Err(Status::permission_denied(format!("shard {shard} is not of workspace {workspace}")));
+        }
+        Ok(local)
     }
 }
 
@@ -106,11 +118,7 @@ impl NodeRpc for NodeService {
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
         let request = request.into_inner();
         let left = self.admit(request.header.as_ref())?;
-        let shard = ShardId(request.shard);
-        let local = self.node.shards.get(shard).ok_or_else(|| Status::unavailable(format!("shard {shard} is not here")))?;
-        if local.workspace.as_str() != request.workspace {
-            return Err(Status::permission_denied(format!("shard {shard} is not of workspace {}", request.workspace)));
-        }
+        let local = self.replica(request.shard, &request.workspace)?;
         let spec = from_wire(&request)?;
         let cancel = CancelOnDrop::default();
         let found =
@@ -122,11 +130,7 @@ impl NodeRpc for NodeService {
     async fn execute(&self, request: Request<ExecuteRequest>) -> Result<Response<Self::ExecuteStream>, Status> {
         let request = request.into_inner();
         let left = self.admit(request.header.as_ref())?;
-        let shard = ShardId(request.shard);
-        let local = self.node.shards.get(shard).ok_or_else(|| Status::unavailable(format!("shard {shard} is not here")))?;
-        if local.workspace.as_str() != request.workspace {
-            return Err(Status::permission_denied(format!("shard {shard} is not of workspace {}", request.workspace)));
-        }
+        let local = self.replica(request.shard, &request.workspace)?;
         let spec = spec_of(&request)?;
         let deadline = Instant::now() + left;
         let cancel = CancelOnDrop::default();

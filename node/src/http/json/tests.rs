@@ -1,5 +1,6 @@
 use super::*;
 use model::histogram::Span;
+use std::sync::Arc;
 
 fn string(text: &str) -> String {
     let mut out = Vec::new();
@@ -63,7 +64,7 @@ fn query_answers_have_prometheuss_bytes() {
     );
 
     let mut answer = Success::begin_query(ResultType::Matrix);
-    answer.matrix_series(&up, [(0, f64::INFINITY), (15_500, -1e-7), (30_000, 1e21)].into_iter(), [].into_iter());
+    answer.matrix_series(&up, [(0, f64::INFINITY), (15_500, -1e-7), (30_000, 1e21)].iter(), [].iter());
     assert_eq!(
         text(answer.finish_query(ResultType::Matrix, &[("stats", b"{}".to_vec())], none)),
         r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"up","job":"a\u003cb"},"values":[[0,"+Inf"],[15.500,"-1e-07"],[30,"1e+21"]]}],"stats":{}}}"#
@@ -115,7 +116,7 @@ fn native_histograms_show_their_buckets_that_count_something() {
     let buckets = r#"[[1,"-1","-0.5","9"],[3,"-0.001","0.001","2"],[0,"0.5","1","1"]]"#;
     let shown = format!(r#"{{"count":"12","sum":"18.4","buckets":{buckets}}}"#);
     let mut answer = Success::begin_query(ResultType::Matrix);
-    answer.matrix_series(&Labels::empty(), [].into_iter(), [(1_500, &histogram)].into_iter());
+    answer.matrix_series(&Labels::empty(), [].iter(), [(1_500, Arc::new(histogram))].iter());
     let body = text(answer.finish_query(ResultType::Matrix, &[], Annotations::default()));
     let expected =
         format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{}},"histograms":[[1.500,{shown}]]}}]}}}}"#);

@@ -24,7 +24,7 @@ pub(super) fn to_json(node: &Node, plan: &ExplainedNode, answer: &Answer) -> Vec
             "evalTime": report.evaluated.as_secs_f64(),
         })
     };
-    let stats = &answer.output.stats;
+    let stats = &answer.result.stats;
     let seconds = |time: Duration| time.as_secs_f64();
     let explained = json!({
         "plan": tree(plan),

@@ -60,7 +60,7 @@ pub(super) fn to_json(answer: &Answer) -> Vec<u8> {
         out.extend_from_slice(format!("{}\"{name}\":", if i == 0 { "" } else { "," }).as_bytes());
         write_float(&mut out, time.as_secs_f64());
     }
-    let stats = &answer.output.stats;
+    let stats = &answer.result.stats;
     let samples = format!(
         "}},\"samples\":{{\"totalQueryableSamples\":{},\"samplesRead\":{},\"peakSamples\":{}}}}}",
         stats.samples_queryable, stats.samples_read, stats.samples_peak

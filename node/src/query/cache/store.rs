@@ -38,8 +38,8 @@ pub(super) enum Kept {
     Extent(Arc<Extent>),
     /// The query has annotations that only an evaluation of the whole range can tell.
     Whole,
-    /// The query's last evaluation took long enough for its results to be worth keeping.
-    Dear,
+    /// What was said of the range as a whole cannot be told of its days: they are to be evaluated one by one.
+    Cut,
 }
 
 #[derive(Debug, Default)]
@@ -90,7 +90,7 @@ impl Store {
     pub(super) fn put(&self, key: Key, kept: Kept) {
         let extent_bytes = match &kept {
             Kept::Extent(extent) => extent.bytes(),
-            Kept::Whole | Kept::Dear => 0,
+            Kept::Whole | Kept::Cut => 0,
         };
         let bytes = ENTRY_BYTES + (key.workspace.len() + key.text.len()) as u64 + extent_bytes;
         let mut inner = self.inner.lock();

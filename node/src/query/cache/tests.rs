@@ -25,6 +25,11 @@ struct State {
     series: BTreeMap<Labels, BTreeMap<i64, f64>>,
     shards: Vec<(u64, Changes)>,
     evaluated: Vec<(i64, i64)>,
+    /// Written when the next evaluation begins: after the shards told their changes.
+    late: Option<(String, u64, Vec<(i64, f64)>)>,
+    asked_changes: usize,
+    /// How long an evaluation takes.
+    takes: Duration,
 }
 
 impl Model {
@@ -41,6 +46,18 @@ impl Model {
         changes.note(times.clone().min().unwrap(), times.max().unwrap(), *applied);
         let labels = Labels::from_pairs([("__name__", name), ("i", &i.to_string())]);
         state.series.entry(labels).or_default().extend(samples.iter().copied());
+    }
+
+    /// Removes what a metric has in `first_ms..=last_ms`; every shard applies a delete.
+    fn delete(&self, name: &str, first_ms: i64, last_ms: i64) {
+        let mut state = self.state.lock();
+        for (applied, changes) in &mut state.shards {
+            *applied += 1;
+            changes.note(first_ms, last_ms, *applied);
+        }
+        for (_, samples) in state.series.iter_mut().filter(|(labels, _)| labels.metric_name() == name) {
+            samples.retain(|t, _| !(first_ms..=last_ms).contains(t));
+        }
     }
 
     /// The replica is a new one: it knows nothing of the past.
@@ -68,14 +85,15 @@ impl Model {
         self.plan(first_ms, last_ms).evaluate(&self.text, &MemorySource::new(raw), &Budget::default())
     }
 
-    fn ask(&self, start_ms: i64, end_ms: i64, now_ms: i64) -> Ask {
+    fn ask(&self, start_ms: i64, end_ms: i64) -> Ask {
+        let oldest_read = self.plan(start_ms, end_ms).fragments().iter().map(|select| select.start_ms).min();
         Ask {
             workspace: "w".into(),
             placement_key: 1,
             map_revision: 1,
             text: self.text.as_str().into(),
             params: QueryParams { start_ms, end_ms, ..self.params },
-            settled_ms: now_ms - AGE_MS_MIN,
+            looks_back_ms: oldest_read.map_or(i64::MAX, |oldest_ms| start_ms - oldest_ms),
         }
     }
 
@@ -90,7 +108,8 @@ impl Upstream for Model {
     }
 
     async fn changes(&self, range: TimeRange) -> Result<Vec<ShardChanges>, QueryError> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.asked_changes += 1;
         let of_shard = |(i, (applied, changes)): (usize, &(u64, Changes))| ShardChanges {
             shard: ShardId(i as u64),
             applied: *applied,
@@ -99,9 +118,24 @@ impl Upstream for Model {
         Ok(state.shards.iter().enumerate().map(of_shard).collect())
     }
 
-    async fn evaluate(&self, first_ms: Timestamp, last_ms: Timestamp) -> Result<QueryOutput, QueryError> {
-        self.state.lock().evaluated.push((first_ms, last_ms));
-        Ok(self.run(first_ms, last_ms)?)
+    async fn evaluate(&self, first_ms: Timestamp, last_ms: Timestamp) -> Result<Evaluated, QueryError> {
+        let (late, takes) = {
+            let mut state = self.state.lock();
+            state.evaluated.push((first_ms, last_ms));
+            (state.late.take(), state.takes)
+        };
+        if let Some((name, i, samples)) = late {
+            self.write(&name, i, &samples);
+        }
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
+        let versions = self.state.lock().shards.iter().enumerate().map(|(i, (applied, _))| (ShardId(i as u64), *applied)).collect();
+        Ok(Evaluated { output: self.run(first_ms, last_ms)?, versions })
+    }
+
+    async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, QueryError> {
+        Ok(work())
     }
 }
 
@@ -113,44 +147,88 @@ fn shown(output: Result<QueryOutput, String>) -> String {
     output.map_or_else(|e| e, |o| format!("{:?} {:?} {:?}", o.value, o.warnings, o.infos))
 }
 
-async fn check(cache: &ResultCache, model: &Model, start_ms: i64, end_ms: i64, now_ms: i64) {
-    let cached = cache.answer(&model.ask(start_ms, end_ms, now_ms), model).await.map_err(|e| e.to_string());
+async fn answer(cache: &ResultCache, model: &Model, start_ms: i64, end_ms: i64) -> Result<QueryOutput, String> {
+    cache.answer(&model.ask(start_ms, end_ms), model).await.map(QueryResult::into_output).map_err(|e| e.to_string())
+}
+
+async fn check(cache: &ResultCache, model: &Model, start_ms: i64, end_ms: i64) {
+    let cached = answer(cache, model, start_ms, end_ms).await;
     let whole = model.run(start_ms, end_ms).map_err(|e| e.to_string());
-    assert_eq!(shown(cached), shown(whole), "{} over {start_ms}..={end_ms} at {now_ms}", model.text);
+    assert_eq!(shown(cached), shown(whole), "{} over {start_ms}..={end_ms}", model.text);
+}
+
+/// A sample a minute, each a little after the full minute, from 1,000 minutes before noon on.
+fn counters(count: i64) -> Vec<(i64, f64)> {
+    (0..count).map(|k| (NOON - 1_000 * MINUTE + k * MINUTE + 17, (k * 3) as f64)).collect()
 }
 
 #[tokio::test]
 async fn a_dashboard_that_moves_on_evaluates_only_what_is_new() {
     let model = Model::new("sum(rate(m_total[5m]))", params(MINUTE));
-    for i in 0..4 {
-        model.write("m_total", i, &(0..2_000).map(|k| (NOON - 1_000 * MINUTE + k * MINUTE + 17, (k * 3) as f64)).collect::<Vec<_>>());
-    }
+    (0..4).for_each(|i| model.write("m_total", i, &counters(1_000)));
     let cache = ResultCache::new(1 << 20, Duration::ZERO);
-    check(&cache, &model, NOON - 180 * MINUTE, NOON, NOON).await;
+    check(&cache, &model, NOON - 180 * MINUTE, NOON).await;
     assert_eq!(model.evaluated(), [(NOON - 180 * MINUTE, NOON)]);
-    check(&cache, &model, NOON - 175 * MINUTE, NOON + 5 * MINUTE, NOON + 5 * MINUTE).await;
-    // Kept up to ten minutes before the first query.
-    assert_eq!(model.evaluated(), [(NOON - 9 * MINUTE, NOON + 5 * MINUTE)]);
-    check(&cache, &model, NOON - 180 * MINUTE, NOON - 20 * MINUTE, NOON + 5 * MINUTE).await;
+    check(&cache, &model, NOON - 180 * MINUTE, NOON).await;
+    assert_eq!(model.evaluated(), [], "the first answer is kept, the newest step of it too");
+    check(&cache, &model, NOON - 175 * MINUTE, NOON + 5 * MINUTE).await;
+    assert_eq!(model.evaluated(), [(NOON + MINUTE, NOON + 5 * MINUTE)]);
+    // What is written next touches the steps from the newest span on.
+    (0..4).for_each(|i| model.write("m_total", i, &[(NOON + 2 * MINUTE + 17, 1e6)]));
+    check(&cache, &model, NOON - 175 * MINUTE, NOON + 5 * MINUTE).await;
+    assert_eq!(model.evaluated(), [(NOON, NOON + 5 * MINUTE)]);
+    check(&cache, &model, NOON - 180 * MINUTE, NOON - 20 * MINUTE).await;
     assert_eq!(model.evaluated(), []);
     // Another step, or other times of the same step, are other results.
-    check(&cache, &model, NOON - 180 * MINUTE + 1, NOON - 20 * MINUTE, NOON + 5 * MINUTE).await;
+    check(&cache, &model, NOON - 180 * MINUTE + 1, NOON - 20 * MINUTE).await;
     assert_eq!(model.evaluated().len(), 1);
 
     // A late sample into what is kept: the steps before it stay.
     model.write("m_total", 9, &[(NOON - 60 * MINUTE, 1.0)]);
-    check(&cache, &model, NOON - 180 * MINUTE, NOON - 20 * MINUTE, NOON + 5 * MINUTE).await;
+    check(&cache, &model, NOON - 180 * MINUTE, NOON - 20 * MINUTE).await;
     assert_eq!(model.evaluated(), [(NOON - 60 * MINUTE, NOON - 20 * MINUTE)]);
-    check(&cache, &model, NOON - 180 * MINUTE, NOON - 20 * MINUTE, NOON + 5 * MINUTE).await;
+    check(&cache, &model, NOON - 180 * MINUTE, NOON - 20 * MINUTE).await;
     assert_eq!(model.evaluated(), []);
     // A replica that knows nothing of the past vouches for nothing.
     model.restart(0);
-    check(&cache, &model, NOON - 180 * MINUTE, NOON - 20 * MINUTE, NOON + 5 * MINUTE).await;
+    check(&cache, &model, NOON - 180 * MINUTE, NOON - 20 * MINUTE).await;
     assert_eq!(model.evaluated().len(), 0, "nothing was written after the entries that the result includes");
     model.write("m_total", 10, &[(NOON, 1.0)]);
     model.restart(0);
-    check(&cache, &model, NOON - 180 * MINUTE, NOON - 20 * MINUTE, NOON + 5 * MINUTE).await;
+    check(&cache, &model, NOON - 180 * MINUTE, NOON - 20 * MINUTE).await;
     assert_eq!(model.evaluated().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_if_it_took_as_long_as_the_threshold_and_else_costs_no_round() {
+    let takes = Duration::from_millis(20);
+    for (threshold, is_kept) in [(takes * 500, false), (takes, true), (takes / 2, true), (Duration::ZERO, true)] {
+        let model = Model::new("sum(rate(m_total[5m]))", params(MINUTE));
+        model.write("m_total", 0, &counters(1_000));
+        model.state.lock().takes = takes;
+        let cache = ResultCache::new(1 << 20, threshold);
+        for round in 0..3 {
+            check(&cache, &model, NOON - 180 * MINUTE, NOON).await;
+            let evaluated = model.evaluated().len();
+            assert_eq!(evaluated, usize::from(round == 0 || !is_kept), "{threshold:?}, round {round}");
+        }
+        assert_eq!(model.state.lock().asked_changes, if is_kept { 2 } else { 0 }, "{threshold:?}");
+        assert_eq!(cache.store.bytes() > 0, is_kept);
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_while_a_query_is_evaluated_is_seen_by_the_next() {
+    let model = Model::new("sum(rate(m_total[5m]))", params(MINUTE));
+    (0..4).for_each(|i| model.write("m_total", i, &counters(1_000)));
+    let cache = ResultCache::new(1 << 20, Duration::ZERO);
+    check(&cache, &model, NOON - 180 * MINUTE, NOON - 10 * MINUTE).await;
+    // It falls into what was found true, after that.
+    model.state.lock().late = Some(("m_total".to_owned(), 7, vec![(NOON - 60 * MINUTE, 1.0), (NOON - 58 * MINUTE, 1e6)]));
+    answer(&cache, &model, NOON - 180 * MINUTE, NOON).await.unwrap();
+    check(&cache, &model, NOON - 180 * MINUTE, NOON).await;
+    model.delete("m_total", NOON - 90 * MINUTE, NOON - 80 * MINUTE);
+    check(&cache, &model, NOON - 180 * MINUTE, NOON).await;
 }
 
 #[tokio::test]
@@ -160,15 +238,33 @@ async fn days_are_pieces_and_the_kept_bytes_are_bounded() {
         model.write("m", i, &(0..1_000).map(|k| (NOON - 3 * DAY_MS + k * 5 * MINUTE, k as f64)).collect::<Vec<_>>());
     }
     let cache = ResultCache::new(64 << 10, Duration::ZERO);
-    check(&cache, &model, NOON - 3 * DAY_MS + 7, NOON, NOON).await;
+    check(&cache, &model, NOON - 3 * DAY_MS + 7, NOON).await;
+    assert_eq!(model.evaluated().len(), 1, "of which nothing is kept is evaluated as a whole");
+    check(&cache, &model, NOON - 3 * DAY_MS + 7, NOON).await;
+    assert_eq!(model.evaluated(), []);
+    let late = NOON - 2 * DAY_MS + 3 * MINUTE;
+    model.write("m", 0, &[(late, 5.0)]);
+    check(&cache, &model, NOON - 3 * DAY_MS + 7, NOON).await;
     let evaluated = model.evaluated();
-    assert_eq!(evaluated.len(), 4);
-    assert!(evaluated.windows(2).all(|w| w[0].1 + 15 * MINUTE == w[1].0), "{evaluated:?}");
-    check(&cache, &model, NOON - 2 * DAY_MS + 7, NOON - DAY_MS, NOON).await;
+    assert_eq!(evaluated.len(), 1, "the other days stay");
+    assert!(evaluated[0].1 < late + DAY_MS && evaluated[0].0 > late - DAY_MS, "{evaluated:?}");
+    check(&cache, &model, NOON - 2 * DAY_MS + 7, NOON - DAY_MS).await;
     assert_eq!(model.evaluated(), []);
     for phase in 0..50 {
-        check(&cache, &model, NOON - 2 * DAY_MS + phase, NOON - DAY_MS, NOON).await;
+        check(&cache, &model, NOON - 2 * DAY_MS + phase, NOON - DAY_MS).await;
         assert!(cache.store.bytes() <= 64 << 10);
+    }
+}
+
+#[tokio::test]
+async fn what_was_said_of_several_days_is_told_by_day_from_the_second_time_on() {
+    // Its name is no counter's: an info.
+    let model = Model::new("rate(m[1h])", params(15 * MINUTE));
+    model.write("m", 0, &(0..600).map(|k| (NOON - 2 * DAY_MS + k * 5 * MINUTE, k as f64)).collect::<Vec<_>>());
+    let cache = ResultCache::new(1 << 20, Duration::ZERO);
+    for pieces in [1, 3, 0] {
+        check(&cache, &model, NOON - 2 * DAY_MS, NOON).await;
+        assert_eq!(model.evaluated().len(), pieces);
     }
 }
 
@@ -177,17 +273,51 @@ fn what_looks_back_further_than_a_day_is_not_cut() {
     let model = Model::new("max_over_time(m[2d])", params(15 * MINUTE));
     model.write("m", 0, &[(NOON, 1.0)]);
     let cache = ResultCache::new(1 << 20, Duration::ZERO);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(check(&cache, &model, NOON - DAY_MS, NOON + DAY_MS, NOON + 3 * DAY_MS));
-    assert_eq!(model.evaluated(), [(NOON - DAY_MS, NOON + DAY_MS)]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(check(&cache, &model, NOON - DAY_MS, NOON + DAY_MS));
+    assert_eq!((model.evaluated(), cache.store.bytes()), (vec![(NOON - DAY_MS, NOON + DAY_MS)], 0));
 }
 
 #[derive(Clone, Debug)]
 enum Event {
-    Write { name: bool, i: u64, back: i64, count: i64, value: f64 },
-    Query { from: i64, length: i64, phase: i64 },
-    Wait { minutes: i64 },
-    Restart { shard: usize },
+    Write {
+        name: bool,
+        i: u64,
+        back: i64,
+        count: i64,
+        value: f64,
+    },
+    /// Into the last minutes, as a scrape does.
+    Scrape {
+        name: bool,
+        value: f64,
+    },
+    Delete {
+        name: bool,
+        back: i64,
+        length: i64,
+    },
+    Query {
+        from: i64,
+        length: i64,
+        phase: i64,
+    },
+    /// A query up to now, and the same again.
+    Newest {
+        length: i64,
+    },
+    /// A write comes while the query is evaluated.
+    Raced {
+        i: u64,
+        back: i64,
+        length: i64,
+    },
+    Wait {
+        minutes: i64,
+    },
+    Restart {
+        shard: usize,
+    },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -195,6 +325,10 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (any::<bool>(), 0u64..4, 0i64..3_000, 1i64..80, -5.0f64..5.0)
             .prop_map(|(name, i, back, count, value)| Event::Write { name, i, back, count, value }),
         6 => (0i64..3_000, 0i64..2_000, 0i64..2).prop_map(|(from, length, phase)| Event::Query { from, length, phase }),
+        4 => (any::<bool>(), -5.0f64..5.0).prop_map(|(name, value)| Event::Scrape { name, value }),
+        1 => (any::<bool>(), 0i64..3_000, 0i64..60).prop_map(|(name, back, length)| Event::Delete { name, back, length }),
+        4 => (0i64..400).prop_map(|length| Event::Newest { length }),
+        1 => (0u64..4, 0i64..400, 0i64..600).prop_map(|(i, back, length)| Event::Raced { i, back, length }),
         2 => (1i64..90).prop_map(|minutes| Event::Wait { minutes }),
         1 => (0usize..2).prop_map(|shard| Event::Restart { shard }),
     ]
@@ -228,8 +362,9 @@ proptest! {
         let model = Model::new(TEXTS[text], params(3 * MINUTE));
         let cache = ResultCache::new(bytes, Duration::ZERO);
         prop_assert!(cache.takes(&promql::parse(TEXTS[text]).unwrap(), &params(3 * MINUTE)));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let (mut now, mut written) = (NOON, BTreeSet::new());
+        let grid = |ms: i64| ms.div_euclid(3 * MINUTE) * 3 * MINUTE;
         for event in events {
             match event {
                 Event::Write { name, i, back, count, value } => {
@@ -244,8 +379,36 @@ proptest! {
                     }
                 }
                 Event::Query { from, length, phase } => {
-                    let start = (now - from * MINUTE).div_euclid(3 * MINUTE) * 3 * MINUTE + phase * 1_000;
-                    runtime.block_on(check(&cache, &model, start, start + length * MINUTE, now));
+                    let start = grid(now - from * MINUTE) + phase * 1_000;
+                    runtime.block_on(check(&cache, &model, start, start + length * MINUTE));
+                }
+                Event::Newest { length } => {
+                    runtime.block_on(check(&cache, &model, grid(now - length * MINUTE), now));
+                    runtime.block_on(check(&cache, &model, grid(now - length * MINUTE), now));
+                }
+                Event::Scrape { name, value } => {
+                    now += 15_000;
+                    let name = if name { "a" } else { "b" };
+                    for i in (0..4).filter(|i| written.insert((name, *i, now))) {
+                        model.write(name, i, &[(now, value + i as f64)]);
+                    }
+                }
+                Event::Delete { name, back, length } => {
+                    let first = now - back * MINUTE;
+                    model.delete(if name { "a" } else { "b" }, first, first + length * MINUTE);
+                }
+                Event::Raced { i, back, length } => {
+                    let at = now - back * MINUTE + 31;
+                    let fresh = written.insert(("a", i, at));
+                    model.state.lock().late = fresh.then(|| ("a".to_owned(), i, vec![(at, 7.0)]));
+                    let start = grid(now - length * MINUTE);
+                    // Whether it sees the write is not told; whoever asks afterwards does.
+                    let _ = runtime.block_on(answer(&cache, &model, start, now));
+                    let late = model.state.lock().late.take();
+                    if let Some((name, i, samples)) = late {
+                        model.write(&name, i, &samples);
+                    }
+                    runtime.block_on(check(&cache, &model, start, now));
                 }
                 Event::Wait { minutes } => now += minutes * MINUTE,
                 Event::Restart { shard } => model.restart(shard),
