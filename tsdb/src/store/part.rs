@@ -134,9 +134,12 @@ impl<'w, 'a> PartWriter<'w, 'a> {
                     }
                 }
                 let values = if histograms.is_empty() { PageValues::Floats(&floats) } else { PageValues::Histograms(&histograms) };
+                // Chunks that overlap in time are cut into pages that follow no common order.
+                self.page_first_ms = None;
                 self.page(log_index, PageInput { times: &times, values, starts: &starts })?;
             }
         }
+        self.page_first_ms = None;
         Ok(())
     }
 
