@@ -41,9 +41,9 @@ use tsdb::error::StoreError;
 use tsdb::store::faults::FaultPlan;
 
 /// The log lives on disk; more memory for it buys nothing once a batch of it is written.
-const LOG_MEMTABLES_MAX: u64 = 32 << 20;
+const LOG_MEMTABLES_MAX: u64 = 16 << 20;
 /// Recent entries kept for followers and apply; who lags further reads them from disk.
-const LOG_TAIL_MAX: u64 = 32 << 20;
+const LOG_TAIL_MAX: u64 = 8 << 20;
 /// Log that a group keeps at most, for its own next checkpoint and for replicas that lag: all groups together keep 8 GiB.
 pub(crate) const LOG_PER_GROUP_MAX: u64 = (8 << 30) / GROUPS_PER_NODE_MAX as u64;
 /// Room for write requests at least: the largest request fits.

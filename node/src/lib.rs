@@ -7,6 +7,7 @@ pub mod config;
 pub mod http;
 pub mod ingest;
 pub mod keys;
+pub mod memory;
 pub mod meta;
 pub mod metrics;
 pub mod node;
