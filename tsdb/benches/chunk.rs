@@ -1,4 +1,4 @@
-//! Cost and size of a sample in a chunk, by kind of series: 120 samples, 15 s apart.
+//! Cost and size of a sample in a page, by kind of series: 480 samples, 15 s apart; and of appending one in the head.
 
 #![allow(missing_docs, clippy::print_stderr)]
 
@@ -6,9 +6,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::hint::black_box;
-use tsdb::chunk::{OpenChunk, decode, encode};
+use tsdb::chunk::{Decoded, OpenChunk, PageCoder, PageValues};
 
-const SAMPLES: usize = 120;
+const SAMPLES: usize = 480;
 const START_MS: i64 = 1_700_000_000_000;
 
 fn classes() -> Vec<(&'static str, Vec<i64>, Vec<f64>)> {
@@ -41,9 +41,12 @@ fn classes() -> Vec<(&'static str, Vec<i64>, Vec<f64>)> {
 
 fn chunk(c: &mut Criterion) {
     for (class, ts, values) in classes() {
-        let mut sealed = Vec::new();
-        encode(&ts, &values, &mut sealed);
-        eprintln!("{class}: {:.2} bytes per sample", sealed.len() as f64 / SAMPLES as f64);
+        let mut coder = PageCoder::default();
+        let (mut times_bytes, mut value_bytes) = (Vec::new(), Vec::new());
+        coder.encode_times(&ts, &mut times_bytes);
+        coder.encode_values(PageValues::Floats(&values), &[], &mut value_bytes);
+        let per_sample = |bytes: &[u8]| bytes.len() as f64 / SAMPLES as f64;
+        eprintln!("{class}: {:.3} bytes per time, {:.3} per value", per_sample(&times_bytes), per_sample(&value_bytes));
         let mut group = c.benchmark_group(format!("chunk/{class}"));
         group.throughput(Throughput::Elements(SAMPLES as u64));
         group.bench_function("append", |b| {
@@ -53,19 +56,25 @@ fn chunk(c: &mut Criterion) {
                 BatchSize::SmallInput,
             );
         });
-        group.bench_function("encode", |b| {
+        group.bench_function("encode_values", |b| {
             let mut out = Vec::new();
             b.iter(|| {
                 out.clear();
-                encode(black_box(&ts), black_box(&values), &mut out);
+                coder.encode_values(PageValues::Floats(black_box(&values)), &[], &mut out);
             });
         });
-        group.bench_function("decode", |b| {
-            let (mut ts, mut values) = (Vec::new(), Vec::new());
+        group.bench_function("decode_values", |b| {
+            let mut out = Decoded::default();
             b.iter(|| {
-                ts.clear();
-                values.clear();
-                decode(black_box(&sealed), &mut ts, &mut values)
+                out.clear();
+                coder.decode_values(black_box(&value_bytes), SAMPLES, &mut out)
+            });
+        });
+        group.bench_function("decode_times", |b| {
+            let mut out = Vec::new();
+            b.iter(|| {
+                out.clear();
+                coder.decode_times(black_box(&times_bytes), SAMPLES, &mut out)
             });
         });
         group.finish();

@@ -12,6 +12,7 @@
 mod apply;
 pub mod changes;
 mod checkpoint;
+mod flush;
 mod judge;
 mod stored;
 #[cfg(test)]

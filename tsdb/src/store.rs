@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`manifest`] | days, parts, what a flip makes true |
 //! | [`checkpoint`], [`part`] | writing: pages, parts, the flip |
-//! | [`view`] | reading |
+//! | [`view`], `scan` | reading |
 //! | [`select`] | matchers over any postings |
 //! | [`snapshot`] | sending a shard's data to another replica and installing it there |
 //! | [`faults`] | where tests stop |
@@ -26,6 +26,7 @@ pub mod manifest;
 mod pack;
 pub mod part;
 mod reclaim;
+mod scan;
 mod segment;
 pub mod select;
 mod series;
@@ -37,6 +38,7 @@ pub(crate) use dataset::Dataset;
 pub use faults::{FaultPlan, Step};
 pub use manifest::{Day, Part, PartKind};
 pub use part::{PartSeries, PartWriter};
+pub use scan::StoredPage;
 pub use series::SeriesRecord;
 pub use snapshot::{ExportMeta, ShardExport, Staged, Staging};
 pub use view::StoreView;

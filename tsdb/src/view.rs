@@ -11,7 +11,7 @@ use crate::head::{Head, OutOfOrder, SealedChunk};
 use crate::shard::Shard;
 use crate::store::StoreView;
 use crate::store::select::select;
-use merge::{Merger, StoredChunks};
+use merge::{Merger, StoredPages};
 use model::{Labels, Matcher, SeriesId, Timestamp};
 use parking_lot::RwLockReadGuard;
 use roaring::RoaringBitmap;
@@ -144,7 +144,7 @@ impl ReadView {
     ) -> Result<(), ReadError> {
         let stored = self.store.select(matchers, range.first_ms(), range.to_ms)?;
         let found = self.matching_in_head(matchers) | &stored;
-        let (mut merger, mut chunks) = (Merger::default(), StoredChunks::default());
+        let (mut merger, mut pages) = (Merger::default(), StoredPages::default());
         let mut sids = found.iter();
         loop {
             let batch: RoaringBitmap = sids.by_ref().take(BATCH_SERIES).collect();
@@ -152,10 +152,10 @@ impl ReadView {
                 return Ok(());
             }
             let gathered = self.gather(&batch, &stored, range)?;
-            self.read_parts(&gathered, &stored, range, &mut chunks)?;
+            self.read_parts(&gathered, &stored, range, &mut pages)?;
             for series in &gathered {
                 let sid = series.sid;
-                merger.series(sid, &chunks, series, range)?;
+                merger.series(sid, &mut pages, series, range)?;
                 if merger.timestamps().is_empty() {
                     continue;
                 }
@@ -167,24 +167,18 @@ impl ReadView {
         }
     }
 
-    /// Copies the stored chunks of a batch, metric by metric.
-    fn read_parts(
-        &self,
-        batch: &[Gathered],
-        stored: &RoaringBitmap,
-        range: TimeRange,
-        chunks: &mut StoredChunks,
-    ) -> Result<(), StoreError> {
-        chunks.clear();
+    /// Copies the stored pages of a batch, metric by metric.
+    fn read_parts(&self, batch: &[Gathered], stored: &RoaringBitmap, range: TimeRange, pages: &mut StoredPages) -> Result<(), StoreError> {
+        pages.clear();
         let mut by_metric: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
         for series in batch.iter().filter(|series| stored.contains(series.sid)) {
             by_metric.entry(series.metric).or_default().insert(series.sid);
         }
         for (metric, sids) in by_metric {
-            let push = |sid: SeriesId, log_index, chunk: &[u8]| chunks.push(sid.0, log_index, chunk);
-            self.store.scan(&sids, metric, range.first_ms(), range.to_ms, push)?;
+            pages.begin_scan();
+            self.store.scan(&sids, metric, range.first_ms(), range.to_ms, |page| pages.push(&page))?;
         }
-        chunks.sort();
+        pages.sort();
         Ok(())
     }
 

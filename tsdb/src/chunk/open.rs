@@ -1,7 +1,7 @@
 //! The chunk that still grows.
 
 use super::xor2::{SAMPLE_BYTES_MAX, State, decode};
-use super::{SAMPLES_MAX, bits::push, seal_stream};
+use super::{SAMPLES_MAX, bits::push};
 use crate::error::Corruption;
 use crate::wire::{Reader, put_bytes, put_varint, put_zigzag};
 
@@ -115,11 +115,6 @@ impl OpenChunk {
     pub fn decode(&self, ts: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), Corruption> {
         let last_ms = decode(&self.stream, self.len(), self.first_ms, ts, values)?;
         if last_ms == self.last_ms { Ok(()) } else { Err(Corruption::new("last time of a chunk")) }
-    }
-
-    /// Appends the sealed form: the very bytes that [`super::encode`] gives for these samples.
-    pub fn seal(&self, out: &mut Vec<u8>) {
-        seal_stream(self.len(), self.first_ms, self.last_ms, &self.stream, out);
     }
 
     /// Appends everything that [`OpenChunk::read_from`] needs to go on appending.

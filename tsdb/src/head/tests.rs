@@ -1,5 +1,4 @@
 use super::*;
-use crate::chunk;
 use model::Sample;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -87,20 +86,6 @@ fn c3_chunks_listed_by_two_checkpoints_go_one_after_the_other() {
     assert_eq!((line.sealed.len(), line.unlisted().len()), (2, 1), "what was sealed since the freeze stays unlisted");
     line.drop_listed(second);
     assert_eq!((line.sealed.len(), line.unlisted().len(), line.stored), (1, 1, Some((0, 479_000))));
-}
-
-#[test]
-fn sealed_bytes_are_what_the_codec_gives() {
-    let mut line = Line::default();
-    for n in 0..121 {
-        line.append(Sample { timestamp_ms: n * 15_000, value: n as f64 }, 1);
-    }
-    let (mut sealed, mut encoded) = (Vec::new(), Vec::new());
-    line.sealed[0].chunk.seal(&mut sealed);
-    let ts: Vec<i64> = (0..120).map(|n| n * 15_000).collect();
-    let values: Vec<f64> = (0..120).map(|n| n as f64).collect();
-    chunk::encode(&ts, &values, &mut encoded);
-    assert_eq!(sealed, encoded);
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! Making the state durable (`core.md` C2): freeze at a log point, write without locks, flip the store, let go of what parts hold.
 
+use super::flush::{Flushed, write_parts};
 use super::{Shard, SinceCheckpoint};
 use crate::error::StoreError;
-use crate::head::SealedChunk;
-use crate::rows::push_label;
 use crate::state::{PageWriter, ShardState};
-use crate::store::{CheckpointWriter, Day, PartSeries};
-use model::{LogPoint, SeriesId};
-use std::sync::Arc;
+use crate::store::CheckpointWriter;
+use model::LogPoint;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -42,23 +40,6 @@ pub enum CheckpointReason {
 pub(super) struct Listed {
     flip: u64,
     slots: Vec<Flushed>,
-}
-
-/// Up to which number a series' sealed chunks went into parts.
-#[derive(Clone, Copy, Debug)]
-struct Flushed {
-    slot: u32,
-    sid: u32,
-    end: u32,
-}
-
-/// One series with chunks to flush for one day.
-#[derive(Debug)]
-struct Job {
-    day: Day,
-    metric: u32,
-    sid: u32,
-    slot: u32,
 }
 
 impl Shard {
@@ -209,47 +190,4 @@ fn write(state: &ShardState, writer: &mut CheckpointWriter<'_>) -> Result<Vec<Fl
     }
     pages.finish()?;
     write_parts(state, writer)
-}
-
-fn write_parts(state: &ShardState, writer: &mut CheckpointWriter<'_>) -> Result<Vec<Flushed>, StoreError> {
-    let (mut jobs, mut flushed) = (Vec::new(), Vec::new());
-    for (slot, series, line) in state.head.slots() {
-        let unlisted = line.unlisted();
-        if unlisted.is_empty() {
-            continue;
-        }
-        flushed.push(Flushed { slot, sid: series.sid, end: line.next_sealed() });
-        let mut days: Vec<Day> = unlisted.iter().map(|sealed| day_of_chunk(sealed)).collect();
-        days.sort_unstable();
-        days.dedup();
-        jobs.extend(days.into_iter().map(|day| Job { day, metric: series.metric, sid: series.sid, slot }));
-    }
-    jobs.sort_unstable_by_key(|job| (job.day, job.metric, job.sid));
-    let mut sealed_bytes = Vec::new();
-    for of_day in jobs.chunk_by(|a, b| a.day == b.day) {
-        let Some(first) = of_day.first() else { continue };
-        let mut part = writer.part(first.day)?;
-        for job in of_day {
-            let slot = job.slot as usize;
-            let (Some(series), Some(line)) = (state.head.series.get(slot), state.head.lines.get(slot)) else { continue };
-            let key = PartSeries { metric: job.metric, sid: SeriesId(job.sid), fp128: series.fp128, placement: series.placement };
-            part.series(key, |out| {
-                let labels = series.pairs.iter().filter_map(|pair| state.pairs.get(*pair as usize)?.as_ref());
-                labels.for_each(|(name, value)| push_label(out, name.as_bytes(), value.as_bytes()));
-            })?;
-            let mut chunks: Vec<&Arc<SealedChunk>> = line.unlisted().iter().filter(|sealed| day_of_chunk(sealed) == job.day).collect();
-            chunks.sort_by_key(|sealed| sealed.chunk.first_ms());
-            for sealed in chunks {
-                sealed_bytes.clear();
-                sealed.chunk.seal(&mut sealed_bytes);
-                part.chunk(sealed.min_index, &sealed_bytes)?;
-            }
-        }
-        part.finish()?;
-    }
-    Ok(flushed)
-}
-
-fn day_of_chunk(sealed: &SealedChunk) -> Day {
-    Day::of(sealed.chunk.first_ms()).expect("judged samples lie on a day that can be stored")
 }

@@ -1,12 +1,11 @@
-//! Writing a part: sealed chunks of one day, sorted by metric and series.
+//! Writing a part: pages of one day, sorted by metric and series.
 
 use super::checkpoint::CheckpointWriter;
 use super::file::{FileWriter, Tally};
-use super::group::{GroupBuilder, GroupEntry};
+use super::group::GroupBuilder;
 use super::manifest::{Day, Part, PartKind};
 use super::series::NewRecord;
-use crate::chunk::ChunkHeader;
-use crate::db::corrupt;
+use crate::chunk::PageInput;
 use crate::error::StoreError;
 use crate::keys::{ChunkKey, Family};
 use model::SeriesId;
@@ -24,7 +23,7 @@ pub struct PartSeries {
     pub placement: u64,
 }
 
-/// A part being written: [`PartWriter::series`], then its chunks, and so on; [`PartWriter::finish`] at the end.
+/// A part being written: [`PartWriter::series`], then its pages, and so on; [`PartWriter::finish`] at the end.
 ///
 /// Dropping it unfinished makes the checkpoint's commit fail.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub struct PartWriter<'w, 'a> {
     file: Option<FileWriter<'a>>,
     group: GroupBuilder,
     series: Option<PartSeries>,
-    chunk_first_ms: Option<i64>,
+    page_first_ms: Option<i64>,
     log_index: Option<(u64, u64)>,
     range_ms: (i64, i64),
     labels: Vec<u8>,
@@ -52,7 +51,7 @@ impl<'w, 'a> PartWriter<'w, 'a> {
             file: None,
             group: GroupBuilder::default(),
             series: None,
-            chunk_first_ms: None,
+            page_first_ms: None,
             log_index: None,
             range_ms: (i64::MAX, i64::MIN),
             labels: Vec::new(),
@@ -73,7 +72,7 @@ impl<'w, 'a> PartWriter<'w, 'a> {
         if self.group.is_full() || before.is_some_and(|(metric, _)| metric != series.metric) {
             self.write_group()?;
         }
-        (self.series, self.chunk_first_ms) = (Some(series), None);
+        (self.series, self.page_first_ms) = (Some(series), None);
         if self.checkpoint.needs_labels(self.day, series.sid.0) {
             self.labels.clear();
             labels(&mut self.labels);
@@ -83,24 +82,28 @@ impl<'w, 'a> PartWriter<'w, 'a> {
         Ok(())
     }
 
-    /// Adds a sealed chunk of the present series, beginning after the one before; `log_index` is where its samples were applied.
+    /// Adds a page of the present series, beginning not before the one before; `log_index` is the lowest of the entries that wrote its
+    /// samples.
     ///
     /// # Errors
-    /// [`StoreError::OutOfOrder`], [`StoreError::ChunkOutsideDay`], or the chunk's header is damaged.
-    pub fn chunk(&mut self, log_index: u64, sealed: &[u8]) -> Result<(), StoreError> {
+    /// [`StoreError::OutOfOrder`], [`StoreError::ChunkOutsideDay`].
+    ///
+    /// # Panics
+    /// The page has no sample, or not as many values as times.
+    pub fn page(&mut self, log_index: u64, page: PageInput<'_>) -> Result<(), StoreError> {
         let Some(PartSeries { metric, sid, .. }) = self.series else {
             return Err(StoreError::OutOfOrder { metric: 0, sid: 0 });
         };
-        let header = ChunkHeader::read(sealed).map_err(corrupt(Family::Chunk, &[]))?;
-        let (first_ms, last_ms) = (header.first_ms, header.last_ms);
+        assert_eq!(page.times.len(), page.values.len(), "as many values as times");
+        let (Some(&first_ms), Some(&last_ms)) = (page.times.first(), page.times.last()) else { panic!("a page without samples") };
         if Day::of(first_ms) != Some(self.day) || Day::of(last_ms) != Some(self.day) {
             return Err(StoreError::ChunkOutsideDay { day: self.day.0, first_ms, last_ms });
         }
-        if self.chunk_first_ms.is_some_and(|before| before > first_ms) {
+        if self.page_first_ms.is_some_and(|before| before > first_ms) {
             return Err(StoreError::OutOfOrder { metric, sid: sid.0 });
         }
-        self.chunk_first_ms = Some(first_ms);
-        self.group.add(self.day, GroupEntry { sid: sid.0, first_ms, last_ms, log_index, chunk: sealed });
+        self.page_first_ms = Some(first_ms);
+        self.group.add(sid.0, log_index, page);
         let (low, high) = self.log_index.unwrap_or((log_index, log_index));
         self.log_index = Some((low.min(log_index), high.max(log_index)));
         self.range_ms = (self.range_ms.0.min(first_ms), self.range_ms.1.max(last_ms));
@@ -119,10 +122,10 @@ impl<'w, 'a> PartWriter<'w, 'a> {
             Some(file) => file,
             None => self.file.insert(FileWriter::create(dataset.engine(), Family::Chunk, &mut self.checkpoint.files)?),
         };
-        dataset.put_file(file, Family::Chunk, &key, &self.group.take())
+        dataset.put_file(file, Family::Chunk, &key, &self.group.take(self.day))
     }
 
-    /// Ends the part; it counts from the checkpoint's commit on. A part without chunks is not listed.
+    /// Ends the part; it counts from the checkpoint's commit on. A part without pages is not listed.
     ///
     /// # Errors
     /// The file cannot be written.

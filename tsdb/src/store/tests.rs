@@ -5,7 +5,7 @@ mod removal;
 mod transfer;
 
 use super::*;
-use crate::chunk;
+use crate::chunk::{Decoded, PageCoder, PageInput, PageValues};
 use crate::db::{Db, DbOptions};
 use crate::keys::{ChunkKey, HeadKey};
 use crate::rows::push_label;
@@ -82,9 +82,7 @@ pub(super) fn put_part(writer: &mut CheckpointWriter<'_>, day: Day, series: &[Fl
         part.series(key, |out| flushed.labels.iter().for_each(|(n, v)| push_label(out, n.as_bytes(), v.as_bytes())))?;
         for piece in flushed.samples.chunks(120) {
             let (ts, values): (Vec<i64>, Vec<f64>) = piece.iter().copied().unzip();
-            let mut sealed = Vec::new();
-            chunk::encode(&ts, &values, &mut sealed);
-            part.chunk(flushed.log_index, &sealed)?;
+            part.page(flushed.log_index, PageInput { times: &ts, values: PageValues::Floats(&values), starts: &[] })?;
         }
     }
     part.finish()
@@ -130,13 +128,15 @@ pub(super) fn read(view: &StoreView) -> Seen {
 
 pub(super) fn samples_of(view: &StoreView, sid: u32, metric: u32) -> Vec<(i64, u64)> {
     let mut found = BTreeMap::new();
-    view.chunks(SeriesId(sid), metric, i64::MIN, i64::MAX, |log_index, sealed| {
-        let (mut ts, mut values) = (Vec::new(), Vec::new());
-        chunk::decode(sealed, &mut ts, &mut values).unwrap();
-        for (t, v) in ts.into_iter().zip(values) {
-            let sample = found.entry(t).or_insert((log_index, v.to_bits()));
-            if log_index < sample.0 {
-                *sample = (log_index, v.to_bits());
+    let mut coder = PageCoder::default();
+    view.pages_of(SeriesId(sid), metric, i64::MIN, i64::MAX, |page| {
+        let (mut ts, mut out) = (Vec::new(), Decoded::default());
+        coder.decode_times(page.times, page.count, &mut ts).unwrap();
+        coder.decode_values(page.values, page.count, &mut out).unwrap();
+        for (t, v) in ts.into_iter().zip(out.values) {
+            let sample = found.entry(t).or_insert((page.log_index, v.to_bits()));
+            if page.log_index < sample.0 {
+                *sample = (page.log_index, v.to_bits());
             }
         }
     })

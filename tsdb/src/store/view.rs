@@ -1,23 +1,17 @@
 //! Reading what one manifest lists.
 
 use super::dataset::Dataset;
-use super::group::Group;
-use super::manifest::{Day, Manifest, Part, PartKind};
+use super::manifest::{Manifest, Part, PartKind};
 use super::pack::unpack;
 use super::segment::Segment;
 use super::select::select;
 use super::series::{self, SeriesRecord};
-use crate::chunk::decode;
-use crate::db::corrupt;
 use crate::error::StoreError;
-use crate::keys::{ChunkKey, Family, HeadKey, SeriesKey};
+use crate::keys::{Family, HeadKey, SeriesKey};
 use model::{Labels, LogPoint, Matcher, SeriesId};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// Series up to which one seek each beats a scan of their metric.
-const SEEK_SERIES_MAX: u64 = 8;
 
 /// What was listed when the view was made; it stays readable while the view, or a clone of it, lives.
 #[derive(Clone, Debug)]
@@ -166,166 +160,5 @@ impl StoreView {
     /// A record is damaged.
     pub fn find_by_fp128(&self, fp128: u128) -> Result<Option<SeriesId>, StoreError> {
         Ok(series::find(&self.dataset, fp128)?.filter(|sid| self.manifest.series.contains(*sid)).map(SeriesId))
-    }
-
-    /// Hands over the chunks of one series that meet `start_ms..=end_ms`, each with its log index; those of a part by time,
-    /// parts by day and number. Where chunks overlap, the sample of the lowest log index counts.
-    ///
-    /// # Errors
-    /// A group is damaged. The chunks themselves are not looked into.
-    pub fn chunks(
-        &self,
-        sid: SeriesId,
-        metric: u32,
-        start_ms: i64,
-        end_ms: i64,
-        mut visit: impl FnMut(u64, &[u8]),
-    ) -> Result<(), StoreError> {
-        for part in self.manifest.parts_in(PartKind::Flush, start_ms, end_ms) {
-            self.chunks_of_part(part, sid, metric, (start_ms, end_ms), &mut visit)?;
-        }
-        Ok(())
-    }
-
-    fn chunks_of_part(
-        &self,
-        part: &Part,
-        sid: SeriesId,
-        metric: u32,
-        (start_ms, end_ms): (i64, i64),
-        visit: &mut dyn FnMut(u64, &[u8]),
-    ) -> Result<(), StoreError> {
-        let key = ChunkKey { day: part.day.0, local: self.dataset.local, metric, part: part.id, first_sid: sid.0 }.encode();
-        let prefix = key.get(..16).unwrap_or_default();
-        let mut iterator = self.dataset.iterate(Family::Chunk, prefix, true);
-        iterator.seek_for_prev(key);
-        if let Some((key, sealed)) = iterator.item() {
-            self.read_group(part.day, key, sealed, &mut |entry| {
-                if entry.sid == sid.0 && entry.first_ms <= end_ms && start_ms <= entry.last_ms {
-                    visit(entry.log_index, entry.chunk);
-                }
-                entry.sid <= sid.0
-            })?;
-        }
-        Ok(iterator.status()?)
-    }
-
-    /// Hands over the chunks of many series of one metric, as [`StoreView::chunks`] does, reading each group once.
-    ///
-    /// # Errors
-    /// See [`StoreView::chunks`].
-    pub fn scan(
-        &self,
-        sids: &RoaringBitmap,
-        metric: u32,
-        start_ms: i64,
-        end_ms: i64,
-        mut visit: impl FnMut(SeriesId, u64, &[u8]),
-    ) -> Result<(), StoreError> {
-        if sids.len() <= SEEK_SERIES_MAX {
-            return sids
-                .iter()
-                .map(SeriesId)
-                .try_for_each(|sid| self.chunks(sid, metric, start_ms, end_ms, |log_index, chunk| visit(sid, log_index, chunk)));
-        }
-        let (Some(first), Some(last)) = (sids.min(), sids.max()) else { return Ok(()) };
-        for part in self.manifest.parts_in(PartKind::Flush, start_ms, end_ms) {
-            let key = ChunkKey { day: part.day.0, local: self.dataset.local, metric, part: part.id, first_sid: first }.encode();
-            let mut iterator = self.dataset.iterate(Family::Chunk, key.get(..16).unwrap_or_default(), true);
-            iterator.seek_for_prev(key);
-            if !iterator.valid() {
-                iterator.seek(key);
-            }
-            while let Some((key, sealed)) = iterator.item() {
-                let first_sid = ChunkKey::decode(key).map_err(corrupt(Family::Chunk, key))?.first_sid;
-                if first_sid > last {
-                    break;
-                }
-                self.read_group(part.day, key, sealed, &mut |entry| {
-                    if sids.contains(entry.sid) && entry.first_ms <= end_ms && start_ms <= entry.last_ms {
-                        visit(SeriesId(entry.sid), entry.log_index, entry.chunk);
-                    }
-                    entry.sid <= last
-                })?;
-                iterator.next();
-            }
-            iterator.status()?;
-        }
-        Ok(())
-    }
-
-    /// Hands over a group's chunks until `visit` says false.
-    fn read_group(
-        &self,
-        day: Day,
-        key: &[u8],
-        sealed: &[u8],
-        visit: &mut dyn FnMut(super::group::GroupEntry<'_>) -> bool,
-    ) -> Result<(), StoreError> {
-        let first_sid = ChunkKey::decode(key).map_err(corrupt(Family::Chunk, key))?.first_sid;
-        self.dataset.read(Family::Chunk, key, sealed, |value| {
-            for entry in Group::read(value, day, first_sid)? {
-                if !visit(entry?) {
-                    break;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// Bits of the flushed sample of a series at exactly `timestamp_ms`.
-    ///
-    /// # Errors
-    /// A group or chunk is damaged.
-    pub fn lookup(&self, sid: SeriesId, metric: u32, timestamp_ms: i64) -> Result<Option<u64>, StoreError> {
-        let (mut ts, mut values) = (Vec::new(), Vec::new());
-        let mut found: Option<(u64, u64)> = None;
-        let mut damaged = None;
-        self.chunks(sid, metric, timestamp_ms, timestamp_ms, |log_index, chunk| {
-            ts.clear();
-            values.clear();
-            match decode(chunk, &mut ts, &mut values) {
-                Ok(()) => {
-                    if let Ok(at) = ts.binary_search(&timestamp_ms)
-                        && found.is_none_or(|(lowest, _)| log_index < lowest)
-                        && let Some(value) = values.get(at)
-                    {
-                        found = Some((log_index, value.to_bits()));
-                    }
-                }
-                Err(corruption) => damaged = Some(corruption),
-            }
-        })?;
-        match damaged {
-            Some(corruption) => Err(self.damaged_chunk(sid, corruption)),
-            None => Ok(found.map(|(_, bits)| bits)),
-        }
-    }
-
-    /// Time and bits of the latest flushed sample of a series.
-    ///
-    /// # Errors
-    /// A group or chunk is damaged.
-    pub fn last_sample(&self, sid: SeriesId, metric: u32) -> Result<Option<(i64, u64)>, StoreError> {
-        let days: BTreeSet<Day> = self.manifest.parts.iter().filter(|part| part.kind == PartKind::Flush).map(|part| part.day).collect();
-        for day in days.into_iter().rev() {
-            let mut last: Option<i64> = None;
-            let mut damaged = None;
-            self.chunks(sid, metric, day.first_ms(), day.last_ms(), |_, chunk| match crate::chunk::ChunkHeader::read(chunk) {
-                Ok(header) => last = last.max(Some(header.last_ms)),
-                Err(corruption) => damaged = Some(corruption),
-            })?;
-            if let Some(corruption) = damaged {
-                return Err(self.damaged_chunk(sid, corruption));
-            }
-            if let Some(last) = last {
-                return Ok(self.lookup(sid, metric, last)?.map(|bits| (last, bits)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn damaged_chunk(&self, sid: SeriesId, corruption: crate::error::Corruption) -> StoreError {
-        corrupt(Family::Chunk, &SeriesKey { local: self.dataset.local, sid: sid.0 }.encode())(corruption)
     }
 }

@@ -159,8 +159,8 @@ fn many_series_in_many_groups_are_read_one_by_one_and_in_bulk() {
     assert!(view.parts()[0].keys >= 12, "{:?}", view.parts());
     let wanted: RoaringBitmap = (0..2800).step_by(20).map(|i| i + 2).collect();
     let mut scanned: BTreeMap<u32, usize> = BTreeMap::new();
-    view.scan(&wanted, 2, DAY.first_ms(), DAY.last_ms(), |sid, _, sealed| {
-        *scanned.entry(sid.0).or_default() += chunk::ChunkHeader::read(sealed).unwrap().count as usize;
+    view.scan(&wanted, 2, DAY.first_ms(), DAY.last_ms(), |page| {
+        *scanned.entry(page.sid.0).or_default() += page.count;
     })
     .unwrap();
     let expected: BTreeMap<u32, usize> =
@@ -175,7 +175,7 @@ fn many_series_in_many_groups_are_read_one_by_one_and_in_bulk() {
         assert_eq!(view.last_sample(sid, flushed.metric).unwrap(), Some((last_ms, last.to_bits())));
     }
     let mut late = 0;
-    view.chunks(SeriesId(149 * 4), 0, DAY.first_ms() + 120 * 15_000, i64::MAX, |_, _| late += 1).unwrap();
+    view.pages_of(SeriesId(149 * 4), 0, DAY.first_ms() + 120 * 15_000, i64::MAX, |_| late += 1).unwrap();
     assert_eq!(late, 1, "chunks before the range are left out");
 }
 

@@ -1,0 +1,218 @@
+//! Reading the pages of listed parts.
+
+use super::group::Group;
+use super::manifest::{Day, Part, PartKind};
+use super::view::StoreView;
+use crate::chunk::{Decoded, PageCoder};
+use crate::db::corrupt;
+use crate::error::{Corruption, StoreError};
+use crate::keys::{ChunkKey, Family, SeriesKey};
+use model::SeriesId;
+use roaring::RoaringBitmap;
+use std::collections::BTreeSet;
+
+/// Series up to which one seek each beats a scan of their metric.
+const SEEK_SERIES_MAX: u64 = 8;
+
+/// A page as it is stored, for [`PageCoder`].
+#[derive(Clone, Copy, Debug)]
+pub struct StoredPage<'a> {
+    /// Whose samples.
+    pub sid: SeriesId,
+    /// Lowest log index of the entries that wrote them.
+    pub log_index: u64,
+    /// Number of samples.
+    pub count: usize,
+    /// Time of the first sample, milliseconds.
+    pub first_ms: i64,
+    /// Time of the last sample, milliseconds.
+    pub last_ms: i64,
+    /// The column of times; pages of one group share columns.
+    pub times: &'a [u8],
+    /// Number of the column within the group. A page whose number is zero may begin another group.
+    pub column: usize,
+    /// Number of the group within the read.
+    pub group: u32,
+    /// The values.
+    pub values: &'a [u8],
+}
+
+/// Takes pages until it says false.
+type Visit<'v> = &'v mut dyn FnMut(StoredPage<'_>) -> bool;
+
+/// Range of time and count of groups of one read.
+struct Walk {
+    start_ms: i64,
+    end_ms: i64,
+    groups: u32,
+}
+
+impl StoreView {
+    /// Hands over the pages of one series that meet `start_ms..=end_ms`; those of a part by time, parts by day and number. Where pages
+    /// overlap, the sample of the lowest log index counts.
+    ///
+    /// # Errors
+    /// A group is damaged. The pages themselves are not looked into.
+    pub fn pages_of(
+        &self,
+        sid: SeriesId,
+        metric: u32,
+        start_ms: i64,
+        end_ms: i64,
+        mut visit: impl FnMut(StoredPage<'_>),
+    ) -> Result<(), StoreError> {
+        let mut walk = Walk { start_ms, end_ms, groups: 0 };
+        for part in self.manifest.parts_in(PartKind::Flush, start_ms, end_ms) {
+            self.pages_of_part(part, sid, metric, &mut walk, &mut visit)?;
+        }
+        Ok(())
+    }
+
+    fn pages_of_part(
+        &self,
+        part: &Part,
+        sid: SeriesId,
+        metric: u32,
+        walk: &mut Walk,
+        visit: &mut dyn FnMut(StoredPage<'_>),
+    ) -> Result<(), StoreError> {
+        let key = ChunkKey { day: part.day.0, local: self.dataset.local, metric, part: part.id, first_sid: sid.0 }.encode();
+        let prefix = key.get(..16).unwrap_or_default();
+        let mut iterator = self.dataset.iterate(Family::Chunk, prefix, true);
+        iterator.seek_for_prev(key);
+        if let Some((key, sealed)) = iterator.item() {
+            self.read_group(part.day, key, sealed, walk, &mut |page| {
+                if page.sid == sid {
+                    visit(page);
+                }
+                page.sid <= sid
+            })?;
+        }
+        Ok(iterator.status()?)
+    }
+
+    /// Hands over the pages of many series of one metric, as [`StoreView::pages_of`] does, reading each group once.
+    ///
+    /// # Errors
+    /// See [`StoreView::pages_of`].
+    pub fn scan(
+        &self,
+        sids: &RoaringBitmap,
+        metric: u32,
+        start_ms: i64,
+        end_ms: i64,
+        mut visit: impl FnMut(StoredPage<'_>),
+    ) -> Result<(), StoreError> {
+        let (Some(first), Some(last)) = (sids.min(), sids.max()) else { return Ok(()) };
+        let mut walk = Walk { start_ms, end_ms, groups: 0 };
+        let few = sids.len() <= SEEK_SERIES_MAX;
+        for part in self.manifest.parts_in(PartKind::Flush, start_ms, end_ms) {
+            if few {
+                for sid in sids {
+                    self.pages_of_part(part, SeriesId(sid), metric, &mut walk, &mut visit)?;
+                }
+                continue;
+            }
+            let key = ChunkKey { day: part.day.0, local: self.dataset.local, metric, part: part.id, first_sid: first }.encode();
+            let mut iterator = self.dataset.iterate(Family::Chunk, key.get(..16).unwrap_or_default(), true);
+            iterator.seek_for_prev(key);
+            if !iterator.valid() {
+                iterator.seek(key);
+            }
+            while let Some((key, sealed)) = iterator.item() {
+                if ChunkKey::decode(key).map_err(corrupt(Family::Chunk, key))?.first_sid > last {
+                    break;
+                }
+                self.read_group(part.day, key, sealed, &mut walk, &mut |page| {
+                    if sids.contains(page.sid.0) {
+                        visit(page);
+                    }
+                    page.sid.0 <= last
+                })?;
+                iterator.next();
+            }
+            iterator.status()?;
+        }
+        Ok(())
+    }
+
+    /// Hands over the pages of a group that meet the range, until `visit` says false.
+    fn read_group(&self, day: Day, key: &[u8], sealed: &[u8], walk: &mut Walk, visit: Visit<'_>) -> Result<(), StoreError> {
+        let first_sid = ChunkKey::decode(key).map_err(corrupt(Family::Chunk, key))?.first_sid;
+        let number = walk.groups;
+        walk.groups += 1;
+        self.dataset.read(Family::Chunk, key, sealed, |value| {
+            let mut group = Group::read(value, day, first_sid)?;
+            while let Some(entry) = group.next_entry()? {
+                let Some(times) = group.times().get(entry.times) else { continue };
+                if times.first_ms > walk.end_ms || times.last_ms < walk.start_ms {
+                    continue;
+                }
+                let page = StoredPage {
+                    sid: SeriesId(entry.sid),
+                    log_index: entry.log_index,
+                    count: times.count,
+                    first_ms: times.first_ms,
+                    last_ms: times.last_ms,
+                    times: times.bytes,
+                    column: entry.times,
+                    group: number,
+                    values: entry.values,
+                };
+                if !visit(page) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Bits of the flushed sample of a series at exactly `timestamp_ms`.
+    ///
+    /// # Errors
+    /// A group or page is damaged.
+    pub fn lookup(&self, sid: SeriesId, metric: u32, timestamp_ms: i64) -> Result<Option<u64>, StoreError> {
+        let mut coder = PageCoder::default();
+        let mut found: Option<(u64, u64)> = None;
+        let mut damaged = None;
+        self.pages_of(sid, metric, timestamp_ms, timestamp_ms, |page| match bits_at(&mut coder, &page, timestamp_ms) {
+            Ok(Some(bits)) if found.is_none_or(|(lowest, _)| page.log_index < lowest) => found = Some((page.log_index, bits)),
+            Ok(_) => {}
+            Err(corruption) => damaged = Some(corruption),
+        })?;
+        match damaged {
+            Some(corruption) => Err(self.damaged_page(sid, corruption)),
+            None => Ok(found.map(|(_, bits)| bits)),
+        }
+    }
+
+    /// Time and bits of the latest flushed sample of a series.
+    ///
+    /// # Errors
+    /// A group or page is damaged.
+    pub fn last_sample(&self, sid: SeriesId, metric: u32) -> Result<Option<(i64, u64)>, StoreError> {
+        let days: BTreeSet<Day> = self.manifest.parts.iter().filter(|part| part.kind == PartKind::Flush).map(|part| part.day).collect();
+        for day in days.into_iter().rev() {
+            let mut last: Option<i64> = None;
+            self.pages_of(sid, metric, day.first_ms(), day.last_ms(), |page| last = last.max(Some(page.last_ms)))?;
+            if let Some(last) = last {
+                return Ok(self.lookup(sid, metric, last)?.map(|bits| (last, bits)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn damaged_page(&self, sid: SeriesId, corruption: Corruption) -> StoreError {
+        corrupt(Family::Chunk, &SeriesKey { local: self.dataset.local, sid: sid.0 }.encode())(corruption)
+    }
+}
+
+/// Bits of the float at `timestamp_ms`, if the page has one there.
+fn bits_at(coder: &mut PageCoder, page: &StoredPage<'_>, timestamp_ms: i64) -> Result<Option<u64>, Corruption> {
+    let mut times = Vec::new();
+    coder.decode_times(page.times, page.count, &mut times)?;
+    let Ok(at) = times.binary_search(&timestamp_ms) else { return Ok(None) };
+    let mut out = Decoded::default();
+    coder.decode_values(page.values, page.count, &mut out)?;
+    Ok(out.values.get(at).map(|value| value.to_bits()))
+}
