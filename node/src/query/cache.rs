@@ -80,10 +80,7 @@ pub trait Upstream: Sync {
     ///
     /// # Errors
     /// It was not done.
-    fn compute<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = Result<T, QueryError>> + Send;
+    fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = Result<T, QueryError>> + Send;
 }
 
 /// A range query, as the cache sees it.

@@ -1,6 +1,6 @@
 use super::*;
-use std::sync::Arc;
 use model::histogram::Span;
+use std::sync::Arc;
 
 fn string(text: &str) -> String {
     let mut out = Vec::new();

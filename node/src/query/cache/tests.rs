@@ -280,17 +280,44 @@ fn what_looks_back_further_than_a_day_is_not_cut() {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Write { name: bool, i: u64, back: i64, count: i64, value: f64 },
+    Write {
+        name: bool,
+        i: u64,
+        back: i64,
+        count: i64,
+        value: f64,
+    },
     /// Into the last minutes, as a scrape does.
-    Scrape { name: bool, value: f64 },
-    Delete { name: bool, back: i64, length: i64 },
-    Query { from: i64, length: i64, phase: i64 },
+    Scrape {
+        name: bool,
+        value: f64,
+    },
+    Delete {
+        name: bool,
+        back: i64,
+        length: i64,
+    },
+    Query {
+        from: i64,
+        length: i64,
+        phase: i64,
+    },
     /// A query up to now, and the same again.
-    Newest { length: i64 },
+    Newest {
+        length: i64,
+    },
     /// A write comes while the query is evaluated.
-    Raced { i: u64, back: i64, length: i64 },
-    Wait { minutes: i64 },
-    Restart { shard: usize },
+    Raced {
+        i: u64,
+        back: i64,
+        length: i64,
+    },
+    Wait {
+        minutes: i64,
+    },
+    Restart {
+        shard: usize,
+    },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -377,7 +404,8 @@ proptest! {
                     let start = grid(now - length * MINUTE);
                     // Whether it sees the write is not told; whoever asks afterwards does.
                     let _ = runtime.block_on(answer(&cache, &model, start, now));
-                    if let Some((name, i, samples)) = model.state.lock().late.take() {
+                    let unwritten = model.state.lock().late.take();
+                    if let Some((name, i, samples)) = unwritten {
                         model.write(&name, i, &samples);
                     }
                     runtime.block_on(check(&cache, &model, start, now));
