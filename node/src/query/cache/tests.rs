@@ -404,8 +404,8 @@ proptest! {
                     let start = grid(now - length * MINUTE);
                     // Whether it sees the write is not told; whoever asks afterwards does.
                     let _ = runtime.block_on(answer(&cache, &model, start, now));
-                    let late = model.state.lock().late.take();
-                    if let Some((name, i, samples)) = late {
+                    let unwritten = model.state.lock().late.take();
+                    if let Some((name, i, samples)) = unwritten {
                         model.write(&name, i, &samples);
                     }
                     runtime.block_on(check(&cache, &model, start, now));
