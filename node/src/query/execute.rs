@@ -1,10 +1,10 @@
 //! Computes a fragment of a query on this node's replica of a shard: the frames of the answer, as they are made.
 
-use super::fragment_service::{ReadError, raw_series, ready, storage_error};
+use super::fragment_service::{ReadError, histogram_sample, raw_series, ready, storage_error};
 use crate::node::Node;
 use crate::shard::LocalShard;
 use model::ShardId;
-use promql::source::{RawSeries, Select, SeriesSet, SeriesSource, SeriesView, SourceError, Visitor};
+use promql::source::{HistogramSample, RawSeries, Select, SeriesSet, SeriesSource, SeriesView, SourceError, Visitor};
 use promql::{Budget, EvalError, Fragment, Frame, Residence};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
@@ -158,8 +158,9 @@ impl SeriesSource for Storage<'_> {
         let range = TimeRange { after_ms: select.start_ms, to_ms: select.end_ms };
         let mut ended = Ok(());
         let outcome = self.view.select(&select.matchers, range, |one| {
-            let SelectedSeries { labels, timestamps, values, .. } = one;
-            ended = visit(SeriesView { labels, timestamps, values, start_timestamps: &[], histograms: &[] });
+            let SelectedSeries { labels, timestamps, values, start_timestamps, histograms, .. } = one;
+            let histograms: Vec<HistogramSample> = histograms.iter().filter_map(histogram_sample).collect();
+            ended = visit(SeriesView { labels, timestamps, values, start_timestamps, histograms: &histograms });
             if ended.is_ok() && self.cancelled.load(Ordering::Relaxed) {
                 ended = Err(EvalError::Cancelled);
             }

@@ -256,19 +256,19 @@ fn exemplars(view: &ReadView, sets: &[Vec<Matcher>], spec: &ReadSpec) -> Result<
 
 /// A stored series as the evaluator takes it.
 pub(super) fn raw_series(series: SelectedSeries<'_>) -> RawSeries {
-    let histogram = |record: &Record| match &record.value {
-        Value::Histogram(histogram) => {
-            Some(HistogramSample { timestamp_ms: record.timestamp_ms, start_ms: record.start_ms, histogram: Arc::clone(histogram) })
-        }
-        Value::Float(_) => None,
-    };
     RawSeries {
         labels: series.labels.clone(),
         timestamps: series.timestamps.to_vec(),
         values: series.values.to_vec(),
         start_timestamps: series.start_timestamps.to_vec(),
-        histograms: series.histograms.iter().filter_map(histogram).collect(),
+        histograms: series.histograms.iter().filter_map(histogram_sample).collect(),
     }
+}
+
+/// A stored histogram as the evaluator takes it.
+pub(super) fn histogram_sample(record: &Record) -> Option<HistogramSample> {
+    let Value::Histogram(histogram) = &record.value else { return None };
+    Some(HistogramSample { timestamp_ms: record.timestamp_ms, start_ms: record.start_ms, histogram: Arc::clone(histogram) })
 }
 
 fn samples(

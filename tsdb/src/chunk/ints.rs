@@ -330,6 +330,6 @@ mod tests {
         assert_eq!(encoded(&[5, 5, 5]), [CONSTANT, 10]);
         assert_eq!(encoded(&[5, 8, 11]), [LINEAR, 10, 6]);
         assert_eq!(encoded(&[0, 1, 1, 2, 4, 4]), [SECOND, 0, 0, 2, 2, 0, 0b1110_1001]);
-        assert_eq!(encoded(&[10, 4106, 10, 10]), [OFFSET | DIVIDED, 20, 0x80, 0x20, 0, 1, 0, 0b10]);
+        assert_eq!(encoded(&[10, 4106, 10, 10]), [RISE | DIVIDED, 20, 0x80, 0x20, 1, 2, 0, 0b01_0010]);
     }
 }

@@ -128,6 +128,7 @@ fn unpack_bits(packed: &[u8], width: usize, count: usize, out: &mut Vec<u64>) {
         out.resize(out.len() + count, 0);
         return;
     }
+    let from = out.len();
     let lanes = packed.chunks_exact(8 * width);
     let rest = lanes.remainder();
     for lane in lanes {
@@ -142,8 +143,10 @@ fn unpack_bits(packed: &[u8], width: usize, count: usize, out: &mut Vec<u64>) {
             front.copy_from_slice(lane);
         }
         unpack_lane(padded.get(..8 * width).unwrap_or_default(), width, &mut values);
-        out.extend_from_slice(values.get(..count % LANE).unwrap_or_default());
+        out.extend_from_slice(&values);
     }
+    // The last bytes may have room for more values than there are.
+    out.truncate(from + count);
 }
 
 /// Calls the unpacking that is compiled for a width, so that all shifts are known.
@@ -205,6 +208,19 @@ mod tests {
                 back.clear();
                 let _ = unpack(&mut Reader::new(&packed), values.len(), &mut back);
                 prop_assert!(unpack(&mut Reader::new(&packed[..i]), values.len(), &mut Vec::new()).is_err() || i == packed.len());
+            }
+        }
+    }
+
+    #[test]
+    fn every_count_and_width_comes_back_alone() {
+        for width in 1..=64 {
+            for count in 1..=2 * BLOCK {
+                let values = vec![u64::MAX >> (64 - width); count];
+                let (mut packed, mut back) = (Vec::new(), Vec::new());
+                pack(&values, &mut packed);
+                unpack(&mut Reader::new(&packed), count, &mut back).unwrap();
+                assert_eq!(back, values, "{count} values of {width} bits");
             }
         }
     }

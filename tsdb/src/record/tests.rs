@@ -103,7 +103,7 @@ fn encoding_is_frozen() {
     assert_eq!(hex(&alone), "01d00fe8070606b7e00302010206010000c0e480041813040207");
     assert_eq!(
         hex(&chunk),
-        concat!("0103d00f2f", "0500e8070606b7e00302010206010000c0e480041813040207", "01d00f0e800c0400020200", "0000bff003")
+        concat!("0103d00f29", "0500e8070606b7e00302010206010000c0e480041813040207", "01d00f0e800c0400020200", "0000bff003")
     );
     let mut exemplar = Vec::new();
     Exemplar { timestamp_ms: 1000, value: 0.5, labels: b"\x01a\x01b" }.write(&mut exemplar);
