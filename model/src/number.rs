@@ -378,15 +378,20 @@ mod tests {
 
     /// As [`expected`], but where two shortest texts are equally near the standard library takes the upper one, Go the even one.
     fn is_as_expected(value: f64) -> bool {
-        let significant = |text: String| if text.contains(['.', 'e']) { text } else { text.trim_end_matches('0').to_owned() };
         let (written, expected) = (written(value), expected(value));
-        if written.len() != expected.len() || written.parse::<f64>() != Ok(value) {
-            return false;
+        if written == expected {
+            return true;
         }
-        let (written, expected) = (significant(written), significant(expected));
-        let is_even = written.bytes().rev().find(u8::is_ascii_digit).is_some_and(|digit| digit.is_multiple_of(2));
-        let differs_in_last = written.len() == expected.len() && written[..written.len() - 1] == expected[..expected.len() - 1];
-        written == expected || (differs_in_last && is_even)
+        // Digits up to the last that is not a zero in place of a unit.
+        let significant = |text: &str| {
+            let digits = text.split('e').next().unwrap_or_default();
+            if digits.contains('.') { digits.to_owned() } else { digits.trim_end_matches('0').to_owned() }
+        };
+        let same_length = written.len() == expected.len() && written.split('e').nth(1) == expected.split('e').nth(1);
+        let (mut even, mut upper) = (significant(&written), significant(&expected));
+        let is_even = matches!(even.pop(), Some('0' | '2' | '4' | '6' | '8'));
+        upper.pop();
+        same_length && is_even && even == upper && written.parse::<f64>() == Ok(value)
     }
 
     #[test]

@@ -109,7 +109,12 @@ async fn open(node: &Arc<Node>, record: &ShardRecord, replica: ReplicaId) -> Res
     let spec = GroupSpec { shard: id, replica, workspace: workspace.clone(), is_new: !known };
     let group = node.groups.create(spec, machine).await?;
     if !group.is_initialized() && record.conf_ver == 1 {
-        group.initialize(voters(record)).await?;
+        let founded = group.initialize(voters(record)).await;
+        // Another founder may have asked for a vote in between: then the group is founded, and its log brings the rest.
+        if founded.is_err() && !group.is_initialized() {
+            node.groups.close(id).await?;
+            founded?;
+        }
     }
     let local = Arc::new(LocalShard::new(id, replica, workspace, shard, group, WriteQueue::default()));
     let runner = Runner::new(Arc::clone(&local), Arc::clone(&node.time), node.meta.clone(), Arc::clone(&node.disk_full));

@@ -247,7 +247,7 @@ fn put_exceptions(exceptions: &[(u32, u64)], out: &mut Vec<u8>) {
             _ if *bits == NORMAL_NAN_BITS => NAN,
             f64::INFINITY => INFINITE,
             f64::NEG_INFINITY => NEGATIVE_INFINITE,
-            v if v == 0.0 => NEGATIVE_ZERO,
+            _ if *bits == (-0.0f64).to_bits() => NEGATIVE_ZERO,
             _ => OTHER,
         };
         out.push(kind);
