@@ -77,8 +77,7 @@ impl RangeFunction {
         NAMES.iter().find(|(_, known)| *known == name).map(|(function, _)| *function)
     }
 
-    /// Whether the result is still the metric that it is computed of.
-    pub(crate) fn keeps_name(self) -> bool {
+    pub(super) fn keeps_name(self) -> bool {
         matches!(self, Self::Last | Self::First)
     }
 }
