@@ -6,6 +6,7 @@ pub mod compute;
 pub mod config;
 pub mod http;
 pub mod ingest;
+pub mod memory;
 pub mod meta;
 pub mod metrics;
 pub mod node;

@@ -8,7 +8,7 @@ use node::app;
 use node::config::{Cli, Command, Config, ServeArgs};
 use node::probe::{Target, check};
 use node::signals::StopOn;
-use node::{telemetry, up};
+use node::{memory, telemetry, up};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -42,6 +42,7 @@ fn run(args: &ServeArgs, config: Config) -> ExitCode {
     if let Err(error) = telemetry::init(&config.log, &config.node.name) {
         return fail(1, &error);
     }
+    memory::return_freed_memory();
     let stop_on = if args.supervisor_pid.is_some() { StopOn::Terminate } else { StopOn::InterruptOrTerminate };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

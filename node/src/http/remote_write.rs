@@ -5,8 +5,9 @@ use super::extract::{ReadLimits, read_body};
 use crate::ingest::admit::AdmitLimits;
 use crate::ingest::check_headers;
 use crate::ingest::decode::{BodyLimits, claimed_bytes};
+use crate::ingest::known::KnownSeries;
 use crate::ingest::route::{self, PartOutcome};
-use crate::ingest::split::{SplitRequest, SplitRules};
+use crate::ingest::split::{Part, SplitRequest, SplitRules};
 use crate::ingest::verdict::Rejections;
 use crate::meta::view::Workspace;
 use crate::metrics;
@@ -22,8 +23,8 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Bodies that decode to at most this are split on the reactor's thread: it takes well below a millisecond.
-const INLINE_BYTES: usize = 256 << 10;
+/// Bodies that decode to at most this are split on the reactor's thread: it takes about a millisecond, two if all series are new.
+const INLINE_BYTES: usize = 1 << 20;
 
 /// Stores the samples of one request.
 ///
@@ -37,9 +38,16 @@ pub async fn handle(node: &Node, workspace: &Arc<Workspace>, request: Request<Bo
     let body = read_body(&head.headers, body, limits).await?;
     // Decoded, and once more as rows on their way to the shards.
     room.merge(room_for(node, 2 * claimed_bytes(&body).min(REMOTE_WRITE_DECODED_BYTES_MAX))?);
-    let split = split(node, workspace, body).await?;
+    let now_ms = node.time.now().unwrap_or_else(|_| node.clock.now_ms());
+    let admit = AdmitLimits::new(now_ms.saturating_sub(workspace.record.limits.retention_ms));
+    let split = split(node, workspace, body.clone(), admit, Some(&node.known)).await?;
     let id = &workspace.record.id;
-    let outcomes = route::write(node, id, &split.parts).await;
+    let mut outcomes = route::write(node, id, &split.parts).await;
+    if outcomes.contains(&PartOutcome::NeedsLabels) {
+        let whole = self::split(node, workspace, body, admit, None).await?;
+        write_with_labels(node, id, &whole.parts, &mut outcomes).await;
+    }
+    node.known.learn(&split.learned);
     for (reason, samples) in &split.discarded {
         metrics::count_discarded(id, reason, u64::from(*samples));
     }
@@ -63,15 +71,30 @@ fn announced_bytes(headers: &HeaderMap) -> usize {
     announced.unwrap_or(REMOTE_WRITE_COMPRESSED_BYTES_MAX).min(REMOTE_WRITE_COMPRESSED_BYTES_MAX)
 }
 
-async fn split(node: &Node, workspace: &Arc<Workspace>, body: Bytes) -> Result<SplitRequest, WriteError> {
+/// Writes once more, with labels, the parts whose shards did not know a series. Both splits are of the same body by the same rules, so
+/// parts have the same places.
+async fn write_with_labels(node: &Node, workspace: &str, whole: &[Part], outcomes: &mut [PartOutcome]) {
+    let places: Vec<usize> = (0..outcomes.len()).filter(|at| outcomes[*at] == PartOutcome::NeedsLabels).collect();
+    let parts: Vec<Part> = places.iter().filter_map(|at| whole.get(*at).cloned()).collect();
+    let answers = route::write(node, workspace, &parts).await;
+    for (at, outcome) in places.into_iter().zip(answers) {
+        outcomes[at] = outcome;
+    }
+}
+
+async fn split(
+    node: &Node,
+    workspace: &Arc<Workspace>,
+    body: Bytes,
+    admit: AdmitLimits,
+    known: Option<&Arc<KnownSeries>>,
+) -> Result<SplitRequest, WriteError> {
     let unavailable = |text: String| WriteError::Unavailable { text, retry_after: RETRY_AFTER };
-    let now_ms = node.time.now().unwrap_or_else(|_| node.clock.now_ms());
-    let admit = AdmitLimits::new(now_ms.saturating_sub(workspace.record.limits.retention_ms));
     let inline = claimed_bytes(&body) <= INLINE_BYTES;
-    let (workspace, splitters) = (Arc::clone(workspace), Arc::clone(&node.splitters));
+    let (workspace, splitters, known) = (Arc::clone(workspace), Arc::clone(&node.splitters), known.cloned());
     let work = move || {
         let generations = workspace.generations.as_ref().map_err(|e| unavailable(e.to_string()))?;
-        let rules = SplitRules { admit: &admit, generations, hash_key: workspace.record.placement_key };
+        let rules = SplitRules { admit: &admit, generations, hash_key: workspace.record.placement_key, known: known.as_deref() };
         Ok(splitters.with(|splitter| splitter.split(&body, &BodyLimits::default(), &rules))?)
     };
     if inline { work() } else { node.writes.run(work).await.map_err(|e| unavailable(e.to_string()))? }
@@ -93,11 +116,12 @@ fn conclude(workspace: &str, mut rejected: Rejections, outcomes: &[PartOutcome])
                     rejected.push(error.ordinal, verdict.rejected_total(), || error.message());
                 }
             }
-            PartOutcome::Unfinished { reason } => unfinished = Some(reason),
+            PartOutcome::Unfinished { reason } => unfinished = Some(reason.as_str()),
+            PartOutcome::NeedsLabels => unfinished = Some("a shard did not take the labels of a series"),
         }
     }
     if let Some(reason) = unfinished {
-        return Err(WriteError::Unavailable { text: reason.clone(), retry_after: RETRY_AFTER });
+        return Err(WriteError::Unavailable { text: reason.to_owned(), retry_after: RETRY_AFTER });
     }
     if rejected.is_empty() { Ok(()) } else { Err(WriteError::Rejected { text: rejected.body() }) }
 }

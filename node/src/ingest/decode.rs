@@ -165,13 +165,29 @@ impl<'a> WriteRequestReader<'a> {
     /// # Errors
     /// [`DecodeError::Protobuf`]; the reader must not be used after it.
     pub fn next_series(&mut self) -> Result<Option<SeriesReader<'_, 'a>>, DecodeError> {
+        match self.next_raw()? {
+            Some(raw) => self.read(raw).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads a series that [`WriteRequestReader::next_raw`] gave.
+    ///
+    /// # Errors
+    /// [`DecodeError::Protobuf`]; the reader must not be used after it.
+    pub fn read(&mut self, raw: RawSeries<'a>) -> Result<SeriesReader<'_, 'a>, DecodeError> {
+        let (label_count, samples) = read_series(raw.0, &mut self.labels)?;
+        Ok(SeriesReader { labels: &mut self.labels, label_count, samples })
+    }
+
+    /// The next series, not looked into; `None` at the end of the body. It is part of a valid body only once it was read.
+    ///
+    /// # Errors
+    /// [`DecodeError::Protobuf`]; the reader must not be used after it.
+    pub fn next_raw(&mut self) -> Result<Option<RawSeries<'a>>, DecodeError> {
         while let Some((field, wire_type)) = self.body.key()? {
             match field {
-                1 => {
-                    let series = self.body.message(field, wire_type)?;
-                    let (label_count, samples) = read_series(series, &mut self.labels)?;
-                    return Ok(Some(SeriesReader { labels: &mut self.labels, label_count, samples }));
-                }
+                1 => return Ok(Some(RawSeries(self.body.message(field, wire_type)?))),
                 3 => {
                     self.body.message(field, wire_type)?.check(&METADATA)?;
                     self.metadata += 1;
@@ -186,6 +202,52 @@ impl<'a> WriteRequestReader<'a> {
     #[must_use]
     pub fn metadata(&self) -> usize {
         self.metadata
+    }
+}
+
+/// One series as it stands in the body.
+#[derive(Clone, Copy, Debug)]
+pub struct RawSeries<'a>(Wire<'a>);
+
+impl<'a> RawSeries<'a> {
+    /// All bytes of the series.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.0.rest()
+    }
+
+    /// The labels that the series begins with, as they stand there; whether they are well formed was not looked at.
+    #[must_use]
+    pub fn leading_labels(&self) -> &'a [u8] {
+        let (mut wire, mut end) = (self.0, 0);
+        while let Ok(Some((1, wire_type))) = wire.key() {
+            if wire.bytes(1, wire_type).is_err() {
+                break;
+            }
+            end = self.0.rest().len() - wire.rest().len();
+        }
+        self.0.rest().get(..end).unwrap_or_default()
+    }
+
+    /// The samples behind `labels_bytes` bytes of labels, if nothing but well-formed samples is there.
+    #[must_use]
+    #[inline]
+    pub fn samples_behind(&self, labels_bytes: usize) -> Option<Samples<'a>> {
+        let mut series = self.0;
+        series.pass(labels_bytes)?;
+        let mut samples = Samples { first: None, rest: Wire::new(&[]), count: 0 };
+        while let Ok(Some((2, wire_type))) = series.key() {
+            let sample = series.message(2, wire_type).and_then(read_sample).ok()?;
+            if samples.count == 0 {
+                samples.first = Some(sample);
+                samples.rest = series;
+            }
+            samples.count += 1;
+            if series.rest().is_empty() {
+                return Some(samples);
+            }
+        }
+        None
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::ingest::admit::{AdmitLimits, Refusal, admit_labels, admit_sample};
 use crate::ingest::decode::{BodyLimits, DecodeError, LabelBytes, SeriesReader, SnappyBuffer, WriteRequestReader};
+use crate::ingest::known::{Entry, Key, KnownSeries};
 use crate::ingest::verdict::Rejections;
 use bytes::Bytes;
 use model::generation::Placement;
@@ -27,6 +28,8 @@ pub struct SplitRules<'a> {
     pub generations: &'a GenerationList,
     /// The workspace's constant key of placement and identity hashes.
     pub hash_key: u64,
+    /// Series whose labels need not be read and are left out of the rows; with `None` every row has its labels.
+    pub known: Option<&'a KnownSeries>,
 }
 
 /// The rows of one shard in one generation.
@@ -57,6 +60,10 @@ pub struct SplitRequest {
     pub samples: u32,
     /// Admitted series, with samples or without.
     pub series: u32,
+    /// What [`KnownSeries::learn`] should take in once the shards have judged the parts.
+    pub learned: Vec<Entry>,
+    /// Whether rows of known series lack their labels.
+    pub lacks_labels: bool,
 }
 
 impl SplitRequest {
@@ -83,6 +90,7 @@ struct Scratch {
     hasher: PlacementHasher,
     identity: Vec<u8>,
     region: Vec<u8>,
+    known_key: Option<Key>,
 }
 
 /// A part under construction.
@@ -105,7 +113,7 @@ struct Identified<'s> {
 
 impl Default for Splitter {
     fn default() -> Self {
-        let scratch = Scratch { hash_key: 0, hasher: PlacementHasher::new(0), identity: Vec::new(), region: Vec::new() };
+        let scratch = Scratch { hash_key: 0, hasher: PlacementHasher::new(0), identity: Vec::new(), region: Vec::new(), known_key: None };
         Self { snappy: SnappyBuffer::default(), scratch }
     }
 }
@@ -150,17 +158,33 @@ impl Splitter {
 
 fn split_decoded(scratch: &mut Scratch, decoded: &[u8], rules: &SplitRules<'_>) -> Result<SplitRequest, DecodeError> {
     scratch.prepare(rules.hash_key);
+    let key = scratch.known_key.take().filter(|key| key.is_of(rules.hash_key, rules.admit));
+    let key = key.unwrap_or_else(|| Key::new(rules.hash_key, rules.admit));
+    let mut lookup = rules.known.map(|known| known.lookup(&key));
     let mut reader = WriteRequestReader::new(decoded);
     let mut request = SplitRequest::default();
     let mut parts = OpenParts::new(rules.generations);
     let mut ordinal = 0u32;
-    while let Some(series) = reader.next_series()? {
-        let SeriesReader { labels, label_count, samples } = series;
+    while let Some(raw) = reader.next_raw()? {
+        if let Some((known, samples)) = lookup.as_mut().and_then(|lookup| lookup.find(&raw)) {
+            request.series += 1;
+            request.lacks_labels = true;
+            let identified = Identified { ordinal, fp128: known.fp128, placement: known.placement, region: &[] };
+            if let Some((refusal, lost)) = parts.add(&identified, samples, rules.admit, &mut request.samples) {
+                request.refuse(ordinal, refusal, lost, reader.read(raw)?.labels);
+            }
+            ordinal = ordinal.saturating_add(1);
+            continue;
+        }
+        let SeriesReader { labels, label_count, samples } = reader.read(raw)?;
         match admit_labels(labels, label_count, rules.admit) {
             Ok(()) => {
                 request.series += 1;
                 let identified = scratch.identify(ordinal, labels);
-                parts.add(&identified, samples, labels, rules.admit, &mut request);
+                request.learned.extend(lookup.as_ref().and_then(|l| l.entry_of_missed(identified.fp128, identified.placement)));
+                if let Some((refusal, lost)) = parts.add(&identified, samples, rules.admit, &mut request.samples) {
+                    request.refuse(ordinal, refusal, lost, labels);
+                }
             }
             Err(refusal) => {
                 let lost = u32::try_from(samples.len()).unwrap_or(u32::MAX);
@@ -169,6 +193,8 @@ fn split_decoded(scratch: &mut Scratch, decoded: &[u8], rules: &SplitRules<'_>) 
         }
         ordinal = ordinal.saturating_add(1);
     }
+    drop(lookup);
+    scratch.known_key = Some(key);
     request.parts = parts.finish();
     Ok(request)
 }
@@ -213,14 +239,14 @@ impl<'a> OpenParts<'a> {
         Self { open: Vec::new(), by_slot: vec![Vec::new(); generations.as_slice().len()], generations }
     }
 
+    /// Adds a series' samples where they belong and counts them; gives the first refusal and how many samples were refused.
     fn add(
         &mut self,
         series: &Identified<'_>,
         samples: impl Iterator<Item = Sample>,
-        labels: &[LabelBytes<'_>],
         limits: &AdmitLimits,
-        request: &mut SplitRequest,
-    ) {
+        added: &mut u32,
+    ) -> Option<(Refusal, u32)> {
         let mut refused: Option<(Refusal, u32)> = None;
         let mut current: Option<(usize, usize)> = None;
         for sample in samples {
@@ -240,14 +266,12 @@ impl<'a> OpenParts<'a> {
             match place {
                 Ok(part) => {
                     self.open[part].rows.sample(sample);
-                    request.samples += 1;
+                    *added += 1;
                 }
                 Err(refusal) => refused = Some(refused.map_or((refusal, 1), |(first, lost)| (first, lost + 1))),
             }
         }
-        if let Some((refusal, lost)) = refused {
-            request.refuse(series.ordinal, refusal, lost, labels);
-        }
+        refused
     }
 
     /// The part of `placement`, with the series begun in it.

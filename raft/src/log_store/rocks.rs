@@ -18,13 +18,14 @@ use std::{fmt, io};
 pub struct RocksOptions {
     /// Memory for entries not yet in files: two memtables of half of it each.
     pub memory_bytes: usize,
-    /// Write-ahead files kept at most.
+    /// Write-ahead files kept at most; a start reads all of them. Above twice `memory_bytes` they are kept only by families that are
+    /// rarely written, and those are flushed then.
     pub wal_bytes_max: u64,
 }
 
 impl Default for RocksOptions {
     fn default() -> Self {
-        Self { memory_bytes: 16 << 20, wal_bytes_max: 1 << 30 }
+        Self { memory_bytes: 16 << 20, wal_bytes_max: 48 << 20 }
     }
 }
 

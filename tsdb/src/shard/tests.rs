@@ -2,6 +2,7 @@
 
 mod churn;
 mod crash;
+mod memory;
 mod rules;
 
 use super::*;
