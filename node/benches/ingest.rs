@@ -43,7 +43,7 @@ fn ingest(c: &mut Criterion) {
     let generation = Generation { generation: 1, rev: 1, from_ms: i64::MIN, shards: (1..=8).map(ShardId).collect() };
     let generations = GenerationList::new(vec![generation]).expect("one generation");
     let admit = AdmitLimits::new(NOW_MS - 3_600_000);
-    let rules = SplitRules { admit: &admit, generations: &generations, hash_key: 0x5eed };
+    let rules = SplitRules { admit: &admit, generations: &generations, hash_key: 0x5eed, known: None };
     let limits = BodyLimits::default();
 
     let mut group = c.benchmark_group("remote_write_2000");

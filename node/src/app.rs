@@ -8,7 +8,9 @@ use crate::compute::Lane;
 use crate::config::Config;
 use crate::http::router::{self, Shared};
 use crate::http::serve::{ServeLimits, serve};
+use crate::ingest::known::KnownSeries;
 use crate::keys::{KeysError, NodeKeys};
+use crate::memory::{Shares, WRITE_ROOM_MIN};
 use crate::meta::MetaView;
 use crate::meta::machine::MetaMachine;
 use crate::node::{Node, WRITE_ROOM_UNIT};
@@ -40,14 +42,8 @@ use tsdb::db::{Db, DbOptions, ShardIdentity};
 use tsdb::error::StoreError;
 use tsdb::store::faults::FaultPlan;
 
-/// The log lives on disk; more memory for it buys nothing once a batch of it is written.
-const LOG_MEMTABLES_MAX: u64 = 16 << 20;
-/// Recent entries kept for followers and apply; who lags further reads them from disk.
-const LOG_TAIL_MAX: u64 = 8 << 20;
 /// Log that a group keeps at most, for its own next checkpoint and for replicas that lag: all groups together keep 8 GiB.
 pub(crate) const LOG_PER_GROUP_MAX: u64 = (8 << 30) / GROUPS_PER_NODE_MAX as u64;
-/// Room for write requests at least: the largest request fits.
-const WRITE_ROOM_BYTES_MIN: usize = 256 << 20;
 /// Time that open HTTP requests get at the end.
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
 /// Time that background tasks get at the end.
@@ -167,27 +163,28 @@ fn open(
     peers: Peers,
     exposition: Option<PrometheusHandle>,
 ) -> Result<(Arc<Node>, RaftServer), AppError> {
-    let memory = config.storage.memory_bytes;
+    let shares = Shares::of(config.storage.memory_bytes);
+    shares.publish();
     let membership = identity.membership.clone().ok_or_else(|| AppError::Setting("the node has no place in a cluster".to_owned()))?;
     let incarnation = u64::from_str_radix(identity.incarnation.get(..16).unwrap_or("0"), 16).unwrap_or(0);
     let raft_identity = raft::Identity::new(StoreId(membership.store_id), incarnation, env!("CARGO_PKG_VERSION"), 1);
     if let Some(cluster) = &membership.cluster_id {
         raft_identity.set_cluster(cluster.as_bytes()).map_err(|e| AppError::Setting(e.to_string()))?;
     }
-    let share = |part: u64, most: u64| usize::try_from((memory / part).min(most)).unwrap_or(usize::MAX);
+    let bytes = |share: u64| usize::try_from(share).unwrap_or(usize::MAX);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let key_file = config.storage.encryption_key_file.as_deref();
     let keys = NodeKeys::open(&config.node.data, key_file, StoreId(membership.store_id))?;
     let engine = RocksEngine::open(
         &config.node.data.join("raftdb"),
-        RocksOptions { memory_bytes: share(16, LOG_MEMTABLES_MAX), ..RocksOptions::default() },
+        RocksOptions { memory_bytes: bytes(shares.log_memtables), ..RocksOptions::default() },
     )?;
     let in_use = raft::boots_in_use(&engine).map_err(|source| AppError::Io { what: "keys in use", source })?;
     keys.retire_boots(&in_use)?;
     let transport = TonicTransport::new(raft_identity.clone());
     let reserve_spent = Arc::new(AtomicBool::new(false));
     let raft_config = RaftConfig {
-        tail_cache_bytes: share(16, LOG_TAIL_MAX),
+        tail_cache_bytes: bytes(shares.log_tail),
         disk_full: Arc::clone(&reserve_spent),
         seal: keys.seal.clone(),
         lag_bytes: LOG_PER_GROUP_MAX,
@@ -196,7 +193,7 @@ fn open(
     let groups = Groups::open(raft_config, raft_identity.clone(), Arc::new(engine), transport, Arc::clone(&clock))?;
     let db = Db::open(DbOptions {
         path: config.node.data.join("chunkdb"),
-        memory_bytes: share(4, u64::MAX),
+        memory_bytes: bytes(shares.chunk_db),
         seal: keys.seal.clone(),
         faults: FaultPlan::default(),
     })?;
@@ -214,17 +211,20 @@ fn open(
         leaders: crate::ingest::route::LeaderHints::default(),
         heard: RwLock::default(),
         peers,
-        write_room: Arc::new(Semaphore::new(share(8, u64::MAX).max(WRITE_ROOM_BYTES_MIN) / WRITE_ROOM_UNIT)),
+        write_room: Arc::new(Semaphore::new(bytes(shares.write_room.max(WRITE_ROOM_MIN)) / WRITE_ROOM_UNIT)),
         slots: QuerySlots::new(config.query.max_concurrency),
         active: ActiveQueries::default(),
         results: ResultCache::new(config.query.cache_bytes, config.query.cache_min_time),
         patterns: RegexCache::default(),
         queries: Lane::for_queries(),
         writes: Lane::for_writes(),
+        known: Arc::new(KnownSeries::new(bytes(shares.known_series))),
         splitters: Arc::default(),
         exposition,
         disk_full: Arc::default(),
         reserve_spent,
+        shares,
+        heads_full: Arc::default(),
         unfit: RwLock::default(),
         rewriting: tokio::sync::Mutex::default(),
         draining: AtomicBool::new(false),

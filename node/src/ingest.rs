@@ -5,6 +5,7 @@
 //! | [`headers`] | media type and encoding, before the body is read |
 //! | [`decode`] | snappy and protobuf, as slices of one buffer |
 //! | [`admit`] | labels and timestamps of each series |
+//! | [`known`] | series seen before, by the bytes of their labels |
 //! | [`split`] | hashes, generations, one buffer of rows per shard |
 //! | [`route`] | brings each part to the leader of its shard |
 //! | [`verdict`] | what the sender is told |
@@ -12,6 +13,7 @@
 pub mod admit;
 pub mod decode;
 pub mod headers;
+pub mod known;
 pub mod route;
 pub mod split;
 pub mod verdict;

@@ -7,6 +7,10 @@ use std::time::Duration;
 const INGEST_SAMPLES: &str = "flotilla_ingest_samples_total";
 const DROPPED_EXEMPLARS: &str = "flotilla_dropped_exemplars_total";
 const DISCARDED_SAMPLES: &str = "flotilla_discarded_samples_total";
+const KNOWN_LOOKUPS: &str = "flotilla_ingest_series_lookup_total";
+const KNOWN_SERIES: &str = "flotilla_ingest_known_series";
+const MEMORY_SHARE: &str = "flotilla_storage_memory_share_bytes";
+const MEMORY_USED: &str = "flotilla_storage_memory_used_bytes";
 const ACTIVE_SERIES: &str = "flotilla_active_series";
 const WORKSPACES_WITHOUT_KEY: &str = "flotilla_workspaces_without_key";
 const CHECKPOINT_SECONDS: &str = "flotilla_checkpoint_seconds";
@@ -36,6 +40,13 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(DROPPED_EXEMPLARS, "Exemplars out of order, with too long labels or of a series without samples, by workspace.");
     describe_counter!(DISCARDED_SAMPLES, "Samples refused, by workspace and reason.");
     describe_gauge!(WORKSPACES_WITHOUT_KEY, "Workspaces with replicas here whose key this node cannot get.");
+    describe_counter!(
+        KNOWN_LOOKUPS,
+        "Series in write requests, by how the node knew them: predicted from the one before, in the table, or new to it."
+    );
+    describe_gauge!(KNOWN_SERIES, "Series that this node knows by the bytes of their labels.");
+    describe_gauge!(MEMORY_SHARE, "Shares of storage.memory in bytes, by what they are for.");
+    describe_gauge!(MEMORY_USED, "Bytes in use of each share of storage.memory.");
     describe_gauge!(ACTIVE_SERIES, "Series with recent samples in the shards this node leads, by workspace.");
     describe_histogram!(CHECKPOINT_SECONDS, "Time to write a shard's checkpoint.");
     describe_histogram!(REWRITE_SECONDS, "Time to rewrite parts of a day into one.");
@@ -72,6 +83,31 @@ pub fn count_discarded(workspace: &str, reason: &'static str, samples: u64) {
 /// Counts exemplars that were passed over.
 pub fn count_exemplars_dropped(workspace: &str, exemplars: u64) {
     counter!(DROPPED_EXEMPLARS, "workspace" => workspace.to_owned()).increment(exemplars);
+}
+
+/// Counts the series of a write request by how the node knew them.
+pub fn count_known_series_lookups(predicted: u64, table: u64, new: u64) {
+    for (way, count) in [("predicted", predicted), ("table", table), ("new", new)] {
+        if count > 0 {
+            counter!(KNOWN_LOOKUPS, "way" => way).increment(count);
+        }
+    }
+}
+
+/// Sets the number of series that the node knows by their labels, and what they take.
+pub fn set_known_series(series: u64, bytes: u64) {
+    gauge!(KNOWN_SERIES).set(series as f64);
+    set_memory_used("known_series", bytes);
+}
+
+/// Sets a share of the storage budget.
+pub fn set_memory_share(share: &'static str, bytes: u64) {
+    gauge!(MEMORY_SHARE, "share" => share).set(bytes as f64);
+}
+
+/// Sets what a share of the storage budget has in use.
+pub fn set_memory_used(share: &'static str, bytes: u64) {
+    gauge!(MEMORY_USED, "share" => share).set(bytes as f64);
 }
 
 /// Sets the active series of a workspace in the shards this node leads.

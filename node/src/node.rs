@@ -4,9 +4,11 @@ use crate::cluster::identity::Identity;
 use crate::cluster::time::ClusterTime;
 use crate::compute::{ComputeError, Lane};
 use crate::config::Config;
+use crate::ingest::known::KnownSeries;
 use crate::ingest::route::LeaderHints;
 use crate::ingest::split::Splitters;
 use crate::keys::NodeKeys;
+use crate::memory::Shares;
 use crate::meta::MetaView;
 use crate::query::active::ActiveQueries;
 use crate::query::admit::QuerySlots;
@@ -73,6 +75,8 @@ pub struct Node {
     pub queries: Lane,
     /// Threads for large bodies of write requests.
     pub writes: Lane,
+    /// Series routed before.
+    pub known: Arc<KnownSeries>,
     /// Buffers of write requests.
     pub splitters: Arc<Splitters>,
     /// Renders this process's metrics; none where another recorder is installed.
@@ -82,6 +86,10 @@ pub struct Node {
     /// Set while half of the reserve is spent too: what leaders elsewhere append is refused as well. What was proposed before disks were
     /// full is taken until then, so that it commits and nobody has to wait for it to read.
     pub reserve_spent: Arc<AtomicBool>,
+    /// Shares of the storage budget.
+    pub shares: Shares,
+    /// Set while the heads fill their share although a checkpoint has freed what it could: no new series are taken.
+    pub heads_full: Arc<AtomicBool>,
     /// Other stores that cannot lead now, as they told last.
     pub unfit: RwLock<BTreeSet<StoreId>>,
     /// Held by what rewrites parts: one at a time on a node.

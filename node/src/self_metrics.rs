@@ -36,6 +36,7 @@ pub async fn run(node: Arc<Node>, interval: Duration) {
         for outcome in route::write(&node, id, &parts(&workspace, &own)).await {
             match outcome {
                 route::PartOutcome::Final(verdict) => metrics::count_ingested(id, u64::from(verdict.accepted)),
+                route::PartOutcome::NeedsLabels => tracing::debug!("own metrics not written: their labels were not taken"),
                 route::PartOutcome::Unfinished { reason } => tracing::debug!(reason, "own metrics not written"),
             }
         }

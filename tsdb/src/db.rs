@@ -16,7 +16,7 @@ use crate::store::{Dataset, FaultPlan, ShardStore, Step};
 use inner::file_error;
 use model::seal::Seal;
 use model::{ReplicaId, ShardId, WorkspaceId};
-use options::{FamilyOptions, database_options};
+use options::FamilyOptions;
 use parking_lot::Mutex;
 use registry::{Registry, ShardRow};
 use std::path::PathBuf;
@@ -72,7 +72,7 @@ impl Db {
             std::fs::remove_dir_all(&ingest_folder).map_err(file_error(&ingest_folder))?;
         }
         std::fs::create_dir_all(&ingest_folder).map_err(file_error(&ingest_folder))?;
-        let rocks = rocksdb::DB::open_cf_descriptors(&database_options(options.memory_bytes), &rocks_folder, families.descriptors())?;
+        let rocks = rocksdb::DB::open_cf_descriptors(&families.database_options(), &rocks_folder, families.descriptors())?;
         let engine =
             Engine { rocks, seal: options.seal, faults: options.faults, options: families, ingest_folder, files: AtomicU64::new(0) };
         let registry = Registry::load(&engine)?;
@@ -135,6 +135,12 @@ impl Db {
         }
         self.0.engine.faults.reached(Step::Doom)?;
         self.reclaim()
+    }
+
+    /// Bytes that its block cache and its memtables take now, of [`DbOptions::memory_bytes`].
+    #[must_use]
+    pub fn memory_used(&self) -> u64 {
+        self.0.engine.options.memory_used() as u64
     }
 
     /// Deletes the bytes of removed and replaced data that nobody reads any more.

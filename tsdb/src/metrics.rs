@@ -8,6 +8,9 @@ pub const INVARIANT_VIOLATIONS: &str = "flotilla_invariant_violations_total";
 /// Metadata of families that a shard had no room for.
 pub const METADATA_DROPPED: &str = "flotilla_metadata_dropped_total";
 
+/// Series in the rows that a leader resolved, by how it found them.
+pub const SERIES_LOOKUPS: &str = "flotilla_tsdb_series_lookup_total";
+
 /// Describes every metric of this crate to the recorder.
 pub fn describe() {
     describe_counter!(INVARIANT_VIOLATIONS, Unit::Count, "Rules of the replicated core found broken, by rule; must stay 0.");
@@ -15,6 +18,11 @@ pub fn describe() {
     for rule in ["C1", "C4"] {
         counter!(INVARIANT_VIOLATIONS, "rule" => rule).absolute(0);
     }
+    describe_counter!(
+        SERIES_LOOKUPS,
+        Unit::Count,
+        "Series in the rows that a leader resolved: predicted from the one before, found in the table, or new to the head."
+    );
 }
 
 /// Counts a family that was not kept.
@@ -25,4 +33,13 @@ pub(crate) fn count_metadata_dropped() {
 /// Counts a broken rule.
 pub(crate) fn count_violation(rule: &'static str) {
     counter!(INVARIANT_VIOLATIONS, "rule" => rule).increment(1);
+}
+
+/// Counts the series of one part by how they were found.
+pub(crate) fn count_lookups(predicted: u64, table: u64, new: u64) {
+    for (way, count) in [("predicted", predicted), ("table", table), ("new", new)] {
+        if count > 0 {
+            counter!(SERIES_LOOKUPS, "way" => way).increment(count);
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod tests;
 use crate::entry::{self, ColumnsBuilder, Created, Origin, PartContent, PartKey, SeriesRef};
 use crate::head::Head;
 use crate::metadata::FamilyMetadata;
+use crate::metrics;
 use crate::record::{Item, Record};
 use crate::rows::{self, RowError, Rows};
 use crate::shard::Shard;
@@ -26,6 +27,20 @@ pub struct PartInput<'a> {
     pub rows: &'a [u8],
 }
 
+/// Why a part was not added.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PartError {
+    /// A row names its series by its hash alone, and the shard has no such series in its head.
+    #[error("a series that the shard does not know comes without labels")]
+    NeedsLabels,
+    /// A series is not in the head, and the builder was told to take none.
+    #[error("there is no memory for another series")]
+    NewSeries,
+    /// The rows do not follow their format.
+    #[error(transparent)]
+    Malformed(#[from] RowError),
+}
+
 /// Gathers the parts of one `Write` entry.
 #[derive(Debug)]
 pub struct EntryBuilder {
@@ -33,6 +48,8 @@ pub struct EntryBuilder {
     columns: ColumnsBuilder,
     parts: u32,
     samples: u64,
+    predicted: u32,
+    takes_new_series: bool,
 }
 
 impl EntryBuilder {
@@ -41,19 +58,39 @@ impl EntryBuilder {
     /// Propose the result only in that term: what it names by id is known to this leader.
     #[must_use]
     pub fn new(time_ms: Timestamp, resolver_term: u64) -> Self {
-        Self { entry: entry::begin_write(time_ms, resolver_term), columns: ColumnsBuilder::default(), parts: 0, samples: 0 }
+        Self {
+            entry: entry::begin_write(time_ms, resolver_term),
+            columns: ColumnsBuilder::default(),
+            parts: 0,
+            samples: 0,
+            predicted: 0,
+            takes_new_series: true,
+        }
+    }
+
+    /// Refuses parts that name a series which is not in the head: what the owner wants when memory is short.
+    #[must_use]
+    pub fn without_new_series(self) -> Self {
+        Self { takes_new_series: false, ..self }
     }
 
     /// Adds a part. A series is named by id only if the shard has applied the entry that created it.
     ///
+    /// A row without labels is one of a series that the sender believes to be known here.
+    ///
     /// # Errors
-    /// The rows are malformed; the entry is then as before.
-    pub fn add_part(&mut self, shard: &Shard, input: PartInput<'_>) -> Result<(), RowError> {
+    /// See [`PartError`]; the entry is then as before.
+    pub fn add_part(&mut self, shard: &Shard, input: PartInput<'_>) -> Result<(), PartError> {
         let PartInput { batch_id, generation, origin, rows } = input;
         self.columns.clear();
-        let mut resolver =
-            Resolver { hash: PartHash::default(), created: Vec::new(), created_at: HashMap::new(), predicted: 0, samples: 0 };
-        let mut metadata = shard.with_head(|head| resolver.resolve(head, rows, &mut self.columns))?;
+        let mut resolver = Resolver { predicted: self.predicted, ..Resolver::default() };
+        let resolved = shard.with_head(|head| resolver.resolve(head, rows, &mut self.columns));
+        resolver.ways.count();
+        let mut metadata = resolved?;
+        if !self.takes_new_series && !resolver.created.is_empty() {
+            return Err(PartError::NewSeries);
+        }
+        self.predicted = resolver.predicted;
         metadata.iter().for_each(|family| resolver.hash.metadata(family));
         // What the shard knows already is not said again.
         shard.retain_new_metadata(&mut metadata);
@@ -90,18 +127,35 @@ impl EntryBuilder {
     }
 }
 
+#[derive(Default)]
 struct Resolver<'a> {
     hash: PartHash,
     created: Vec<Created<'a>>,
     created_at: HashMap<u128, u32>,
     /// Slot that the next row's series probably has: senders repeat their order, and slots were given in it.
     predicted: u32,
+    ways: Ways,
     samples: u64,
+}
+
+/// How series were found, counted by part: a metric for each row would cost more than the row.
+#[derive(Debug, Default)]
+struct Ways {
+    predicted: u64,
+    table: u64,
+    new: u64,
+}
+
+impl Ways {
+    fn count(&self) {
+        let Self { predicted, table, new } = self;
+        metrics::count_lookups(*predicted, *table, *new);
+    }
 }
 
 impl<'a> Resolver<'a> {
     /// Fills the columns; gives the metadata that came among the rows.
-    fn resolve(&mut self, head: &Head, rows: &'a [u8], columns: &mut ColumnsBuilder) -> Result<Vec<FamilyMetadata<'a>>, RowError> {
+    fn resolve(&mut self, head: &Head, rows: &'a [u8], columns: &mut ColumnsBuilder) -> Result<Vec<FamilyMetadata<'a>>, PartError> {
         let mut rows = Rows::new(rows);
         for row in rows.by_ref() {
             let row = row?;
@@ -110,6 +164,7 @@ impl<'a> Resolver<'a> {
             self.hash.series(row.fp128);
             let series = match self.known(head, row.fp128) {
                 Some(sid) => SeriesRef::Known(sid),
+                None if row.labels.is_empty() => return Err(PartError::NeedsLabels),
                 None => SeriesRef::Created(self.create(Created { fp128: row.fp128, placement: row.placement, labels: row.labels })?),
             };
             let hash = &mut self.hash;
@@ -127,10 +182,18 @@ impl<'a> Resolver<'a> {
     }
 
     fn known(&mut self, head: &Head, fp128: u128) -> Option<u32> {
-        let slot = match head.series(self.predicted) {
-            Some(series) if series.fp128 == fp128 => self.predicted,
-            _ => head.slot_of_fp(fp128)?,
+        if let Some(series) = head.series(self.predicted)
+            && series.fp128 == fp128
+        {
+            self.ways.predicted += 1;
+            self.predicted += 1;
+            return Some(series.sid);
+        }
+        let Some(slot) = head.slot_of_fp(fp128) else {
+            self.ways.new += 1;
+            return None;
         };
+        self.ways.table += 1;
         self.predicted = slot + 1;
         head.series(slot).map(|series| series.sid)
     }

@@ -117,7 +117,8 @@ async fn open(node: &Arc<Node>, record: &ShardRecord, replica: ReplicaId) -> Res
         }
     }
     let local = Arc::new(LocalShard::new(id, replica, workspace, shard, group, WriteQueue::default()));
-    let runner = Runner::new(Arc::clone(&local), Arc::clone(&node.time), node.meta.clone(), Arc::clone(&node.disk_full));
+    let runner = Runner::new(Arc::clone(&local), Arc::clone(&node.time), node.meta.clone(), Arc::clone(&node.disk_full))
+        .without_new_series_while(Arc::clone(&node.heads_full));
     let closed = local.closed.clone();
     node.tasks.spawn("shard runner", async move {
         tokio::select! {
@@ -160,5 +161,5 @@ async fn destroy(node: &Node, local: &LocalShard) -> Result<(), ReconcileError> 
 
 /// A shard's share of the node's storage budget.
 fn shard_config(node: &Node) -> ShardConfig {
-    ShardConfig { head_bytes_max: node.config.storage.memory_bytes / 16, log_bytes_max: LOG_PER_GROUP_MAX, ..ShardConfig::default() }
+    ShardConfig { head_bytes_max: node.shares.heads, log_bytes_max: LOG_PER_GROUP_MAX, ..ShardConfig::default() }
 }

@@ -5,8 +5,9 @@ use super::extract::{ReadLimits, read_body};
 use crate::ingest::admit::AdmitLimits;
 use crate::ingest::check_headers;
 use crate::ingest::decode::{BodyLimits, Version, claimed_bytes};
+use crate::ingest::known::KnownSeries;
 use crate::ingest::route::{self, PartOutcome};
-use crate::ingest::split::{SplitRequest, SplitRules};
+use crate::ingest::split::{Part, SplitRequest, SplitRules};
 use crate::ingest::verdict::Rejections;
 use crate::meta::view::Workspace;
 use crate::metrics;
@@ -16,15 +17,17 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use model::ShardId;
 use model::limits::{REMOTE_WRITE_COMPRESSED_BYTES_MAX, REMOTE_WRITE_DECODED_BYTES_MAX, REQUEST_BODY_TIMEOUT};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tsdb::verdict::PartVerdict;
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Bodies that decode to at most this are split on the reactor's thread: it takes well below a millisecond.
-const INLINE_BYTES: usize = 256 << 10;
+/// Bodies that decode to at most this are split on the reactor's thread: it takes about a millisecond, two if all series are new.
+const INLINE_BYTES: usize = 1 << 20;
 
 /// Floats, histograms and exemplars that version 2 tells its sender are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +54,13 @@ impl Written {
             headers.insert(HeaderName::from_static(name), HeaderValue::from(count));
         }
     }
+}
+
+/// The body of a request, compressed as it came.
+#[derive(Clone)]
+struct Sent {
+    version: Version,
+    body: Bytes,
 }
 
 /// Stores what one request holds. Requests of version 2 are told how much of it is stored, whatever the status.
@@ -87,9 +97,17 @@ async fn store(
     let body = read_body(&head.headers, body, limits).await?;
     // Decoded, and once more as rows on their way to the shards.
     room.merge(room_for(node, 2 * claimed_bytes(&body).min(REMOTE_WRITE_DECODED_BYTES_MAX))?);
-    let split = split(node, workspace, version, body).await?;
+    let now_ms = node.time.now().unwrap_or_else(|_| node.clock.now_ms());
+    let admit = AdmitLimits::new(now_ms.saturating_sub(workspace.record.limits.retention_ms));
+    let body = Sent { version, body };
+    let split = split(node, workspace, body.clone(), admit, Some(&node.known)).await?;
     let id = &workspace.record.id;
-    let outcomes = route::write(node, id, &split.parts).await;
+    let mut outcomes = route::write(node, id, &split.parts).await;
+    if outcomes.contains(&PartOutcome::NeedsLabels) {
+        let whole = self::split(node, workspace, body, admit, None).await?;
+        outcomes = write_with_labels(node, id, &split.parts, whole.parts, outcomes).await;
+    }
+    node.known.learn(&split.learned);
     for (reason, samples) in &split.discarded {
         metrics::count_discarded(id, reason, u64::from(*samples));
     }
@@ -110,16 +128,45 @@ fn announced_bytes(headers: &HeaderMap) -> usize {
     announced.unwrap_or(REMOTE_WRITE_COMPRESSED_BYTES_MAX).min(REMOTE_WRITE_COMPRESSED_BYTES_MAX)
 }
 
-async fn split(node: &Node, workspace: &Arc<Workspace>, version: Version, body: Bytes) -> Result<SplitRequest, WriteError> {
+/// Writes once more, with labels, all parts of the shards that did not know a series; what was stored already is met again unchanged.
+/// Parts are told by their shard and generation and not by their place: rows with labels are longer, so more parts may be needed.
+async fn write_with_labels(node: &Node, workspace: &str, sent: &[Part], whole: Vec<Part>, outcomes: Vec<PartOutcome>) -> Vec<PartOutcome> {
+    let again = homes_that_need_labels(sent, &outcomes);
+    let whole: Vec<Part> = whole.into_iter().filter(|part| again.contains(&home(part))).collect();
+    let mut answers = route::write(node, workspace, &whole).await;
+    for (part, outcome) in sent.iter().zip(outcomes) {
+        match outcome {
+            _ if !again.contains(&home(part)) => answers.push(outcome),
+            PartOutcome::Final(verdict) => metrics::count_ingested(workspace, u64::from(verdict.accepted)),
+            PartOutcome::NeedsLabels | PartOutcome::Unfinished { .. } => {}
+        }
+    }
+    answers
+}
+
+/// Where a part goes.
+fn home(part: &Part) -> (ShardId, u64) {
+    (part.shard, part.generation)
+}
+
+fn homes_that_need_labels(sent: &[Part], outcomes: &[PartOutcome]) -> BTreeSet<(ShardId, u64)> {
+    sent.iter().zip(outcomes).filter(|(_, outcome)| **outcome == PartOutcome::NeedsLabels).map(|(part, _)| home(part)).collect()
+}
+
+async fn split(
+    node: &Node,
+    workspace: &Arc<Workspace>,
+    sent: Sent,
+    admit: AdmitLimits,
+    known: Option<&Arc<KnownSeries>>,
+) -> Result<SplitRequest, WriteError> {
     let unavailable = |text: String| WriteError::Unavailable { text, retry_after: RETRY_AFTER };
-    let now_ms = node.time.now().unwrap_or_else(|_| node.clock.now_ms());
-    let admit = AdmitLimits::new(now_ms.saturating_sub(workspace.record.limits.retention_ms));
-    let inline = claimed_bytes(&body) <= INLINE_BYTES;
-    let (workspace, splitters) = (Arc::clone(workspace), Arc::clone(&node.splitters));
+    let inline = claimed_bytes(&sent.body) <= INLINE_BYTES;
+    let (workspace, splitters, known) = (Arc::clone(workspace), Arc::clone(&node.splitters), known.cloned());
     let work = move || {
         let generations = workspace.generations.as_ref().map_err(|e| unavailable(e.to_string()))?;
-        let rules = SplitRules { admit: &admit, generations, hash_key: workspace.record.placement_key };
-        Ok(splitters.with(|splitter| splitter.split(version, &body, &BodyLimits::default(), &rules))?)
+        let rules = SplitRules { admit: &admit, generations, hash_key: workspace.record.placement_key, known: known.as_deref() };
+        Ok(splitters.with(|splitter| splitter.split(sent.version, &sent.body, &BodyLimits::default(), &rules))?)
     };
     if inline { work() } else { node.writes.run(work).await.map_err(|e| unavailable(e.to_string()))? }
 }
@@ -146,11 +193,12 @@ fn conclude(workspace: &str, mut rejected: Rejections, outcomes: &[PartOutcome])
                     rejected.push(error.ordinal, verdict.rejected_total(), || error.message());
                 }
             }
-            PartOutcome::Unfinished { reason } => unfinished = Some(reason),
+            PartOutcome::Unfinished { reason } => unfinished = Some(reason.as_str()),
+            PartOutcome::NeedsLabels => unfinished = Some("a shard did not take the labels of a series"),
         }
     }
     if let Some(reason) = unfinished {
-        return (Written::default(), Err(WriteError::Unavailable { text: reason.clone(), retry_after: RETRY_AFTER }));
+        return (Written::default(), Err(WriteError::Unavailable { text: reason.to_owned(), retry_after: RETRY_AFTER }));
     }
     let told = if rejected.is_empty() { Ok(()) } else { Err(WriteError::Rejected { text: rejected.body() }) };
     (written, told)
@@ -188,5 +236,22 @@ mod tests {
         let verdict = PartVerdict { accepted: 3, unchanged: 4, histograms: 2, exemplars: 1, ..PartVerdict::default() };
         let written = Written { samples: 5, histograms: 2, exemplars: 1 };
         assert_eq!(conclude("w", Rejections::default(), &[PartOutcome::Final(verdict)]), (written, Ok(())));
+    }
+
+    #[test]
+    fn c7_all_parts_of_a_shard_go_again_with_labels_however_many_there_are_then() {
+        let part = |shard, rows: &'static str| Part {
+            shard: ShardId(shard),
+            generation: 1,
+            rows: Bytes::from_static(rows.as_bytes()),
+            row_count: 1,
+            sample_count: 1,
+        };
+        let sent = [part(7, "short"), part(8, "short")];
+        let outcomes = [PartOutcome::NeedsLabels, PartOutcome::Final(PartVerdict::default())];
+        let again = homes_that_need_labels(&sent, &outcomes);
+        let whole = [part(7, "first half"), part(8, "all"), part(7, "second half")];
+        let rows: Vec<Bytes> = whole.into_iter().filter(|part| again.contains(&home(part))).map(|part| part.rows).collect();
+        assert_eq!(rows, ["first half", "second half"], "a part in the place of another would leave rows unwritten");
     }
 }

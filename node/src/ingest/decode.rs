@@ -11,7 +11,7 @@ mod wire;
 
 pub use histogram::{BUCKETS_MAX, BadHistogram, WireHistogram};
 use model::limits::{REMOTE_WRITE_COMPRESSED_BYTES_MAX, REMOTE_WRITE_DECODED_BYTES_MAX};
-pub use series::{RefError, Samples, SeriesBody, SeriesMetadata, SeriesReader, Version, WireExemplar};
+pub use series::{RawSeries, RefError, Samples, SeriesBody, SeriesMetadata, SeriesReader, Version, WireExemplar};
 use series::{read_series_1, read_series_2};
 use std::sync::Arc;
 use tsdb::metadata::MetricKind;
@@ -195,21 +195,36 @@ impl<'a> WriteRequestReader<'a> {
     /// # Errors
     /// [`DecodeError::Protobuf`]; the reader must not be used after it.
     pub fn next_series(&mut self) -> Result<Option<SeriesReader<'_, 'a>>, DecodeError> {
+        match self.next_raw()? {
+            Some(raw) => self.read(raw).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads a series that [`WriteRequestReader::next_raw`] gave.
+    ///
+    /// # Errors
+    /// [`DecodeError::Protobuf`]; the reader must not be used after it.
+    pub fn read(&mut self, raw: RawSeries<'a>) -> Result<SeriesReader<'_, 'a>, DecodeError> {
+        match self.version {
+            Version::V1 => read_series_1(raw.0, &mut self.labels),
+            Version::V2 => read_series_2(raw.0, &self.symbols, &mut self.labels),
+        }
+    }
+
+    /// The next series, not looked into; `None` at the end of the body. It is part of a valid body only once it was read.
+    ///
+    /// # Errors
+    /// [`DecodeError::Protobuf`]; the reader must not be used after it.
+    pub fn next_raw(&mut self) -> Result<Option<RawSeries<'a>>, DecodeError> {
         while let Some((field, wire_type)) = self.body.key()? {
             match (self.version, field) {
-                (Version::V1, 1) => {
-                    let series = self.body.message(field, wire_type)?;
-                    return read_series_1(series, &mut self.labels).map(Some);
-                }
+                (Version::V1, 1) | (Version::V2, 5) => return Ok(Some(RawSeries(self.body.message(field, wire_type)?))),
                 (Version::V1, 3) => {
                     let metadata = read_metadata(self.body.message(field, wire_type)?)?;
                     if self.metadata.len() < METADATA_MAX {
                         self.metadata.push(metadata);
                     }
-                }
-                (Version::V2, 5) => {
-                    let series = self.body.message(field, wire_type)?;
-                    return read_series_2(series, &self.symbols, &mut self.labels).map(Some);
                 }
                 _ => self.body.skip(field, wire_type)?,
             }

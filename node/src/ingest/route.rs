@@ -26,6 +26,8 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 pub enum PartOutcome {
     /// The shard's verdict.
     Final(PartVerdict),
+    /// Nothing was appended: the shard does not know a series whose labels the rows lack.
+    NeedsLabels,
     /// No final verdict: the sender must retry.
     Unfinished {
         /// What the last attempt met.
@@ -98,6 +100,10 @@ pub async fn write(node: &Node, workspace: &str, parts: &[Part]) -> Vec<PartOutc
         let mut still_open = Vec::new();
         for (mut part, outcome) in round(node, workspace, open, attempt, left).await {
             match outcome {
+                Outcome::NeedsLabels => {
+                    outcomes[part.index] = Some(PartOutcome::NeedsLabels);
+                    continue;
+                }
                 // A stale map or an unresolved series asks for another attempt; rows that were applied are no-ops then.
                 Outcome::Applied(verdict) if verdict.is_final() => {
                     outcomes[part.index] = Some(PartOutcome::Final(verdict));
@@ -218,6 +224,7 @@ fn outcome_of(reply: WritePartReply) -> Outcome {
         Wire::NotLeader => Outcome::NotLeader(Some(StoreId(reply.leader_store)).filter(|s| s.0 != 0)),
         Wire::Unavailable => Outcome::Unavailable("the leader's node cannot take it now".to_owned()),
         Wire::Overloaded => Outcome::Overloaded,
+        Wire::NeedsLabels => Outcome::NeedsLabels,
         Wire::Unknown => Outcome::Unknown,
     }
 }
@@ -231,6 +238,7 @@ pub fn reply_of(outcome: Outcome) -> WritePartReply {
         Outcome::NotLeader(leader) => (Wire::NotLeader, Bytes::new(), leader.map_or(0, |s| s.0)),
         Outcome::Unavailable(_) => (Wire::Unavailable, Bytes::new(), 0),
         Outcome::Overloaded => (Wire::Overloaded, Bytes::new(), 0),
+        Outcome::NeedsLabels => (Wire::NeedsLabels, Bytes::new(), 0),
         Outcome::Unknown => (Wire::Unknown, Bytes::new(), 0),
     };
     WritePartReply { outcome: outcome.into(), verdict, leader_store }

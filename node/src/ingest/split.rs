@@ -2,8 +2,10 @@
 
 use crate::ingest::admit::{AdmitLimits, Refusal, admit_labels, admit_sample, is_label_text, series_text};
 use crate::ingest::decode::{
-    BadHistogram, BodyLimits, DecodeError, LabelBytes, SeriesBody, SeriesMetadata, SeriesReader, SnappyBuffer, Version, WriteRequestReader,
+    BadHistogram, BodyLimits, DecodeError, LabelBytes, Samples, SeriesBody, SeriesMetadata, SeriesReader, SnappyBuffer, Version,
+    WriteRequestReader,
 };
+use crate::ingest::known::{Entry, Key, KnownSeries, Lookup};
 use crate::ingest::verdict::Rejections;
 use bytes::Bytes;
 use model::generation::Placement;
@@ -38,6 +40,8 @@ pub struct SplitRules<'a> {
     pub generations: &'a GenerationList,
     /// The workspace's constant key of placement and identity hashes.
     pub hash_key: u64,
+    /// Series whose labels need not be read and are left out of the rows; with `None` every row has its labels.
+    pub known: Option<&'a KnownSeries>,
 }
 
 /// The rows of one shard in one generation.
@@ -70,6 +74,10 @@ pub struct SplitRequest {
     pub metadata: u32,
     /// Admitted series, with samples or without.
     pub series: u32,
+    /// What [`KnownSeries::learn`] should take in once the shards have judged the parts.
+    pub learned: Vec<Entry>,
+    /// Whether rows of known series lack their labels.
+    pub lacks_labels: bool,
 }
 
 impl SplitRequest {
@@ -99,6 +107,7 @@ struct Scratch {
     hasher: PlacementHasher,
     identity: Vec<u8>,
     region: Vec<u8>,
+    known_key: Option<Key>,
 }
 
 /// A part under construction.
@@ -121,7 +130,7 @@ struct Identified<'s> {
 
 impl Default for Splitter {
     fn default() -> Self {
-        let scratch = Scratch { hash_key: 0, hasher: PlacementHasher::new(0), identity: Vec::new(), region: Vec::new() };
+        let scratch = Scratch { hash_key: 0, hasher: PlacementHasher::new(0), identity: Vec::new(), region: Vec::new(), known_key: None };
         Self { snappy: SnappyBuffer::default(), scratch }
     }
 }
@@ -172,27 +181,41 @@ impl Splitter {
 
 fn split_decoded(scratch: &mut Scratch, version: Version, decoded: &[u8], rules: &SplitRules<'_>) -> Result<SplitRequest, DecodeError> {
     scratch.prepare(rules.hash_key);
+    let key = scratch.known_key.take().filter(|key| key.is_of(rules.hash_key, rules.admit));
+    let key = key.unwrap_or_else(|| Key::new(rules.hash_key, rules.admit));
     let mut reader = WriteRequestReader::of(version, decoded)?;
     let symbols = reader.symbols();
+    // The labels of version 2 are references whose meaning changes from request to request.
+    let known = rules.known.filter(|_| version == Version::V1);
     let mut splitting = Splitting {
         parts: OpenParts::new(rules.generations),
         request: SplitRequest::default(),
         families: BTreeMap::new(),
         limits: rules.admit,
+        lookup: known.map(|known| known.lookup(&key)),
         version,
         symbols,
         exemplar_labels: Vec::new(),
         exemplar_region: Vec::new(),
     };
     let mut ordinal = 0u32;
-    while let Some(series) = reader.next_series()? {
-        splitting.series(scratch, ordinal, series)?;
+    while let Some(raw) = reader.next_raw()? {
+        match splitting.lookup.as_mut().and_then(|lookup| lookup.find(&raw)) {
+            Some((known, samples)) => {
+                if let Some((refusal, lost)) = splitting.known(ordinal, known, samples) {
+                    splitting.request.refuse(ordinal, refusal, lost, reader.read(raw)?.labels);
+                }
+            }
+            None => splitting.series(scratch, ordinal, reader.read(raw)?)?,
+        }
         ordinal = ordinal.saturating_add(1);
     }
     for metadata in reader.metadata() {
         splitting.family(metadata.family, metadata.says);
     }
-    Ok(splitting.finish(rules.hash_key))
+    let request = splitting.finish(rules.hash_key);
+    scratch.known_key = Some(key);
+    Ok(request)
 }
 
 /// A request on its way into parts.
@@ -202,6 +225,7 @@ struct Splitting<'g, 'b> {
     /// What the request says last about each family.
     families: BTreeMap<&'b str, SeriesMetadata<'b>>,
     limits: &'g AdmitLimits,
+    lookup: Option<Lookup<'g>>,
     version: Version,
     symbols: Arc<[&'b [u8]]>,
     exemplar_labels: Vec<LabelBytes<'b>>,
@@ -209,6 +233,24 @@ struct Splitting<'g, 'b> {
 }
 
 impl<'b> Splitting<'_, 'b> {
+    /// Adds a series that was recognised; gives the first refusal and how many samples were refused.
+    fn known(&mut self, ordinal: u32, known: Entry, samples: Samples<'_>) -> Option<(Refusal, u32)> {
+        self.request.series += 1;
+        self.request.lacks_labels = true;
+        let identified = Identified { ordinal, fp128: known.fp128, placement: known.placement, region: &[] };
+        let mut adding = Adding { series: &identified, current: None, refused: None };
+        self.samples(&mut adding, samples);
+        adding.refused
+    }
+
+    fn samples(&mut self, adding: &mut Adding<'_>, samples: Samples<'_>) {
+        for sample in samples {
+            if let Some(part) = self.place(adding, sample) {
+                self.parts.open[part].rows.sample(sample);
+            }
+        }
+    }
+
     fn series(&mut self, scratch: &mut Scratch, ordinal: u32, series: SeriesReader<'_, 'b>) -> Result<(), DecodeError> {
         let SeriesReader { labels, label_count, refs, metadata, body } = series;
         if let Err(error) = refs {
@@ -228,17 +270,15 @@ impl<'b> Splitting<'_, 'b> {
         }
         self.request.series += 1;
         let identified = scratch.identify(ordinal, labels);
+        let missed = self.lookup.as_ref().and_then(|lookup| lookup.entry_of_missed(identified.fp128, identified.placement));
+        self.request.learned.extend(missed);
         let mut adding = Adding { series: &identified, current: None, refused: None };
         if body.samples.has_starts {
-            for (sample, start_ms) in crate::ingest::decode::Samples::with_starts(&body) {
+            for (sample, start_ms) in Samples::with_starts(&body) {
                 self.record(&mut adding, Record { timestamp_ms: sample.timestamp_ms, start_ms, value: Value::Float(sample.value) });
             }
         } else {
-            for sample in body.samples.clone() {
-                if let Some(part) = self.place(&mut adding, sample) {
-                    self.parts.open[part].rows.sample(sample);
-                }
-            }
+            self.samples(&mut adding, body.samples.clone());
         }
         if body.histograms > 0 {
             self.histograms(&mut adding, &body, labels)?;

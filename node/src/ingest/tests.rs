@@ -30,7 +30,7 @@ fn judge(headers: &[(&str, &str)], body: &[u8]) -> Result<(), WriteError> {
     let version = check_headers(&headers.iter().map(header).collect::<HeaderMap>())?;
     let generation = Generation { generation: 1, rev: 1, from_ms: i64::MIN, shards: vec![ShardId(7), ShardId(8)] };
     let generations = GenerationList::new(vec![generation]).unwrap();
-    let rules = SplitRules { admit: &AdmitLimits::new(NOW_MS - RETENTION_MS), generations: &generations, hash_key: 1 };
+    let rules = SplitRules { admit: &AdmitLimits::new(NOW_MS - RETENTION_MS), generations: &generations, hash_key: 1, known: None };
     let request = Splitter::default().split(version, body, &BodyLimits::default(), &rules)?;
     if request.rejected.is_empty() { Ok(()) } else { Err(WriteError::Rejected { text: request.rejected.body() }) }
 }

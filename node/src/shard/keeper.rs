@@ -7,6 +7,7 @@ use crate::node::Node;
 use crate::task;
 use model::ShardId;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -30,10 +31,32 @@ pub async fn run(node: Arc<Node>, meta: Option<Arc<MetaMachine>>) {
                 checkpoint(&local).await;
             }
         }
+        keep_heads_within(&node).await;
+        metrics::set_memory_used("chunk_db", node.db.memory_used());
         if let Some(machine) = meta.as_ref().filter(|m| m.wants_checkpoint(META_ENTRIES)) {
             checkpoint_meta(&node, machine).await;
         }
         show_active_series(&node);
+    }
+}
+
+/// When all heads together fill their share, checkpoints the replica that frees most; if no checkpoint can free anything, no new series
+/// are taken until the heads shrink.
+async fn keep_heads_within(node: &Node) {
+    let heads = || node.shards.all().iter().map(|local| local.shard.head_bytes()).sum::<u64>();
+    let mut bytes = heads();
+    if bytes >= node.shares.heads {
+        let shards = node.shards.all();
+        let fullest = shards.iter().filter(|l| l.shard.is_worth_flushing()).max_by_key(|l| l.shard.head_bytes());
+        if let Some(fullest) = fullest {
+            checkpoint(fullest).await;
+            bytes = heads();
+        }
+    }
+    metrics::set_memory_used("heads", bytes);
+    let is_full = bytes >= node.shares.heads;
+    if node.heads_full.swap(is_full, Ordering::Relaxed) != is_full {
+        tracing::warn!(is_full, bytes, share = node.shares.heads, "memory for new series");
     }
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tsdb::entry::{Limits, Origin};
-use tsdb::resolve::{EntryBuilder, PartInput};
+use tsdb::resolve::{EntryBuilder, PartError, PartInput};
 use tsdb::verdict::{ApplyResponse, PartVerdict};
 
 /// Own entries in flight beyond which parts are gathered.
@@ -56,6 +56,8 @@ pub enum Outcome {
     Unavailable(String),
     /// Nothing was appended: too much is waiting.
     Overloaded,
+    /// Nothing was appended: the rows lack the labels of a series that the shard does not know.
+    NeedsLabels,
     /// It may or may not have been appended.
     Unknown,
 }
@@ -154,6 +156,8 @@ pub struct Runner {
     meta: MetaView,
     /// Set while the disk has too little room: proposals are refused before anything is written.
     disk_full: Arc<AtomicBool>,
+    /// Set while there is no memory for more series.
+    heads_full: Arc<AtomicBool>,
     stamp: Option<(u64, Stamp)>,
 }
 
@@ -167,7 +171,13 @@ impl Runner {
     /// Prepares the task of `local`.
     #[must_use]
     pub fn new(local: Arc<LocalShard>, time: Arc<ClusterTime>, meta: MetaView, disk_full: Arc<AtomicBool>) -> Self {
-        Self { local, time, meta, disk_full, stamp: None }
+        Self { local, time, meta, disk_full, heads_full: Arc::default(), stamp: None }
+    }
+
+    /// Refuses parts with series that the head does not hold, as overload, while `heads_full` is set.
+    #[must_use]
+    pub fn without_new_series_while(self, heads_full: Arc<AtomicBool>) -> Self {
+        Self { heads_full, ..self }
     }
 
     /// Runs until dropped; then parts still waiting are refused, those in flight stay unknown.
@@ -228,12 +238,21 @@ impl Runner {
             }
         };
         let mut builder = EntryBuilder::new(time_ms, term);
+        if self.heads_full.load(Ordering::Relaxed) {
+            builder = builder.without_new_series();
+        }
         let mut replies = Vec::new();
         for Waiting { part, reply, .. } in self.local.queue.take() {
             let input = PartInput { batch_id: part.batch_id, generation: part.generation, origin: Origin::RemoteWrite, rows: &part.rows };
             match builder.add_part(&self.local.shard, input) {
                 Ok(()) => replies.push(reply),
-                Err(e) => {
+                Err(PartError::NeedsLabels) => {
+                    let _ = reply.send(Outcome::NeedsLabels);
+                }
+                Err(PartError::NewSeries) => {
+                    let _ = reply.send(Outcome::Overloaded);
+                }
+                Err(e @ PartError::Malformed(_)) => {
                     let _ = reply.send(Outcome::Unavailable(e.to_string()));
                 }
             }

@@ -13,6 +13,9 @@ const FILE_BYTES: u64 = 256 << 20;
 /// Options of every family, and of the files that are written outside and ingested.
 pub(super) struct FamilyOptions {
     families: Vec<(Family, Options)>,
+    cache: Cache,
+    memtables: WriteBufferManager,
+    memtable_bytes_max: usize,
 }
 
 impl FamilyOptions {
@@ -20,7 +23,22 @@ impl FamilyOptions {
     pub(super) fn new(memory_bytes: usize) -> Self {
         let cache = Cache::new_lru_cache((memory_bytes / 2).max(CACHE_BYTES_MIN));
         let memtable = (memory_bytes / 32).clamp(MEMTABLE_BYTES_MIN, MEMTABLE_BYTES_MAX);
-        Self { families: Family::ALL.into_iter().map(|family| (family, family_options(family, &cache, memtable))).collect() }
+        let memtable_bytes_max = (memory_bytes / 4).max(4 * MEMTABLE_BYTES_MIN);
+        Self {
+            families: Family::ALL.into_iter().map(|family| (family, family_options(family, &cache, memtable))).collect(),
+            cache,
+            memtables: WriteBufferManager::new_write_buffer_manager(memtable_bytes_max, false),
+            memtable_bytes_max,
+        }
+    }
+
+    /// Bytes that blocks in the cache and memtables take now.
+    pub(super) fn memory_used(&self) -> usize {
+        self.cache.get_usage() + self.memtables.get_usage()
+    }
+
+    pub(super) fn database_options(&self) -> Options {
+        database_options(&self.memtables, self.memtable_bytes_max)
     }
 
     pub(super) fn of(&self, family: Family) -> &Options {
@@ -60,15 +78,14 @@ fn family_options(family: Family, cache: &Cache, memtable: usize) -> Options {
     options
 }
 
-pub(super) fn database_options(memory_bytes: usize) -> Options {
-    let memtables = (memory_bytes / 4).max(4 * MEMTABLE_BYTES_MIN);
+fn database_options(memtables: &WriteBufferManager, memtable_bytes_max: usize) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_paranoid_checks(true);
     options.set_avoid_unnecessary_blocking_io(true);
-    options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(memtables, false));
-    options.set_max_total_wal_size(memtables as u64);
+    options.set_write_buffer_manager(memtables);
+    options.set_max_total_wal_size(memtable_bytes_max as u64);
     options.set_max_background_jobs(2);
     options.set_max_open_files(1024);
     options.set_bytes_per_sync(1 << 20);

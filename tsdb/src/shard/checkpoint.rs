@@ -54,7 +54,7 @@ impl Shard {
         let replay = REPLAY_PER_SAMPLE * u32::try_from(since.samples).unwrap_or(u32::MAX)
             + REPLAY_PER_ENTRY * u32::try_from(since.entries).unwrap_or(u32::MAX);
         let age_ms = self.time_ms().saturating_sub(since.time_ms);
-        if self.is_worth_flushing(since.samples) && self.head_bytes() >= config.head_bytes_max {
+        if self.frees_enough(since.samples) && self.head_bytes() >= config.head_bytes_max {
             Some(CheckpointReason::HeadBytes)
         } else if since.log_bytes >= config.log_bytes_max {
             Some(CheckpointReason::LogBytes)
@@ -75,14 +75,21 @@ impl Shard {
         self.checkpointing.is_locked()
     }
 
-    /// Bytes that head and index take, roughly.
-    pub(crate) fn head_bytes(&self) -> u64 {
+    /// Bytes that head and index take, roughly. Two short read sections.
+    #[must_use]
+    pub fn head_bytes(&self) -> u64 {
         let head = self.head.read().bytes();
         head + self.index.read().bytes()
     }
 
     /// Whether enough was written since the last checkpoint that another frees memory worth its cost.
-    fn is_worth_flushing(&self, samples_since: u64) -> bool {
+    #[must_use]
+    pub fn is_worth_flushing(&self) -> bool {
+        let samples = self.since_checkpoint.lock().samples;
+        self.frees_enough(samples)
+    }
+
+    fn frees_enough(&self, samples_since: u64) -> bool {
         samples_since.saturating_mul(BYTES_PER_SAMPLE) >= self.config.head_bytes_max / FLUSH_SHARE
     }
 

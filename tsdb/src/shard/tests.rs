@@ -3,6 +3,7 @@
 mod churn;
 mod crash;
 mod life;
+mod memory;
 mod records;
 mod rules;
 

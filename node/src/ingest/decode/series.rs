@@ -78,6 +78,48 @@ pub struct SeriesMetadata<'a> {
     pub unit: &'a [u8],
 }
 
+/// One series as it stands in the body.
+#[derive(Clone, Copy, Debug)]
+pub struct RawSeries<'a>(pub(super) Wire<'a>);
+
+impl<'a> RawSeries<'a> {
+    /// All bytes of the series.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.0.rest()
+    }
+
+    /// The labels that a series of version 1 begins with, as they stand there; whether they are well formed was not looked at.
+    #[must_use]
+    pub fn leading_labels(&self) -> &'a [u8] {
+        let (mut wire, mut end) = (self.0, 0);
+        while let Ok(Some((1, wire_type))) = wire.key() {
+            if wire.bytes(1, wire_type).is_err() {
+                break;
+            }
+            end = self.0.rest().len() - wire.rest().len();
+        }
+        self.0.rest().get(..end).unwrap_or_default()
+    }
+
+    /// The samples behind `labels_bytes` bytes of labels in a series of version 1, if nothing but well-formed samples is there.
+    #[must_use]
+    #[inline]
+    pub fn samples_behind(&self, labels_bytes: usize) -> Option<Samples<'a>> {
+        let mut series = self.0;
+        series.pass(labels_bytes)?;
+        let mut samples = Samples::default();
+        while let Ok(Some((2, wire_type))) = series.key() {
+            let (sample, _) = series.message(2, wire_type).and_then(read_sample).ok()?;
+            samples.found(sample, series);
+            if series.rest().is_empty() {
+                return Some(samples);
+            }
+        }
+        None
+    }
+}
+
 /// One series: its labels as sent, what it holds to be read.
 #[derive(Debug)]
 pub struct SeriesReader<'r, 'a> {
@@ -382,8 +424,7 @@ fn read_sample(mut sample: Wire<'_>) -> Result<(Sample, Timestamp), DecodeError>
 
 impl<'a> SeriesBody<'a> {
     fn new(version: Version, wire: Wire<'a>) -> Self {
-        let samples = Samples { first: None, rest: Wire::new(&[]), count: 0, has_starts: false };
-        Self { version, samples, histograms: 0, exemplars: 0, wire, created_ms: 0 }
+        Self { version, samples: Samples::default(), histograms: 0, exemplars: 0, wire, created_ms: 0 }
     }
 }
 
@@ -395,6 +436,12 @@ pub struct Samples<'a> {
     count: usize,
     /// Whether the start of a counter is known for some of them.
     pub has_starts: bool,
+}
+
+impl Default for Samples<'_> {
+    fn default() -> Self {
+        Self { first: None, rest: Wire::new(&[]), count: 0, has_starts: false }
+    }
 }
 
 impl<'a> Samples<'a> {

@@ -86,6 +86,19 @@ impl<'a> Wire<'a> {
         Self { rest: body, end: body.len() }
     }
 
+    /// What is left.
+    #[inline]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Passes over `n` bytes; `None` if fewer are left.
+    #[inline]
+    pub(super) fn pass(&mut self, n: usize) -> Option<()> {
+        self.rest = self.rest.get(n..)?;
+        Some(())
+    }
+
     fn fault(&self, fault: Fault) -> DecodeError {
         DecodeError::Protobuf { offset: self.end - self.rest.len(), fault }
     }

@@ -30,7 +30,7 @@ fn generations(lists: &[(i64, &[u64])]) -> GenerationList {
 fn split(timeseries: Vec<TimeSeries>, list: &GenerationList, oldest_ms: i64) -> SplitRequest {
     let body = WriteRequest { timeseries, metadata: vec![] }.encode_to_vec();
     let block = snap::raw::Encoder::new().compress_vec(&body).unwrap();
-    let rules = SplitRules { admit: &AdmitLimits::new(oldest_ms), generations: list, hash_key: KEY };
+    let rules = SplitRules { admit: &AdmitLimits::new(oldest_ms), generations: list, hash_key: KEY, known: None };
     Splitter::default().split(Version::V1, &block, &BodyLimits::default(), &rules).unwrap()
 }
 
@@ -137,7 +137,7 @@ fn a_fault_at_the_end_of_the_body_leaves_nothing_behind() {
     let mut body = WriteRequest { timeseries: vec![series(&[("__name__", "up")], &[(1, 1.0)])], metadata: vec![] }.encode_to_vec();
     let length = body.len();
     body.extend([0x0a, 0x7f]);
-    let rules = SplitRules { admit: &AdmitLimits::new(0), generations: &list, hash_key: KEY };
+    let rules = SplitRules { admit: &AdmitLimits::new(0), generations: &list, hash_key: KEY, known: None };
     let refused = Splitter::default().split_decoded(Version::V1, &body, &rules).unwrap_err();
     assert_eq!(refused, DecodeError::Protobuf { offset: length + 2, fault: Fault::Truncated });
 }
@@ -168,7 +168,11 @@ const NOW_MS: i64 = 1_790_000_000_000;
 
 fn split_bomb(body: &[u8]) -> Result<SplitRequest, DecodeError> {
     let list = generations(&[(i64::MIN, &[7])]);
-    Splitter::default().split_decoded(Version::V1, body, &SplitRules { admit: &AdmitLimits::new(1), generations: &list, hash_key: KEY })
+    Splitter::default().split_decoded(
+        Version::V1,
+        body,
+        &SplitRules { admit: &AdmitLimits::new(1), generations: &list, hash_key: KEY, known: None },
+    )
 }
 
 #[test]
@@ -225,4 +229,57 @@ fn bombs_cost_at_most_three_times_their_body() {
     let child = std::process::Command::new(std::env::current_exe().unwrap()).args(alone).output().unwrap();
     let report = String::from_utf8_lossy(&child.stdout);
     assert!(child.status.success() && report.contains("1 passed"), "{report}");
+}
+
+#[test]
+fn rows_of_known_series_differ_from_those_read_in_full_by_their_labels_alone() {
+    let list = generations(&[(i64::MIN, &[7, 8, 9])]);
+    let timeseries: Vec<_> = (0..100)
+        .map(|i| series(&[("__name__", "up"), ("instance", &i.to_string()), ("le", "+Inf")], &[(10, 1.0), (5, 2.0), (20, 3.0)]))
+        .collect();
+    let body = WriteRequest { timeseries, metadata: vec![] }.encode_to_vec();
+    let (admit, known) = (AdmitLimits::new(10), KnownSeries::new(1 << 20));
+    let mut splitter = Splitter::default();
+    let mut split = |known| {
+        splitter.split_decoded(Version::V1, &body, &SplitRules { admit: &admit, generations: &list, hash_key: KEY, known }).unwrap()
+    };
+    let whole = split(None);
+    let first = split(Some(&known));
+    assert!(!whole.lacks_labels && !first.lacks_labels && whole.learned.is_empty());
+    assert_eq!(first.learned.len(), 100);
+    known.learn(&first.learned);
+    let second = split(Some(&known));
+    assert!(second.lacks_labels && second.learned.is_empty());
+    assert_eq!((second.series, second.samples, &second.rejected, &second.discarded), (100, 200, &whole.rejected, &whole.discarded));
+    assert_eq!(second.parts.len(), whole.parts.len());
+    for (short, long) in second.parts.iter().zip(&whole.parts) {
+        assert_eq!(
+            (short.shard, short.generation, short.row_count, short.sample_count),
+            (long.shard, long.generation, long.row_count, long.sample_count)
+        );
+        for (short, long) in Rows::new(&short.rows).map(Result::unwrap).zip(Rows::new(&long.rows).map(Result::unwrap)) {
+            assert_eq!((short.ordinal, short.fp128, short.placement), (long.ordinal, long.fp128, long.placement));
+            assert!(short.samples().eq(long.samples()) && short.labels.is_empty() && !long.labels.is_empty());
+        }
+    }
+}
+
+#[test]
+fn rows_with_labels_may_fill_more_parts_of_the_same_shards() {
+    let list = generations(&[(i64::MIN, &[7])]);
+    let value = "v".repeat(1000);
+    let many = (0..4000).map(|n: u32| series(&[("__name__", "up"), ("n", &n.to_string()), ("v", &value)], &[(1000, 1.0)]));
+    let body = WriteRequest { timeseries: many.collect(), metadata: vec![] }.encode_to_vec();
+    let (admit, known) = (AdmitLimits::new(0), KnownSeries::new(1 << 20));
+    let mut splitter = Splitter::default();
+    let mut split = |known| {
+        let rules = SplitRules { admit: &admit, generations: &list, hash_key: KEY, known };
+        splitter.split_decoded(Version::V1, &body, &rules).unwrap()
+    };
+    let whole = split(Some(&known));
+    known.learn(&whole.learned);
+    let lacking = split(Some(&known));
+    assert!(lacking.lacks_labels && lacking.parts.len() == 1 && split(None).parts.len() == whole.parts.len());
+    assert!(whole.parts.len() > 1, "a part in the place of another is not the same part");
+    assert_eq!(lacking.samples, whole.samples);
 }

@@ -17,7 +17,7 @@ const NOW_MS: i64 = 1_790_000_000_000;
 fn split(version: Version, body: &[u8]) -> Result<SplitRequest, DecodeError> {
     let generation = Generation { generation: 1, rev: 1, from_ms: i64::MIN, shards: vec![ShardId(7)] };
     let generations = GenerationList::new(vec![generation]).unwrap();
-    let rules = SplitRules { admit: &AdmitLimits::new(1), generations: &generations, hash_key: 1 };
+    let rules = SplitRules { admit: &AdmitLimits::new(1), generations: &generations, hash_key: 1, known: None };
     Splitter::default().split_decoded(version, body, &rules)
 }
 
