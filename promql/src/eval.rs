@@ -48,6 +48,8 @@ pub(crate) struct Evaluator<'p> {
     read: HashMap<SelectId, Arc<[Arc<RawSeries>]>>,
     /// Reads that are looked at more than once, so that they are kept.
     kept: HashSet<SelectId>,
+    /// A node that is about to be streamed to where nobody looks at the names of its series.
+    pub(crate) names_unread: Option<NodeId>,
     /// Bytes of values in a tile of a stream, at most.
     pub(crate) tile_bytes: usize,
     /// A block whose room is free to be used again.
@@ -71,6 +73,7 @@ impl<'p> Evaluator<'p> {
             source,
             read: HashMap::new(),
             kept: kept_reads(plan),
+            names_unread: None,
             tile_bytes: selector::TILE_BYTES,
             spare: None,
             held: Vec::new(),

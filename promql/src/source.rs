@@ -118,7 +118,24 @@ pub struct SeriesView<'a> {
     pub histograms: &'a [HistogramSample],
 }
 
-impl SeriesView<'_> {
+impl<'a> SeriesView<'a> {
+    /// The samples in `(after_ms, to_ms]`.
+    #[must_use]
+    pub fn between(self, after_ms: Timestamp, to_ms: Timestamp) -> Self {
+        let from = self.timestamps.partition_point(|t| *t <= after_ms);
+        let to = from + self.timestamps[from..].partition_point(|t| *t <= to_ms);
+        let start_timestamps = if self.start_timestamps.is_empty() { self.start_timestamps } else { &self.start_timestamps[from..to] };
+        let first = self.histograms.partition_point(|h| h.timestamp_ms <= after_ms);
+        let last = first + self.histograms[first..].partition_point(|h| h.timestamp_ms <= to_ms);
+        Self {
+            labels: self.labels,
+            timestamps: &self.timestamps[from..to],
+            values: &self.values[from..to],
+            start_timestamps,
+            histograms: &self.histograms[first..last],
+        }
+    }
+
     /// When the counter of `values[index]` started, 0 if that is not known.
     #[must_use]
     pub fn start_ms(&self, index: usize) -> Timestamp {

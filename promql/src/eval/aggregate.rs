@@ -12,6 +12,8 @@ pub(crate) mod state;
 
 use super::Evaluator;
 use super::block::{Block, SeriesMeta};
+use super::function::Function;
+use super::labels::is_metadata;
 use super::selector::SMALL_TILE_BYTES;
 use crate::ast::AggregateOp;
 use crate::budget::{Budget, Reservation};
@@ -38,22 +40,30 @@ impl Grouping<'_> {
         self.names.iter().any(|n| n == name)
     }
 
+    /// Whether the label `name` of a series is one of its group.
+    fn keeps(&self, name: &str) -> bool {
+        if self.without { name != METRIC_NAME && !self.names(name) } else { self.names(name) }
+    }
+
     /// The labels of the group to which a series belongs.
     pub(crate) fn labels_of(&self, labels: &Labels) -> Labels {
-        if self.without {
-            labels.filtered(|name| name != METRIC_NAME && !self.names(name))
-        } else if self.names.is_empty() {
-            Labels::empty()
-        } else {
-            labels.filtered(|name| self.names(name))
-        }
+        if !self.without && self.names.is_empty() { Labels::empty() } else { labels.filtered(|name| self.keeps(name)) }
+    }
+
+    /// Whether groups may differ in what names a metric.
+    fn reads_names(&self) -> bool {
+        self.without || self.names.iter().any(|name| is_metadata(name))
     }
 }
 
-/// Numbers groups in the order in which they appear.
+/// Numbers groups in the order in which they appear. A group is looked for by its labels as bytes, written into a buffer that stays,
+/// so that only a new one takes memory.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    numbers: HashMap<Labels, usize>,
+    numbers: HashMap<Box<[u8]>, usize>,
+    key: Vec<u8>,
+    /// Key and number of the group that was asked for last: neighbours are often of one group.
+    last: (Vec<u8>, usize),
     /// Meta data of each group.
     pub(crate) metas: Vec<SeriesMeta>,
 }
@@ -61,11 +71,39 @@ pub(crate) struct Groups {
 impl Groups {
     /// The number of the group with these labels; `drop_name` if the name of any of its series goes away.
     pub(crate) fn number(&mut self, labels: Labels, drop_name: bool) -> usize {
-        let next = self.metas.len();
-        let number = *self.numbers.entry(labels.clone()).or_insert(next);
-        if number == next {
-            self.metas.push(SeriesMeta { labels, drop_name: false });
+        self.write_key(&labels, |_| true);
+        self.find(drop_name, || labels)
+    }
+
+    /// The number of the group to which a series with these labels belongs.
+    pub(crate) fn number_of(&mut self, labels: &Labels, grouping: Grouping<'_>, drop_name: bool) -> usize {
+        self.write_key(labels, |name| grouping.keeps(name));
+        self.find(drop_name, || grouping.labels_of(labels))
+    }
+
+    /// No text has the byte that ends names and values.
+    fn write_key(&mut self, labels: &Labels, keeps: impl Fn(&str) -> bool) {
+        const END: u8 = 0xff;
+        self.key.clear();
+        for (name, value) in labels.iter().filter(|(name, _)| keeps(name)) {
+            self.key.extend_from_slice(name.as_bytes());
+            self.key.push(END);
+            self.key.extend_from_slice(value.as_bytes());
+            self.key.push(END);
         }
+    }
+
+    fn find(&mut self, drop_name: bool, labels: impl FnOnce() -> Labels) -> usize {
+        if self.last.0 != self.key || self.metas.is_empty() {
+            let number = self.numbers.get(&self.key[..]).copied().unwrap_or_else(|| {
+                self.numbers.insert(self.key.clone().into_boxed_slice(), self.metas.len());
+                self.metas.push(SeriesMeta { labels: labels(), drop_name: false });
+                self.metas.len() - 1
+            });
+            std::mem::swap(&mut self.last.0, &mut self.key);
+            self.last.1 = number;
+        }
+        let number = self.last.1;
         self.metas[number].drop_name |= drop_name;
         number
     }
@@ -77,7 +115,7 @@ impl Groups {
 
     /// The group of each series of a block.
     pub(crate) fn of_block(&mut self, block: &Block, grouping: Grouping<'_>) -> Vec<usize> {
-        block.series.iter().map(|meta| self.number(grouping.labels_of(&meta.labels), meta.drop_name)).collect()
+        block.series.iter().map(|meta| self.number_of(&meta.labels, grouping, meta.drop_name)).collect()
     }
 }
 
@@ -198,14 +236,19 @@ pub(crate) fn partial<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Resu
     let NodeKind::Aggregate { op, input, grouping, without, .. } = &node.kind else { unreachable!("called for aggregations only") };
     let grouping = Grouping { names: grouping, without: *without };
     let mut partial = Partial::default();
+    let loses_name = matches!(&evaluator.node(*input).kind, NodeKind::Call { function: Function::Range(function), .. }
+        if !function.keeps_name() && !evaluator.plan.params.delayed_name_removal);
+    evaluator.names_unread = (loses_name && !grouping.reads_names()).then_some(*input);
     let tile_bytes = std::mem::replace(&mut evaluator.tile_bytes, SMALL_TILE_BYTES);
     let outcome = evaluator.stream(*input, &mut |evaluator, block| {
         for (i, meta) in block.series.iter().enumerate() {
-            let group = partial.groups.number(grouping.labels_of(&meta.labels), meta.drop_name);
+            let group = partial.groups.number_of(&meta.labels, grouping, meta.drop_name);
             if group == partial.states.len() {
                 partial.hold(State::new(*op, node.grid.steps), meta.labels.heap_bytes(), evaluator.budget)?;
             }
-            let grown = partial.states[group].add(block.row(i), meta.labels.metric_name());
+            let row = block.row(i);
+            let name = if loses_name || row.histograms.is_empty() { "" } else { meta.labels.metric_name() };
+            let grown = partial.states[group].add(row, name);
             if grown > 0 {
                 partial.held.push(evaluator.budget.reserve(0, grown as u64)?);
                 partial.held_bytes += grown as u64;

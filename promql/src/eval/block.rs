@@ -151,6 +151,21 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Calls `each` with runs of steps that all have a float: the first step, and the floats.
+    #[inline]
+    pub(crate) fn for_each_run(self, mut each: impl FnMut(usize, &[f64])) {
+        for (i, (word, values)) in self.valid.iter().zip(self.values.chunks(64)).enumerate() {
+            let mut rest = *word;
+            while rest != 0 {
+                let from = rest.trailing_zeros();
+                let length = (rest >> from).trailing_ones();
+                each(i * 64 + from as usize, &values[from as usize..(from + length) as usize]);
+                // A shift by all bits would be none.
+                rest = if from + length == 64 { 0 } else { rest >> (from + length) << (from + length) };
+            }
+        }
+    }
+
     /// Number of floats.
     pub(crate) fn count(self) -> usize {
         self.valid.iter().map(|word| word.count_ones() as usize).sum()

@@ -55,6 +55,7 @@ pub(crate) fn stream<'p>(
     args: &[NodeId],
     sink: Sink<'_, 'p>,
 ) -> Result<(), EvalError> {
+    let names_unread = evaluator.names_unread.take().is_some_and(|id| std::ptr::eq(evaluator.node(id), node));
     let range_id = args[function.range_argument()];
     let argument = range_argument(evaluator.node(range_id));
     check_extended(argument.extended, function)?;
@@ -69,7 +70,7 @@ pub(crate) fn stream<'p>(
     for_each_series(evaluator, argument, &mut |evaluator, mut meta, samples| {
         let before = block.len();
         let labels = meta.labels.clone();
-        if !function.keeps_name() {
+        if !function.keeps_name() && (!names_unread || all.is_some()) {
             drop_name(&mut meta, delayed);
         }
         let annotations = &mut evaluator.annotations;
