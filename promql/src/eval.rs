@@ -154,7 +154,7 @@ impl<'p> Evaluator<'p> {
             return self.stream(self.plan.root, sink);
         }
         let block = self.vector(self.plan.root)?;
-        let block = labels::remove_dropped_names(block, is_instant)?;
+        let block = labels::remove_dropped_names(block, is_instant, self.budget)?;
         sink(self, block)
     }
 
@@ -204,18 +204,24 @@ impl<'p> Evaluator<'p> {
         })
     }
 
-    /// A block without series, with room for `rows`.
-    pub(crate) fn blank(&mut self, steps: usize, rows: usize) -> Block {
+    /// A tile without series that will have up to `rows`.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(crate) fn blank(&mut self, steps: usize, rows: usize) -> Result<Block, EvalError> {
         match self.spare.take() {
-            Some(spare) if spare.steps() == steps => spare,
-            _ => Block::with_rows(steps, rows),
+            Some(spare) if spare.steps() == steps => Ok(spare),
+            _ => Block::growing(steps, rows, self.budget),
         }
     }
 
     /// Takes a block that is done with, so that the next one has its room.
     pub(crate) fn recycle(&mut self, mut block: Block) {
-        block.clear();
-        self.spare = Some(block);
+        // What is kept must be counted.
+        if block.has_room() {
+            block.clear();
+            self.spare = Some(block);
+        }
     }
 
     /// The value of a scalar node at each step.
@@ -278,7 +284,10 @@ impl<'p> Evaluator<'p> {
             }),
             NodeKind::StepInvariant(once) => {
                 let steps = node.grid.steps;
-                self.stream(*once, &mut |evaluator, block| sink(evaluator, repeat(&block, steps)))
+                self.stream(*once, &mut |evaluator, block| {
+                    let block = repeat(&block, steps, evaluator.budget)?;
+                    sink(evaluator, block)
+                })
             }
             NodeKind::Aggregate { .. } => {
                 let block = aggregate::evaluate(self, node)?;
@@ -317,8 +326,8 @@ fn kept_reads(plan: &Plan) -> HashSet<SelectId> {
 }
 
 /// Copies the only step of each series to all `steps`.
-fn repeat(once: &Block, steps: usize) -> Block {
-    let mut block = Block::with_rows(steps, once.len());
+fn repeat(once: &Block, steps: usize, budget: &Budget) -> Result<Block, EvalError> {
+    let mut block = Block::reserved(steps, once.len(), budget)?;
     for (i, meta) in once.series.iter().enumerate() {
         if let Some(value) = once.row(i).get(0) {
             block.push_with(meta.clone(), |row| row.fill(value));
@@ -326,7 +335,7 @@ fn repeat(once: &Block, steps: usize) -> Block {
             block.push_with(meta.clone(), |row| (0..steps).for_each(|step| row.set_histogram(step, Arc::clone(histogram))));
         }
     }
-    block
+    Ok(block)
 }
 
 fn vector_samples(block: &Block) -> impl Iterator<Item = VectorSample> + '_ {

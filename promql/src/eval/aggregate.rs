@@ -143,7 +143,7 @@ pub(crate) fn evaluate<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Res
             let label = param.map(|param| evaluator.string(param)).unwrap_or_default();
             count_values::evaluate(evaluator, *input, &label, grouping)
         }
-        _ => Ok(partial(evaluator, node)?.finish(evaluator, node)),
+        _ => partial(evaluator, node)?.finish(evaluator, node),
     }
 }
 
@@ -157,6 +157,9 @@ fn leave_out_histograms(evaluator: &mut Evaluator<'_>, op: AggregateOp, input: N
 fn parameter(evaluator: &mut Evaluator<'_>, param: Option<NodeId>) -> Result<Vec<f64>, EvalError> {
     param.map_or_else(|| Ok(Vec::new()), |param| evaluator.scalar(param))
 }
+
+/// What a group takes beside its state and its labels: its key and its place in the table.
+const GROUP_BYTES: usize = size_of::<SeriesMeta>() + size_of::<State>() + 128;
 
 /// The groups of an aggregation and their states.
 #[derive(Debug, Default)]
@@ -174,7 +177,7 @@ impl Partial {
     }
 
     fn hold(&mut self, state: State, labels_bytes: usize, budget: &Budget) -> Result<(), EvalError> {
-        let bytes = (state.heap_bytes() + labels_bytes) as u64;
+        let bytes = (state.heap_bytes() + labels_bytes + GROUP_BYTES) as u64;
         self.held.push(budget.reserve(0, bytes)?);
         self.held_bytes += bytes;
         self.states.push(state);
@@ -217,9 +220,12 @@ impl Partial {
     }
 
     /// The results of the aggregation `node`, groups in the order of their labels.
-    pub(crate) fn finish(self, evaluator: &mut Evaluator<'_>, node: &Node) -> Block {
+    ///
+    /// # Errors
+    /// There is no room for them beside the states.
+    pub(crate) fn finish(self, evaluator: &mut Evaluator<'_>, node: &Node) -> Result<Block, EvalError> {
         let NodeKind::Aggregate { op, input, .. } = &node.kind else { unreachable!("called for aggregations only") };
-        let mut result = Block::with_rows(node.grid.steps, self.states.len());
+        let mut result = Block::reserved(node.grid.steps, self.states.len(), evaluator.budget)?;
         let mut groups: Vec<(SeriesMeta, State)> = self.groups.metas.into_iter().zip(self.states).collect();
         groups.sort_by(|(a, _), (b, _)| a.labels.cmp(&b.labels));
         let mut notes = SumNotes::default();
@@ -227,7 +233,7 @@ impl Partial {
             result.push_with(meta, |row| state.finish(*op, row, &mut notes));
         }
         notes.report(evaluator.node(*input).span, &mut evaluator.annotations);
-        result
+        Ok(result)
     }
 }
 

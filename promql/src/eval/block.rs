@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// Series of one tile when values are streamed from operator to operator.
 pub(crate) const TILE_SERIES: usize = 256;
 
+/// Rows for which a tile has room at first: many queries find few series.
+const FIRST_ROWS: usize = 16;
+
 /// A native histogram at a step.
 pub(crate) type StepHistogram = (usize, Arc<FloatHistogram>);
 
@@ -306,6 +309,13 @@ pub(crate) struct Block {
     pub(crate) tile: Tile,
     steps: usize,
     held: Vec<Reservation>,
+    /// Room for the rows that it was made for.
+    room: Option<Reservation>,
+}
+
+/// Bytes that a row of so many steps takes.
+fn row_bytes(steps: usize) -> usize {
+    steps.saturating_add(steps.div_ceil(64)).saturating_mul(8) + size_of::<SeriesMeta>() + size_of::<Vec<StepHistogram>>()
 }
 
 impl Block {
@@ -316,10 +326,28 @@ impl Block {
 
     /// A block without series, with room for `rows`.
     pub(crate) fn with_rows(steps: usize, rows: usize) -> Self {
-        Self { series: Vec::with_capacity(rows), tile: Tile::with_rows(steps, rows), steps, held: Vec::new() }
+        Self { series: Vec::with_capacity(rows), tile: Tile::with_rows(steps, rows), steps, held: Vec::new(), room: None }
     }
 
-    /// Removes all series; the room stays.
+    /// A block without series that takes room for `rows` from the budget, until it is dropped.
+    ///
+    /// # Errors
+    /// There is not so much room.
+    pub(crate) fn reserved(steps: usize, rows: usize, budget: &Budget) -> Result<Self, EvalError> {
+        let room = budget.reserve(0, row_bytes(steps).saturating_mul(rows) as u64)?;
+        Ok(Self { room: Some(room), ..Self::with_rows(steps, rows) })
+    }
+
+    /// As [`Self::reserved`], where most have fewer rows than the most that there may be: it begins small and grows.
+    ///
+    /// # Errors
+    /// There is not so much room.
+    pub(crate) fn growing(steps: usize, rows_max: usize, budget: &Budget) -> Result<Self, EvalError> {
+        let room = budget.reserve(0, row_bytes(steps).saturating_mul(rows_max) as u64)?;
+        Ok(Self { room: Some(room), ..Self::with_rows(steps, rows_max.min(FIRST_ROWS)) })
+    }
+
+    /// Removes all series; their room stays, in memory and of the budget.
     pub(crate) fn clear(&mut self) {
         self.series.clear();
         self.tile.clear();
@@ -386,13 +414,38 @@ impl Block {
         self.series.append(&mut other.series);
         self.tile.append(&mut other.tile);
         self.held.append(&mut other.held);
+        self.held.extend(other.room.take());
     }
 
     /// Accounts for what it holds now, until it is dropped.
     pub(crate) fn account(mut self, budget: &Budget) -> Result<Self, EvalError> {
         self.held.clear();
+        self.room = None;
         self.held.push(budget.reserve(self.samples(), self.heap_bytes() as u64)?);
         Ok(self)
+    }
+
+    /// Takes room for what it holds now, until it is dropped. Its samples are counted by who made it.
+    ///
+    /// # Errors
+    /// There is not so much room.
+    pub(crate) fn hold(mut self, budget: &Budget) -> Result<Self, EvalError> {
+        self.room = None;
+        self.room = Some(budget.reserve(0, self.heap_bytes() as u64)?);
+        Ok(self)
+    }
+
+    /// Takes room for its histograms too, if it has any.
+    ///
+    /// # Errors
+    /// There is not so much room.
+    pub(crate) fn hold_histograms(self, budget: &Budget) -> Result<Self, EvalError> {
+        if self.histograms().next().is_some() { self.hold(budget) } else { Ok(self) }
+    }
+
+    /// Whether the budget knows of the room that it has.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.is_some()
     }
 
     /// Bytes that it takes, labels apart.

@@ -278,7 +278,8 @@ pub(crate) fn map_rows<'p>(
             drop_name(&mut block.series[i], delayed);
             change(evaluator, &mut block.tile.row_mut(i));
         }
-        sink(evaluator, if is_unique { block } else { join_equal(block)? })
+        let block = if is_unique { block } else { join_equal(block, evaluator.budget)? };
+        sink(evaluator, block)
     };
     if is_unique {
         return evaluator.stream(input, &mut apply);
@@ -363,7 +364,11 @@ fn of_samples<'p>(evaluator: &mut Evaluator<'p>, input: NodeId, of: Of, sink: Si
         },
         of,
     )?;
-    if is_unique { Ok(()) } else { sink(evaluator, join_equal(all)?) }
+    if is_unique {
+        return Ok(());
+    }
+    let all = join_equal(all, evaluator.budget)?;
+    sink(evaluator, all)
 }
 
 #[cfg(test)]

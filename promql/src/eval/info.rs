@@ -37,7 +37,7 @@ pub(crate) fn evaluate<'p>(evaluator: &mut Evaluator<'p>, args: &[NodeId], skips
     let info = if identities.is_empty() { Block::new(base.steps()) } else { sample_times(evaluator, info_node, &identities)? };
     let _held = evaluator.budget.reserve(0, (info.len() as u64).saturating_mul(info.steps() as u64).saturating_mul(24))?;
     let newest = newest(&base, &info)?;
-    let mut result = Block::with_rows(base.steps(), base.len());
+    let mut result = Block::reserved(base.steps(), base.len(), evaluator.budget)?;
     for (row, meta) in base.series.iter().enumerate() {
         evaluator.budget.check()?;
         if !enriched[row] {
@@ -51,7 +51,7 @@ pub(crate) fn evaluate<'p>(evaluator: &mut Evaluator<'p>, args: &[NodeId], skips
             });
         }
     }
-    join_equal(result)?.account(evaluator.budget)
+    join_equal(result, evaluator.budget)?.account(evaluator.budget)
 }
 
 /// The values of each identifying label among the series that are to be enriched.

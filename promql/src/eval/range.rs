@@ -9,7 +9,7 @@ pub(crate) mod window;
 
 use super::block::{Block, Row, RowMut, SeriesMeta};
 use super::labels::{drop_name, is_unique_without_name, require_unique};
-use super::selector::{FIRST_ROWS, tile_series};
+use super::selector::tile_series;
 use super::{Evaluator, Sink};
 use crate::annotations::Annotations;
 use crate::ast::{Extended, Span};
@@ -25,7 +25,7 @@ use model::sample::{STALE_NAN_BITS, is_stale};
 use rate::Ends;
 use std::borrow::Cow;
 use std::sync::Arc;
-use window::{Samples, Windows, reach_ms};
+use window::{Layout, Samples, Windows, reach_ms};
 
 /// A range vector argument, resolved.
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +65,9 @@ pub(crate) fn stream<'p>(
     let mut all = (!is_unique).then(|| Block::new(node.grid.steps));
     let lookback_ms = evaluator.plan.params.lookback_ms;
     let windows = Windows::new(node.grid, argument.range_ms, argument.shift).reaching(argument.extended, lookback_ms);
+    let _layout = evaluator.budget.reserve(0, (node.grid.steps as u64).saturating_mul(Layout::STEP_BYTES))?;
     let rows = tile_series(node.grid.steps, evaluator.tile_bytes);
-    let mut block = evaluator.blank(node.grid.steps, FIRST_ROWS.min(rows));
+    let mut block = evaluator.blank(node.grid.steps, rows)?;
     for_each_series(evaluator, argument, &mut |evaluator, mut meta, samples| {
         let before = block.len();
         let labels = meta.labels.clone();
@@ -83,21 +84,27 @@ pub(crate) fn stream<'p>(
             let full = std::mem::replace(&mut block, Block::new(node.grid.steps));
             match &mut all {
                 Some(all) => all.append(full.account(evaluator.budget)?),
-                None => sink(evaluator, full)?,
+                None => {
+                    let full = full.hold_histograms(evaluator.budget)?;
+                    sink(evaluator, full)?;
+                }
             }
-            block = evaluator.blank(node.grid.steps, rows);
+            block = evaluator.blank(node.grid.steps, rows)?;
         }
         Ok(())
     })?;
     evaluator.stats.samples_queryable += windows.samples_seen();
     match all {
         Some(mut all) => {
-            all.append(block);
+            all.append(block.account(evaluator.budget)?);
             require_unique(&all)?;
             sink(evaluator, all)
         }
         None if block.is_empty() => Ok(()),
-        None => sink(evaluator, block),
+        None => {
+            let rest = block.hold_histograms(evaluator.budget)?;
+            sink(evaluator, rest)
+        }
     }
 }
 
@@ -229,7 +236,12 @@ fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_
         RangeInput::Select(_) => {
             let with_starts = evaluator.plan.params.use_start_timestamps;
             let mut floats = Floats::default();
+            let (mut longest, mut _room) = (0, None);
             evaluator.visit_for(argument.node, &mut |evaluator, series| {
+                if series.timestamps.len() > longest {
+                    longest = series.timestamps.len().next_power_of_two();
+                    _room = Some(evaluator.budget.reserve(0, longest as u64 * (Floats::SAMPLE_BYTES + Layout::SAMPLE_BYTES))?);
+                }
                 let meta = SeriesMeta { labels: series.labels.clone(), drop_name: false };
                 let histograms = histograms_without_stale_markers(series, with_starts);
                 let samples = floats.without_stale_markers(series, &histograms);
@@ -295,6 +307,9 @@ pub(crate) struct Floats {
 }
 
 impl Floats {
+    /// Bytes for each sample of the longest series.
+    const SAMPLE_BYTES: u64 = 24;
+
     /// The samples of a series, its floats without stale markers, and these histograms.
     pub(crate) fn without_stale_markers<'a>(&'a mut self, series: SeriesView<'a>, histograms: &'a [HistogramSample]) -> Samples<'a> {
         let SeriesView { timestamps, values, start_timestamps, .. } = series;

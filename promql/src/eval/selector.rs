@@ -16,9 +16,6 @@ pub(crate) const TILE_BYTES: usize = 2 << 20;
 /// The same of a tile that is done with at once: what stays in the caches of a processor between two operators.
 pub(crate) const SMALL_TILE_BYTES: usize = 256 << 10;
 
-/// Rows for which the first block has room: many queries find few series.
-pub(crate) const FIRST_ROWS: usize = 16;
-
 /// Series of a tile of so many bytes on a grid of so many steps.
 pub(crate) fn tile_series(steps: usize, bytes: usize) -> usize {
     (bytes / 8 / steps.max(1)).clamp(1, TILE_SERIES)
@@ -59,7 +56,7 @@ pub(crate) fn stream_newest<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, s
     let newest = Newest { grid: node.grid, shift, lookback_ms: evaluator.plan.params.lookback_ms };
     let steps = node.grid.steps;
     let rows = tile_series(steps, evaluator.tile_bytes);
-    let mut block = evaluator.blank(steps, FIRST_ROWS.min(rows));
+    let mut block = evaluator.blank(steps, rows)?;
     evaluator.visit_for(node, &mut |evaluator, series| {
         let meta = SeriesMeta { labels: series.labels.clone(), drop_name: false };
         block.push_with(meta, |row| {
@@ -73,12 +70,17 @@ pub(crate) fn stream_newest<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, s
             return Ok(());
         }
         evaluator.stats.samples_queryable += block.samples();
-        sink(evaluator, std::mem::replace(&mut block, Block::new(steps)))?;
-        block = evaluator.blank(steps, rows);
+        let full = std::mem::replace(&mut block, Block::new(steps)).hold_histograms(evaluator.budget)?;
+        sink(evaluator, full)?;
+        block = evaluator.blank(steps, rows)?;
         Ok(())
     })?;
     evaluator.stats.samples_queryable += block.samples();
-    if block.is_empty() { Ok(()) } else { sink(evaluator, block) }
+    if block.is_empty() {
+        return Ok(());
+    }
+    let rest = block.hold_histograms(evaluator.budget)?;
+    sink(evaluator, rest)
 }
 
 /// Finds the newest sample at each step.

@@ -46,7 +46,7 @@ pub(super) fn evaluate(evaluator: &mut Evaluator<'_>, input: NodeId, label: &[u8
             *counts[group].entry(step).or_default() += 1.0;
         }
     }
-    let mut result = Block::with_rows(block.steps(), groups.len());
+    let mut result = Block::reserved(block.steps(), groups.len(), evaluator.budget)?;
     for (meta, counts) in groups.metas.into_iter().zip(counts) {
         result.push_with(meta, |row| counts.iter().for_each(|(step, count)| row.set(*step, *count)));
     }

@@ -61,6 +61,9 @@ pub(crate) struct Spans {
 const LANES: usize = 8;
 
 impl Spans {
+    /// Bytes for each step.
+    pub(super) const STEP_BYTES: u64 = (size_of::<(u32, u32)>() + 3 * size_of::<f64>()) as u64 + 1;
+
     fn of(windows: &Windows, times: &[i64], layout: &Layout) -> Self {
         let steps = layout.from_step..layout.from_step + layout.firsts.len();
         let mut spans = Self { pairs: vec![0; steps.end.div_ceil(64)], from_step: layout.from_step, ..Self::default() };

@@ -80,6 +80,11 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// Bytes for each step.
+    pub(crate) const STEP_BYTES: u64 = (2 * size_of::<u32>()) as u64 + Spans::STEP_BYTES;
+    /// Bytes for each sample of the longest series.
+    pub(crate) const SAMPLE_BYTES: u64 = size_of::<i64>() as u64;
+
     /// In how many windows a sample is, about.
     pub(crate) fn overlap(&self) -> u64 {
         self.samples / (self.times.len() as u64).max(1)
