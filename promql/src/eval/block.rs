@@ -3,6 +3,7 @@
 use crate::budget::{Budget, Reservation};
 use crate::error::EvalError;
 use crate::source::{histogram_bytes, histogram_samples};
+use crate::stats::Seen;
 use model::Labels;
 use model::histogram::FloatHistogram;
 use std::sync::Arc;
@@ -368,6 +369,22 @@ impl Block {
     pub(crate) fn samples(&self) -> u64 {
         let floats = self.tile.valid.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
         floats + self.histograms().map(|(_, histogram)| histogram_samples(histogram)).sum::<u64>()
+    }
+
+    /// Counts its floats and histograms at their steps.
+    pub(crate) fn count_into(&self, seen: &mut Seen) {
+        // Most series have a value everywhere.
+        let mut full = 0;
+        for i in 0..self.len() {
+            let row = self.row(i);
+            if row.is_full() {
+                full += 1;
+            } else {
+                set_bits(row.valid).for_each(|step| seen.add(step, 1));
+            }
+        }
+        seen.add_everywhere(full);
+        self.histograms().for_each(|(step, histogram)| seen.add(*step, histogram_samples(histogram)));
     }
 
     fn histograms(&self) -> impl Iterator<Item = &StepHistogram> {

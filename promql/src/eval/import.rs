@@ -42,6 +42,7 @@ impl<'p> Evaluator<'p> {
     /// For each step, whether any imported row has a value.
     pub(super) fn imported_presence(&mut self, id: NodeId) -> Option<Vec<bool>> {
         let Some(Import::Rows { blocks, .. }) = self.imports.remove(&id) else { return None };
+        self.see_imported(id);
         let mut present = vec![false; self.node(id).grid.steps];
         for block in &blocks {
             (0..block.len()).for_each(|i| set_bits(&block.row(i).present()).for_each(|step| present[step] = true));

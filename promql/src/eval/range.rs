@@ -74,6 +74,7 @@ pub(crate) fn stream<'p>(
         if !function.keeps_name() && (!names_unread || all.is_some()) {
             drop_name(&mut meta, delayed);
         }
+        windows.count(samples);
         let annotations = &mut evaluator.annotations;
         let mut call = RangeCall { function, windows: &windows, params: &params, labels: &labels, span: argument.span, annotations };
         block.push_with(meta, |row| call.compute(samples, row));
@@ -93,7 +94,7 @@ pub(crate) fn stream<'p>(
         }
         Ok(())
     })?;
-    evaluator.stats.samples_queryable += windows.samples_seen();
+    windows.count_into(&mut evaluator.seen);
     match all {
         Some(mut all) => {
             all.append(block.account(evaluator.budget)?);
@@ -231,7 +232,8 @@ fn annotate(evaluator: &mut Evaluator<'_>, function: RangeFunction, labels: &Lab
 /// Takes one series' meta data and samples, without stale markers.
 type SeriesSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesMeta, Samples<'_>) -> Result<(), EvalError>;
 
-fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_>, each: SeriesSink<'_, 'p>) -> Result<(), EvalError> {
+/// Hands out the series of a range vector; answers how many samples the evaluation of a subquery looked at, none for a selector.
+fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_>, each: SeriesSink<'_, 'p>) -> Result<u64, EvalError> {
     match argument.input {
         RangeInput::Select(_) => {
             let with_starts = evaluator.plan.params.use_start_timestamps;
@@ -246,7 +248,8 @@ fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_
                 let histograms = histograms_without_stale_markers(series, with_starts);
                 let samples = floats.without_stale_markers(series, &histograms);
                 each(evaluator, meta, if with_starts { samples } else { Samples { starts: &[], ..samples } })
-            })
+            })?;
+            Ok(0)
         }
         RangeInput::Subquery(inner) => {
             let grid = evaluator.node(inner).grid;
@@ -268,12 +271,19 @@ fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_
 /// Takes one series of a subquery and its values on the inner grid.
 type RowSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesMeta, Row<'_>) -> Result<(), EvalError>;
 
-fn subquery_rows<'p>(evaluator: &mut Evaluator<'p>, inner: NodeId, each: RowSink<'_, 'p>) -> Result<(), EvalError> {
+/// Hands out the series of a subquery; answers how many samples its own evaluation looked at.
+fn subquery_rows<'p>(evaluator: &mut Evaluator<'p>, inner: NodeId, each: RowSink<'_, 'p>) -> Result<u64, EvalError> {
     let node = evaluator.node(inner);
     let _held = evaluator.budget.reserve(0, (node.grid.steps as u64).saturating_mul(16))?;
     if node.grid.steps == 0 {
-        return Ok(());
+        return Ok(0);
     }
+    let ((), seen) = evaluator.on_grid(node.grid.steps, |evaluator| inner_rows(evaluator, inner, each))?;
+    Ok(seen)
+}
+
+fn inner_rows<'p>(evaluator: &mut Evaluator<'p>, inner: NodeId, each: RowSink<'_, 'p>) -> Result<(), EvalError> {
+    let node = evaluator.node(inner);
     if node.value_type == crate::ast::ValueType::Scalar {
         let values = evaluator.scalar(inner)?;
         let mut block = Block::with_rows(values.len(), 1);
@@ -349,7 +359,8 @@ pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result
     let (back_ms, ahead_ms) = argument.extended.map_or((0, 0), |extended| reach_ms(extended, lookback_ms));
     let mut series = Vec::new();
     let mut held = Vec::new();
-    for_each_series(evaluator, argument, &mut |evaluator, meta, samples| {
+    let mut looked_at = 0;
+    let below = for_each_series(evaluator, argument, &mut |evaluator, meta, samples| {
         let within = samples.between(start_ms.saturating_sub(back_ms), end_ms.saturating_add(ahead_ms));
         if within.times.is_empty() && within.histograms.is_empty() {
             return Ok(());
@@ -357,6 +368,7 @@ pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result
         let samples = within.times.len() as u64 + within.histograms.iter().map(|h| histogram_samples(&h.histogram)).sum::<u64>();
         let bytes = within.times.len() * 16 + within.histograms.iter().map(|h| histogram_bytes(&h.histogram)).sum::<usize>();
         held.push(evaluator.budget.reserve(samples, bytes as u64)?);
+        looked_at += samples;
         let labels = if meta.drop_name { super::labels::without_name(&meta.labels) } else { meta.labels };
         let points = match argument.extended {
             Some(extended) => Ends::of(within, start_ms, end_ms, extended == Extended::Smoothed, false)
@@ -373,6 +385,8 @@ pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result
         });
         Ok(())
     })?;
+    // What a subquery computed is nobody's sample, only what it was computed of.
+    evaluator.seen.add(0, if matches!(argument.input, RangeInput::Select(_)) { looked_at } else { below });
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
     Ok(series)
 }
@@ -389,8 +403,10 @@ pub(crate) fn presence(evaluator: &mut Evaluator<'_>, node: &Node, range_id: Nod
     let windows = Windows::new(node.grid, argument.range_ms, argument.shift);
     let mut present = vec![false; node.grid.steps];
     for_each_series(evaluator, argument, &mut |_, _, samples| {
+        windows.count(samples);
         windows.slide_both(samples, |step, _, _| present[step] = true);
         Ok(())
     })?;
+    windows.count_into(&mut evaluator.seen);
     Ok(present)
 }

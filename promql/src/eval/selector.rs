@@ -69,13 +69,13 @@ pub(crate) fn stream_newest<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, s
         if block.len() < rows {
             return Ok(());
         }
-        evaluator.stats.samples_queryable += block.samples();
+        block.count_into(&mut evaluator.seen);
         let full = std::mem::replace(&mut block, Block::new(steps)).hold_histograms(evaluator.budget)?;
         sink(evaluator, full)?;
         block = evaluator.blank(steps, rows)?;
         Ok(())
     })?;
-    evaluator.stats.samples_queryable += block.samples();
+    block.count_into(&mut evaluator.seen);
     if block.is_empty() {
         return Ok(());
     }

@@ -10,8 +10,9 @@ use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::frame::{Done, FRAME_BYTES, Failure, Frame, Piece};
 use crate::plan::fragment::{Export, Fragment};
-use crate::plan::{Node, NodeId, NodeKind};
+use crate::plan::{Grid, Node, NodeId, NodeKind};
 use crate::source::{RawSeries, SelectId, SeriesSource, SourceError, histogram_bytes};
+use crate::stats::Seen;
 use model::Labels;
 use std::sync::Arc;
 
@@ -33,9 +34,10 @@ impl Fragment {
             Export::Raw(select) => Some(*select),
             Export::Series(_) | Export::Partial(_) => None,
         }));
+        let mut seen = Vec::new();
         for (number, export) in self.exports.iter().enumerate() {
             let mut is_wanted = true;
-            let outcome = evaluator.share(number, *export, &mut |piece| {
+            let outcome = evaluator.share_seen((self.grid_of(*export), &mut seen), number, *export, &mut |piece| {
                 let sent = send(Frame(piece));
                 is_wanted &= sent.is_ok();
                 sent
@@ -48,7 +50,7 @@ impl Fragment {
         }
         let (annotations, mut stats) = evaluator.finish();
         (stats.samples_peak, stats.bytes_peak) = budget.peak();
-        send(Frame(Piece::Done(Box::new(Done { annotations, stats }))))
+        send(Frame(Piece::Done(Box::new(Done { annotations, stats, seen }))))
     }
 }
 
@@ -61,6 +63,22 @@ impl<'p> Evaluator<'p> {
             error => error,
         };
         Failure { node, step, error }
+    }
+
+    /// As [`Self::share`]; notes what that looked at.
+    fn share_seen(
+        &mut self,
+        (grid, seen): (Option<Grid>, &mut Vec<Seen>),
+        export: usize,
+        what: Export,
+        send: Pieces<'_>,
+    ) -> Result<(), EvalError> {
+        let steps = grid.map_or(0, |grid| grid.steps);
+        self.held.push(self.budget.reserve(0, (steps as u64).saturating_mul(8))?);
+        self.seen = Seen::new(steps);
+        self.share(export, what, send)?;
+        seen.push(std::mem::take(&mut self.seen));
+        Ok(())
     }
 
     fn share(&mut self, export: usize, what: Export, send: Pieces<'_>) -> Result<(), EvalError> {

@@ -109,7 +109,7 @@ fn data() -> impl Strategy<Value = Vec<RawSeries>> {
 pub(crate) fn fingerprint(answer: Result<QueryOutput, promql::EvalError>) -> String {
     match answer {
         Err(error) => format!("error {error}"),
-        Ok(QueryOutput { value, warnings, infos, .. }) => format!("{value:?} {warnings:?} {infos:?}"),
+        Ok(QueryOutput { value, warnings, infos, stats }) => format!("{value:?} {warnings:?} {infos:?} {:?}", stats.samples_per_step),
     }
 }
 

@@ -4,7 +4,8 @@ use super::rate::Spans;
 use crate::ast::Extended;
 use crate::plan::{Grid, TimeShift};
 use crate::source::{HistogramSample, histogram_samples};
-use std::cell::{Cell, RefCell, RefMut};
+use crate::stats::Seen;
+use std::cell::{RefCell, RefMut};
 use std::ops::Range;
 
 /// Samples of one series, times ascending.
@@ -50,7 +51,6 @@ pub(crate) fn reach_ms(extended: Extended, lookback_ms: i64) -> (i64, i64) {
 /// The windows of all steps.
 #[derive(Clone, Debug)]
 pub(crate) struct Windows {
-    seen: Cell<u64>,
     grid: Grid,
     /// Length in milliseconds.
     pub(crate) range_ms: i64,
@@ -60,6 +60,8 @@ pub(crate) struct Windows {
     reach_ms: (i64, i64),
     /// Where the windows lie among the samples of the series before.
     layout: RefCell<Layout>,
+    /// Samples in the window of each step, of all series that were counted; those of the layout above not yet.
+    seen: RefCell<Seen>,
 }
 
 /// Where the windows of all steps lie among samples with certain times. Series that are read together have the same times, so that
@@ -75,13 +77,15 @@ pub(crate) struct Layout {
     pub(crate) afters: Vec<u32>,
     /// Samples in all windows.
     samples: u64,
+    /// Series that were counted and whose samples lay so.
+    counted: u64,
     /// What differences need to know of the windows, once they were taken.
     pub(crate) spans: Option<Spans>,
 }
 
 impl Layout {
     /// Bytes for each step.
-    pub(crate) const STEP_BYTES: u64 = (2 * size_of::<u32>()) as u64 + Spans::STEP_BYTES;
+    pub(crate) const STEP_BYTES: u64 = (2 * size_of::<u32>() + size_of::<u64>()) as u64 + Spans::STEP_BYTES;
     /// Bytes for each sample of the longest series.
     pub(crate) const SAMPLE_BYTES: u64 = size_of::<i64>() as u64;
 
@@ -94,7 +98,8 @@ impl Layout {
 impl Windows {
     /// Windows of `range_ms` that end at the shifted times of `grid`.
     pub(crate) fn new(grid: Grid, range_ms: i64, shift: TimeShift) -> Self {
-        Self { seen: Cell::new(0), grid, range_ms, shift, extended: None, reach_ms: (0, 0), layout: RefCell::default() }
+        let seen = RefCell::new(Seen::new(grid.steps));
+        Self { grid, range_ms, shift, extended: None, reach_ms: (0, 0), layout: RefCell::default(), seen }
     }
 
     /// The same windows, reaching as far beyond their ends as `extended` asks for.
@@ -125,9 +130,47 @@ impl Windows {
         (end_ms.saturating_sub(self.range_ms).saturating_sub(back_ms), end_ms.saturating_add(ahead_ms))
     }
 
-    /// Samples of all windows of all series so far, one counted in each window that holds it.
-    pub(crate) fn samples_seen(&self) -> u64 {
-        self.seen.get()
+    /// Counts the samples of a series, one in each window that holds it.
+    pub(crate) fn count(&self, samples: Samples<'_>) {
+        if !samples.times.is_empty() {
+            self.layout_of(samples.times).counted += 1;
+        }
+        if !samples.histograms.is_empty() {
+            self.count_histograms(samples.histograms);
+        }
+    }
+
+    fn count_histograms(&self, histograms: &[HistogramSample]) {
+        let mut all = 0;
+        let mut up_to = vec![0];
+        up_to.extend(histograms.iter().map(|h| {
+            all += histogram_samples(&h.histogram);
+            all
+        }));
+        let mut seen = self.seen.borrow_mut();
+        for step in 0..self.grid.steps {
+            let (start_ms, end_ms) = self.reached(step);
+            let first = histograms.partition_point(|h| h.timestamp_ms <= start_ms);
+            let last = histograms.partition_point(|h| h.timestamp_ms <= end_ms).max(first);
+            seen.add(step, up_to[last] - up_to[first]);
+        }
+    }
+
+    /// What was counted, at each step.
+    pub(crate) fn count_into(&self, seen: &mut Seen) {
+        self.count_layout(&mut self.layout.borrow_mut());
+        seen.merge(&self.seen.take());
+    }
+
+    fn count_layout(&self, layout: &mut Layout) {
+        let series = std::mem::take(&mut layout.counted);
+        if series == 0 {
+            return;
+        }
+        let mut seen = self.seen.borrow_mut();
+        for (i, (first, after)) in layout.firsts.iter().zip(&layout.afters).enumerate() {
+            seen.add(layout.from_step + i, u64::from(after - first) * series);
+        }
     }
 
     /// The evaluation time of `step`.
@@ -140,7 +183,6 @@ impl Windows {
         if samples.histograms.is_empty() {
             return self.slide(samples, |step, floats| each(step, floats, 0..0));
         }
-        let mut seen = 0;
         for step in 0..self.grid.steps {
             let (start_ms, end_ms) = self.reached(step);
             let first = samples.times.partition_point(|t| *t <= start_ms);
@@ -148,12 +190,9 @@ impl Windows {
             let first = samples.histograms.partition_point(|h| h.timestamp_ms <= start_ms);
             let histograms = first..samples.histograms.partition_point(|h| h.timestamp_ms <= end_ms).max(first);
             if !floats.is_empty() || !histograms.is_empty() {
-                let counted = samples.histograms[histograms.clone()].iter().map(|h| histogram_samples(&h.histogram)).sum::<u64>();
-                seen += floats.len() as u64 + counted;
                 each(step, floats, histograms);
             }
         }
-        self.seen.set(self.seen.get() + seen);
     }
 
     /// Calls `each(step, indices)` for every step whose window `(end - range, end]` holds floats.
@@ -172,17 +211,17 @@ impl Windows {
         }
     }
 
-    /// Where the windows lie among samples with these times; also counts these samples as seen.
+    /// Where the windows lie among samples with these times.
     pub(crate) fn layout_of(&self, times: &[i64]) -> RefMut<'_, Layout> {
         let mut layout = self.layout.borrow_mut();
         if layout.times != times {
             self.lay_out(times, &mut layout);
         }
-        self.seen.set(self.seen.get() + layout.samples);
         layout
     }
 
     fn lay_out(&self, times: &[i64], layout: &mut Layout) {
+        self.count_layout(layout);
         layout.times.clear();
         layout.times.extend_from_slice(times);
         (layout.samples, layout.spans) = (0, None);

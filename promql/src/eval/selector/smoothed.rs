@@ -47,13 +47,13 @@ pub(super) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
         if block.len() < rows {
             return Ok(());
         }
-        evaluator.stats.samples_queryable += block.samples();
+        block.count_into(&mut evaluator.seen);
         let full = std::mem::replace(&mut block, Block::new(node.grid.steps)).hold_histograms(evaluator.budget)?;
         sink(evaluator, full)?;
         block = evaluator.blank(node.grid.steps, rows)?;
         Ok(())
     })?;
-    evaluator.stats.samples_queryable += block.samples();
+    block.count_into(&mut evaluator.seen);
     if block.is_empty() {
         return Ok(());
     }
