@@ -112,7 +112,8 @@ pub(crate) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
         (false, false, Some(by)) => {
             let (left, right) = (evaluator.vector(*left)?, evaluator.vector(*right)?);
             if op.is_set() {
-                return sink(evaluator, set::combine(*op, (left, right), by, evaluator.budget)?);
+                let block = set::combine(*op, (left, right), by, evaluator.budget)?;
+                return sink(evaluator, block);
             }
             let mut notes = Notes::default();
             let block = matching::combine(evaluator, operation, (left, right), by, &mut notes);
