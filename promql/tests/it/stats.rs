@@ -1,6 +1,6 @@
 //! What is counted of the samples that a query looks at: as Prometheus counts them.
 
-use crate::invariance::{over_the_wire, placed};
+use crate::harness::{over_the_wire, placed};
 use model::Labels;
 use model::histogram::{FloatHistogram, Span};
 use promql::parse::{Options, parse_with};
