@@ -47,7 +47,12 @@ impl Grouping<'_> {
 
     /// The labels of the group to which a series belongs.
     pub(crate) fn labels_of(&self, labels: &Labels) -> Labels {
-        if !self.without && self.names.is_empty() { Labels::empty() } else { labels.filtered(|name| self.keeps(name)) }
+        if self.is_one() { Labels::empty() } else { labels.filtered(|name| self.keeps(name)) }
+    }
+
+    /// Whether all series are of one group.
+    fn is_one(&self) -> bool {
+        !self.without && self.names.is_empty()
     }
 
     /// Whether groups may differ in what names a metric.
@@ -77,7 +82,11 @@ impl Groups {
 
     /// The number of the group to which a series with these labels belongs.
     pub(crate) fn number_of(&mut self, labels: &Labels, grouping: Grouping<'_>, drop_name: bool) -> usize {
-        self.write_key(labels, |name| grouping.keeps(name));
+        if grouping.is_one() {
+            self.key.clear();
+        } else {
+            self.write_key(labels, |name| grouping.keeps(name));
+        }
         self.find(drop_name, || grouping.labels_of(labels))
     }
 

@@ -6,6 +6,7 @@ use crate::source::{histogram_bytes, histogram_samples};
 use crate::stats::Seen;
 use model::Labels;
 use model::histogram::FloatHistogram;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Series of one tile when values are streamed from operator to operator.
@@ -240,13 +241,14 @@ impl RowMut<'_> {
         self.histograms.retain(|(step, _)| is_set(words, *step));
     }
 
-    /// Sets, step by step, the float that `value` returns, if any, in a row without floats.
+    /// Sets, step by step, the float that `value` returns, if any, in a row without floats. Asked are the steps of `words` of bits.
     #[inline]
-    pub(crate) fn fill_with(&mut self, mut value: impl FnMut(usize) -> Option<f64>) {
-        for (i, (word, values)) in self.valid.iter_mut().zip(self.values.chunks_mut(64)).enumerate() {
+    pub(crate) fn fill_with(&mut self, words: Range<usize>, mut value: impl FnMut() -> Option<f64>) {
+        let rows = self.valid.iter_mut().zip(self.values.chunks_mut(64));
+        for (word, values) in rows.take(words.end).skip(words.start) {
             let mut bits = 0;
             for (k, slot) in values.iter_mut().enumerate() {
-                if let Some(value) = value(i * 64 + k) {
+                if let Some(value) = value() {
                     *slot = value;
                     bits |= 1 << k;
                 }

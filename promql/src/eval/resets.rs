@@ -10,8 +10,8 @@ use model::sample::is_stale;
 use std::sync::Arc;
 
 impl<'p> Evaluator<'p> {
-    /// Hands the samples that a selector is about to `each`, series by series. If resets are to be looked for on reading, each histogram of which nothing is known
-    /// says whether it continues the one before it.
+    /// Hands the series of a selector to `each`, those of windows with the samples only that the windows are about. If resets are to be
+    /// looked for on reading, each histogram of which nothing is known says whether it continues the one before it.
     pub(crate) fn visit_for(&mut self, node: &Node, each: ViewSink<'_, 'p>) -> Result<(), EvalError> {
         let lookback_ms = self.plan.params.lookback_ms;
         let (select, shift, back_ms, extended, detects_resets) = match &node.kind {
@@ -24,6 +24,9 @@ impl<'p> Evaluator<'p> {
         let (further_ms, ahead_ms) = extended.map_or((0, 0), |extended| reach_ms(extended, lookback_ms));
         let after_ms = shift.apply(node.grid.start_ms).saturating_sub(back_ms).saturating_sub(further_ms);
         let to_ms = shift.apply(node.grid.last_ms()).saturating_add(ahead_ms);
+        if matches!(node.kind, NodeKind::Vector { .. }) && !detects_resets {
+            return self.visit(select, each);
+        }
         self.visit(select, &mut |evaluator, series| {
             // Others may need more of the same read.
             let series = series.between(after_ms, to_ms);
