@@ -64,8 +64,8 @@ pub(crate) fn stream<'p>(
     let is_unique = delayed || function.keeps_name() || is_unique_without_name(evaluator.plan, range_id);
     let mut all = (!is_unique).then(|| Block::new(node.grid.steps));
     let lookback_ms = evaluator.plan.params.lookback_ms;
-    let windows = Windows::new(node.grid, argument.range_ms, argument.shift).reaching(argument.extended, lookback_ms);
     let _layout = evaluator.budget.reserve(0, (node.grid.steps as u64).saturating_mul(Layout::STEP_BYTES))?;
+    let windows = Windows::new(node.grid, argument.range_ms, argument.shift).reaching(argument.extended, lookback_ms);
     let rows = tile_series(node.grid.steps, evaluator.tile_bytes);
     let mut block = evaluator.blank(node.grid.steps, rows)?;
     for_each_series(evaluator, argument, &mut |evaluator, mut meta, samples| {
@@ -400,6 +400,7 @@ pub(crate) fn presence(evaluator: &mut Evaluator<'_>, node: &Node, range_id: Nod
     if let Some(extended) = argument.extended {
         return Err(refused(extended, "absent_over_time"));
     }
+    let _layout = evaluator.budget.reserve(0, (node.grid.steps as u64).saturating_mul(Layout::STEP_BYTES))?;
     let windows = Windows::new(node.grid, argument.range_ms, argument.shift);
     let mut present = vec![false; node.grid.steps];
     for_each_series(evaluator, argument, &mut |_, _, samples| {
