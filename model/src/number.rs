@@ -397,6 +397,9 @@ mod tests {
 
     /// The same by the standard library's digits, without an exponent from `least` up to below `most`.
     fn expected(value: f64, least: f64, most: f64) -> String {
+        if !value.is_finite() {
+            return special(value).to_owned();
+        }
         let magnitude = value.abs();
         if magnitude == 0.0 || (least..most).contains(&magnitude) {
             return value.to_string();
