@@ -355,7 +355,7 @@ mod tests {
         }
         assert_eq!(format_float(1e21), "1000000000000000000000");
         // Halfway between two shortest decimals.
-        for (value, text) in [(1_250_000_000_000_000.25, "1250000000000000.2"), (-1_250_000_000_000_000.75, "-1250000000000000.8")] {
+        for (value, text) in [(1.25e15 + 0.25, "1250000000000000.2"), (-1.25e15 - 0.75, "-1250000000000000.8")] {
             assert_eq!([written(value), format_float(value)], [text, text]);
             let general = DisplayGeneral(value).to_string();
             assert_eq!(general, format!("{}e+15", if value < 0.0 { "-1.2500000000000008" } else { "1.2500000000000002" }));

@@ -61,6 +61,7 @@ const CASE: &str = "FLOTILLA_MEMORY_CASE";
 #[test]
 #[ignore = "ten_thousand_series_stay_below_the_budget runs it in processes of its own"]
 #[allow(clippy::print_stdout)]
+#[allow(clippy::disallowed_methods)]
 fn measure_query() {
     // Beside other tests, or after other queries, the process's memory says nothing.
     let Some(case) = std::env::var(CASE).ok().and_then(|case| case.parse::<usize>().ok()) else { return };
