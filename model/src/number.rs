@@ -1,50 +1,93 @@
 //! Floats as Go's `strconv` and Prometheus print and read them.
 
 use std::fmt;
-use std::io::Write as _;
+use std::ops::RangeInclusive;
 
 /// Appends `value` as the Prometheus HTTP API prints it: the shortest decimal that reads back, with an exponent
 /// below 1e-6 and from 1e21 on, and `NaN`, `+Inf`, `-Inf`.
 pub fn write_float(out: &mut Vec<u8>, value: f64) {
+    write_within(out, value, -6..=20);
+}
+
+/// Appends `value`, without an exponent if the digits begin at one of the powers of ten in `plain`. Of two shortest decimals that are
+/// equally near the value it is the even one, as in Go.
+#[inline]
+fn write_within(out: &mut Vec<u8>, value: f64, plain: RangeInclusive<i32>) {
     if !value.is_finite() {
         return out.extend_from_slice(special(value).as_bytes());
     }
     let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(value);
     match text.split_once('e') {
-        None => out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes()),
-        Some((mantissa, exponent)) => write_scaled(out, mantissa, exponent.parse().unwrap_or(0)),
+        // Only texts of these powers come without an exponent.
+        None if (*plain.start() <= -6 && *plain.end() >= 16) || value == 0.0 || plain.contains(&power_of_first(text)) => {
+            out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes());
+        }
+        None => write_moved(out, text),
+        Some((mantissa, exponent)) => {
+            let exponent = exponent.parse().unwrap_or(0);
+            if plain.contains(&exponent) { write_expanded(out, mantissa, exponent) } else { write_scaled(out, mantissa, exponent) }
+        }
     }
 }
 
-/// Appends `mantissa` (`d` or `d.ddd`, with a sign) times ten to the power of `exponent` in the API's layout.
-fn write_scaled(out: &mut Vec<u8>, mantissa: &str, exponent: i32) {
+/// The power of ten of the first digit that is no zero, in a text without exponent.
+fn power_of_first(text: &str) -> i32 {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (integer, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if integer != "0" {
+        return integer.len() as i32 - 1;
+    }
+    -1 - fraction.bytes().take_while(|digit| *digit == b'0').count() as i32
+}
+
+/// Appends a text without exponent in the form with one.
+fn write_moved(out: &mut Vec<u8>, text: &str) {
+    let power = power_of_first(text);
+    let digits = text.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0');
+    let mut mantissa = if text.starts_with('-') { "-".to_owned() } else { String::new() };
+    let first = mantissa.len() + 1;
+    mantissa.extend(digits.map(char::from));
+    mantissa.truncate(mantissa.trim_end_matches('0').len());
+    if mantissa.len() > first {
+        mantissa.insert(first, '.');
+    }
+    write_scaled(out, &mantissa, power);
+}
+
+/// Appends `mantissa` (`d` or `d.ddd`, with a sign) times ten to the power of `exponent` without an exponent.
+fn write_expanded(out: &mut Vec<u8>, mantissa: &str, exponent: i32) {
     let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let fraction = if fraction == "0" { "" } else { fraction };
-    match exponent {
-        -6..=-1 => {
-            let (sign, digit) = integer.strip_prefix('-').map_or(("", integer), |digit| ("-", digit));
-            out.extend_from_slice(sign.as_bytes());
-            out.extend_from_slice(&b"0.000000"[..1 + exponent.unsigned_abs() as usize]);
-            out.extend_from_slice(digit.as_bytes());
-            out.extend_from_slice(fraction.as_bytes());
-        }
-        // No more than 17 digits: from 1e16 on there is nothing behind the point.
-        16..=20 => {
-            out.extend_from_slice(integer.as_bytes());
-            out.extend_from_slice(fraction.as_bytes());
-            out.resize(out.len() + (exponent as usize).saturating_sub(fraction.len()), b'0');
-        }
-        _ => {
-            out.extend_from_slice(mantissa.strip_suffix(".0").unwrap_or(mantissa).as_bytes());
-            out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
-            let magnitude = exponent.unsigned_abs();
-            if magnitude >= 100 {
-                out.push(b'0' + (magnitude / 100) as u8);
-            }
-            out.extend_from_slice(&[b'0' + (magnitude / 10 % 10) as u8, b'0' + (magnitude % 10) as u8]);
-        }
+    let places = exponent.unsigned_abs() as usize;
+    if exponent < 0 {
+        let (sign, digit) = integer.strip_prefix('-').map_or(("", integer), |digit| ("-", digit));
+        out.extend_from_slice(sign.as_bytes());
+        out.extend_from_slice(b"0.");
+        out.resize(out.len() + places - 1, b'0');
+        out.extend_from_slice(digit.as_bytes());
+        out.extend_from_slice(fraction.as_bytes());
+        return;
     }
+    let (before, behind) = fraction.split_at(places.min(fraction.len()));
+    out.extend_from_slice(integer.as_bytes());
+    out.extend_from_slice(before.as_bytes());
+    out.resize(out.len() + places - before.len(), b'0');
+    if !behind.is_empty() {
+        out.push(b'.');
+        out.extend_from_slice(behind.as_bytes());
+    }
+}
+
+/// Appends `mantissa` (`d` or `d.ddd`, with a sign) and the exponent: Go writes its sign and at least two digits.
+fn write_scaled(out: &mut Vec<u8>, mantissa: &str, exponent: i32) {
+    out.extend_from_slice(mantissa.strip_suffix(".0").unwrap_or(mantissa).as_bytes());
+    out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+    let magnitude = exponent.unsigned_abs();
+    if magnitude >= 100 {
+        out.push(b'0' + (magnitude / 100) as u8);
+    }
+    out.extend_from_slice(&[b'0' + (magnitude / 10 % 10) as u8, b'0' + (magnitude % 10) as u8]);
 }
 
 /// `strconv.FormatFloat(value, 'f', -1, 64)`: the shortest decimal without exponent, and `NaN`, `+Inf`, `-Inf`.
@@ -53,13 +96,13 @@ pub fn format_float(value: f64) -> String {
     DisplayFloat(value).to_string()
 }
 
-/// Displays a float as [`format_float`] does, without a text in between.
+/// Displays a float as [`format_float`] does.
 #[derive(Clone, Copy, Debug)]
 pub struct DisplayFloat(pub f64);
 
 impl fmt::Display for DisplayFloat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_finite() { write!(f, "{}", self.0) } else { f.write_str(special(self.0)) }
+        display_within(f, self.0, i32::MIN..=i32::MAX)
     }
 }
 
@@ -69,14 +112,14 @@ pub struct DisplayGeneral(pub f64);
 
 impl fmt::Display for DisplayGeneral {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magnitude = self.0.abs();
-        if !self.0.is_finite() || magnitude == 0.0 || (1e-4..1e6).contains(&magnitude) {
-            return DisplayFloat(self.0).fmt(f);
-        }
-        let mut out = Vec::with_capacity(24);
-        write_exponent(&mut out, self.0);
-        f.write_str(&String::from_utf8_lossy(&out))
+        display_within(f, self.0, -4..=5)
     }
+}
+
+fn display_within(f: &mut fmt::Formatter<'_>, value: f64, plain: RangeInclusive<i32>) -> fmt::Result {
+    let mut out = Vec::with_capacity(24);
+    write_within(&mut out, value, plain);
+    f.write_str(&String::from_utf8_lossy(&out))
 }
 
 fn special(value: f64) -> &'static str {
@@ -85,25 +128,6 @@ fn special(value: f64) -> &'static str {
         v if v > 0.0 => "+Inf",
         _ => "-Inf",
     }
-}
-
-/// `1e+21`, `1.5e-07`: Go writes the sign and at least two digits of the exponent.
-fn write_exponent(out: &mut Vec<u8>, value: f64) {
-    let begin = out.len();
-    write_to(out, format_args!("{value:e}"));
-    let Some(e) = out[begin..].iter().position(|b| *b == b'e') else { return };
-    let digits = begin + e + 1;
-    let negative = out[digits] == b'-';
-    if !negative {
-        out.insert(digits, b'+');
-    }
-    if out.len() - digits < 3 {
-        out.insert(digits + 1, b'0');
-    }
-}
-
-fn write_to(out: &mut Vec<u8>, args: fmt::Arguments<'_>) {
-    out.write_fmt(args).expect("writing to memory cannot fail");
 }
 
 /// Why a text is not a number; the words are Go's.
@@ -330,6 +354,12 @@ mod tests {
             assert_eq!(DisplayGeneral(value).to_string(), text);
         }
         assert_eq!(format_float(1e21), "1000000000000000000000");
+        // Halfway between two shortest decimals.
+        for (value, text) in [(1.25e15 + 0.25, "1250000000000000.2"), (-1.25e15 - 0.75, "-1250000000000000.8")] {
+            assert_eq!([written(value), format_float(value)], [text, text]);
+            let general = DisplayGeneral(value).to_string();
+            assert_eq!(general, format!("{}e+15", if value < 0.0 { "-1.2500000000000008" } else { "1.2500000000000002" }));
+        }
         assert_eq!(format_float(f64::INFINITY), "+Inf");
     }
 
@@ -365,20 +395,30 @@ mod tests {
         assert_eq!(parse_float("0x1p1024"), Err(NumberError::Range { text: "0x1p1024".to_owned() }));
     }
 
-    /// The same by the standard library's digits.
-    fn expected(value: f64) -> String {
-        let magnitude = value.abs();
-        if magnitude == 0.0 || (1e-6..1e21).contains(&magnitude) {
-            return format_float(value);
+    /// The same by the standard library's digits, without an exponent from `least` up to below `most`.
+    fn expected(value: f64, least: f64, most: f64) -> String {
+        if !value.is_finite() {
+            return special(value).to_owned();
         }
-        let mut out = Vec::new();
-        write_exponent(&mut out, value);
-        String::from_utf8(out).unwrap()
+        let magnitude = value.abs();
+        if magnitude == 0.0 || (least..most).contains(&magnitude) {
+            return value.to_string();
+        }
+        let text = format!("{value:e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap();
+        let exponent: i32 = exponent.parse().unwrap();
+        format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
     }
 
-    /// As [`expected`], but where two shortest texts are equally near the standard library takes the upper one, Go the even one.
-    fn is_as_expected(value: f64) -> bool {
-        let (written, expected) = (written(value), expected(value));
+    /// The layouts: of the API, of text without exponents, and the general one.
+    fn all_are_as_expected(value: f64) -> bool {
+        is_as_expected(value, &written(value), &expected(value, 1e-6, 1e21))
+            && is_as_expected(value, &format_float(value), &expected(value, 0.0, f64::INFINITY))
+            && is_as_expected(value, &DisplayGeneral(value).to_string(), &expected(value, 1e-4, 1e6))
+    }
+
+    /// Where two shortest texts are equally near the standard library takes the upper one, Go the even one.
+    fn is_as_expected(value: f64, written: &str, expected: &str) -> bool {
         if written == expected {
             return true;
         }
@@ -388,7 +428,7 @@ mod tests {
             if digits.contains('.') { digits.to_owned() } else { digits.trim_end_matches('0').to_owned() }
         };
         let same_length = written.len() == expected.len() && written.split('e').nth(1) == expected.split('e').nth(1);
-        let (mut even, mut upper) = (significant(&written), significant(&expected));
+        let (mut even, mut upper) = (significant(written), significant(expected));
         let is_even = matches!(even.pop(), Some('0' | '2' | '4' | '6' | '8'));
         upper.pop();
         same_length && is_even && even == upper && written.parse::<f64>() == Ok(value)
@@ -399,7 +439,7 @@ mod tests {
         let tens = (-30..40).flat_map(|e| [1.0, 9.999_999_999_999_999, 1.25].map(|m| format!("{m}e{e}").parse::<f64>().unwrap()));
         let twos = (-1074..1024).map(|e| 2f64.powi(e));
         for value in tens.chain(twos).flat_map(|v| [v, -v, f64::from_bits(v.to_bits() + 1), f64::from_bits(v.to_bits() - 1)]) {
-            assert!(is_as_expected(value), "{}, not {}", written(value), expected(value));
+            assert!(all_are_as_expected(value), "{} {} {}", written(value), format_float(value), DisplayGeneral(value));
         }
     }
 
@@ -408,7 +448,7 @@ mod tests {
         fn floats_of_ordinary_size_are_laid_out_as_the_standard_library_has_them(mantissa in -1e9f64..1e9, e in -25i32..25, digits in 0i32..17) {
             let rounded = (mantissa * 10f64.powi(digits)).round() / 10f64.powi(digits);
             for value in [mantissa, rounded, mantissa.round(), mantissa * 10f64.powi(e), rounded * 10f64.powi(e)] {
-                prop_assert!(is_as_expected(value), "{}, not {}", written(value), expected(value));
+                prop_assert!(all_are_as_expected(value), "{} {} {}", written(value), format_float(value), DisplayGeneral(value));
             }
         }
 

@@ -152,6 +152,24 @@ pub enum AggregateOp {
 }
 
 impl AggregateOp {
+    /// All of them. They travel by their places in this list: new ones are appended.
+    pub const ALL: [Self; 14] = [
+        Self::Sum,
+        Self::Avg,
+        Self::Count,
+        Self::Min,
+        Self::Max,
+        Self::Group,
+        Self::Stddev,
+        Self::Stdvar,
+        Self::Topk,
+        Self::Bottomk,
+        Self::CountValues,
+        Self::Quantile,
+        Self::Limitk,
+        Self::LimitRatio,
+    ];
+
     /// The operator's name.
     #[must_use]
     pub fn as_str(self) -> &'static str {

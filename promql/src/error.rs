@@ -11,12 +11,6 @@ pub enum PlanError {
         /// The type of the expression, as the API names it.
         found: &'static str,
     },
-    /// The function is not one that is evaluated.
-    #[error("function {function:?} is not supported")]
-    UnsupportedFunction {
-        /// Name of the function.
-        function: &'static str,
-    },
     /// A duration expression has no value in this query.
     #[error(transparent)]
     Duration(#[from] crate::ast::DurationError),

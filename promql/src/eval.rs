@@ -23,7 +23,7 @@ use crate::budget::{Budget, Reservation};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind, Plan, RangeInput};
 use crate::source::{RawSeries, SelectId, SeriesSource, SeriesView, histogram_bytes, histogram_samples};
-use crate::stats::Stats;
+use crate::stats::{Seen, Stats};
 use crate::value::{SampleValue, Series, Value, VectorSample};
 use block::Block;
 use function::Function;
@@ -44,10 +44,16 @@ pub(crate) struct Evaluator<'p> {
     pub(crate) budget: &'p Budget,
     pub(crate) annotations: Annotations,
     pub(crate) stats: Stats,
+    /// What was looked at at the steps of the grid on which is being evaluated now.
+    pub(crate) seen: Seen,
+    /// What shards looked at for what is imported, by the node whose value it is.
+    pub(crate) seen_at_shards: HashMap<NodeId, Seen>,
     source: &'p dyn SeriesSource,
     read: HashMap<SelectId, Arc<[Arc<RawSeries>]>>,
     /// Reads that are looked at more than once, so that they are kept.
     kept: HashSet<SelectId>,
+    /// A node that is about to be streamed to where nobody looks at the names of its series.
+    pub(crate) names_unread: Option<NodeId>,
     /// Bytes of values in a tile of a stream, at most.
     pub(crate) tile_bytes: usize,
     /// A block whose room is free to be used again.
@@ -68,9 +74,12 @@ impl<'p> Evaluator<'p> {
             budget,
             annotations: Annotations::default(),
             stats: Stats::default(),
+            seen: Seen::default(),
+            seen_at_shards: HashMap::new(),
             source,
             read: HashMap::new(),
             kept: kept_reads(plan),
+            names_unread: None,
             tile_bytes: selector::TILE_BYTES,
             spare: None,
             held: Vec::new(),
@@ -82,7 +91,20 @@ impl<'p> Evaluator<'p> {
 
     /// What was collected beside the value.
     pub(crate) fn finish(self) -> (Annotations, Stats) {
-        (self.annotations, self.stats)
+        let stats = Stats { samples_queryable: self.seen.total(), samples_per_step: self.seen.0, ..self.stats };
+        (self.annotations, stats)
+    }
+
+    /// Evaluates something on another grid; also answers how many samples that looked at. The room for the grid must be reserved.
+    pub(crate) fn on_grid<T>(
+        &mut self,
+        steps: usize,
+        evaluate: impl FnOnce(&mut Self) -> Result<T, EvalError>,
+    ) -> Result<(T, u64), EvalError> {
+        let outer = std::mem::replace(&mut self.seen, Seen::new(steps));
+        let outcome = evaluate(self);
+        let inner = std::mem::replace(&mut self.seen, outer);
+        outcome.map(|value| (value, inner.total()))
     }
 
     /// The value of the whole query.
@@ -91,6 +113,8 @@ impl<'p> Evaluator<'p> {
         let node = self.node(root);
         let is_instant = self.plan.params.step_ms == 0;
         let at = node.grid.start_ms;
+        self.held.push(self.budget.reserve(0, (node.grid.steps as u64).saturating_mul(8))?);
+        self.seen = Seen::new(node.grid.steps);
         match node.value_type {
             ValueType::String => Ok(Value::String { timestamp_ms: at, value: self.string(root) }),
             ValueType::Scalar => {
@@ -151,7 +175,7 @@ impl<'p> Evaluator<'p> {
             return self.stream(self.plan.root, sink);
         }
         let block = self.vector(self.plan.root)?;
-        let block = labels::remove_dropped_names(block, is_instant)?;
+        let block = labels::remove_dropped_names(block, is_instant, self.budget)?;
         sink(self, block)
     }
 
@@ -201,18 +225,24 @@ impl<'p> Evaluator<'p> {
         })
     }
 
-    /// A block without series, with room for `rows`.
-    pub(crate) fn blank(&mut self, steps: usize, rows: usize) -> Block {
+    /// A tile without series that will have up to `rows`.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(crate) fn blank(&mut self, steps: usize, rows: usize) -> Result<Block, EvalError> {
         match self.spare.take() {
-            Some(spare) if spare.steps() == steps => spare,
-            _ => Block::with_rows(steps, rows),
+            Some(spare) if spare.steps() == steps => Ok(spare),
+            _ => Block::growing(steps, rows, self.budget),
         }
     }
 
     /// Takes a block that is done with, so that the next one has its room.
     pub(crate) fn recycle(&mut self, mut block: Block) {
-        block.clear();
-        self.spare = Some(block);
+        // What is kept must be counted.
+        if block.has_room() {
+            block.clear();
+            self.spare = Some(block);
+        }
     }
 
     /// The value of a scalar node at each step.
@@ -222,7 +252,11 @@ impl<'p> Evaluator<'p> {
         let _held = self.budget.reserve(0, (steps as u64).saturating_mul(8))?;
         match &node.kind {
             NodeKind::Number(value) => Ok(vec![*value; steps]),
-            NodeKind::StepInvariant(once) => Ok(vec![self.scalar(*once)?.first().copied().unwrap_or(f64::NAN); steps]),
+            NodeKind::StepInvariant(once) => {
+                let (values, seen) = self.on_grid(1, |evaluator| evaluator.scalar(*once))?;
+                self.seen.add_everywhere(seen);
+                Ok(vec![values.first().copied().unwrap_or(f64::NAN); steps])
+            }
             NodeKind::Negate(inner) => Ok(self.scalar(*inner)?.into_iter().map(|v| -v).collect()),
             NodeKind::Binary { op, left, right, .. } => {
                 let (left, right) = (self.scalar(*left)?, self.scalar(*right)?);
@@ -245,6 +279,7 @@ impl<'p> Evaluator<'p> {
 
     /// Hands the series of a vector node to `sink`, tile by tile.
     pub(crate) fn stream(&mut self, id: NodeId, sink: Sink<'_, 'p>) -> Result<(), EvalError> {
+        self.see_imported(id);
         let outcome = match self.imports.remove(&id) {
             Some(import) => self.stream_import(id, import, sink),
             None => self.compute(id, sink),
@@ -254,6 +289,13 @@ impl<'p> Evaluator<'p> {
             self.failed_at.get_or_insert(id);
         }
         outcome
+    }
+
+    /// Counts what shards looked at for a node.
+    pub(crate) fn see_imported(&mut self, id: NodeId) {
+        if let Some(seen) = self.seen_at_shards.remove(&id) {
+            self.seen.merge(&seen);
+        }
     }
 
     /// Notes at which step a node is about to fail.
@@ -275,7 +317,15 @@ impl<'p> Evaluator<'p> {
             }),
             NodeKind::StepInvariant(once) => {
                 let steps = node.grid.steps;
-                self.stream(*once, &mut |evaluator, block| sink(evaluator, repeat(&block, steps)))
+                let stream = |evaluator: &mut Self| {
+                    evaluator.stream(*once, &mut |evaluator, block| {
+                        let block = repeat(&block, steps, evaluator.budget)?;
+                        sink(evaluator, block)
+                    })
+                };
+                let ((), seen) = self.on_grid(1, stream)?;
+                self.seen.add_everywhere(seen);
+                Ok(())
             }
             NodeKind::Aggregate { .. } => {
                 let block = aggregate::evaluate(self, node)?;
@@ -314,8 +364,8 @@ fn kept_reads(plan: &Plan) -> HashSet<SelectId> {
 }
 
 /// Copies the only step of each series to all `steps`.
-fn repeat(once: &Block, steps: usize) -> Block {
-    let mut block = Block::with_rows(steps, once.len());
+fn repeat(once: &Block, steps: usize, budget: &Budget) -> Result<Block, EvalError> {
+    let mut block = Block::reserved(steps, once.len(), budget)?;
     for (i, meta) in once.series.iter().enumerate() {
         if let Some(value) = once.row(i).get(0) {
             block.push_with(meta.clone(), |row| row.fill(value));
@@ -323,7 +373,7 @@ fn repeat(once: &Block, steps: usize) -> Block {
             block.push_with(meta.clone(), |row| (0..steps).for_each(|step| row.set_histogram(step, Arc::clone(histogram))));
         }
     }
-    block
+    Ok(block)
 }
 
 fn vector_samples(block: &Block) -> impl Iterator<Item = VectorSample> + '_ {

@@ -7,7 +7,7 @@
 //! states:  export | label sets | dropped names | states of the groups
 //! samples: export | label sets | series (times, floats, start times, histograms)
 //! moved:   read | label sets | series
-//! done:    annotations | statistics
+//! done:    annotations | statistics | samples looked at for each export: runs of steps with the same count
 //! failed:  node | step | kind | text
 //! ```
 
@@ -30,7 +30,7 @@ pub(crate) use report::{Done, Failure};
 use std::sync::Arc;
 
 /// Version of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// A frame is cut when what it holds takes about so many bytes.
 pub(crate) const FRAME_BYTES: usize = 1 << 20;
 
@@ -88,7 +88,8 @@ impl Frame {
             Piece::Rows { block, .. } => block.heap_bytes() + labels(&block.series),
             Piece::States { groups, states, .. } => labels(groups) + states.iter().map(State::heap_bytes).sum::<usize>(),
             Piece::Samples { series, .. } | Piece::Moved { series, .. } => series.iter().map(|one| one.heap_bytes()).sum(),
-            Piece::Done(_) | Piece::Failed(_) => 0,
+            Piece::Done(done) => done.seen.iter().map(|seen| seen.0.len() * 8).sum(),
+            Piece::Failed(_) => 0,
         };
         bytes as u64
     }
@@ -97,7 +98,7 @@ impl Frame {
     #[must_use]
     pub fn stats(&self) -> Option<crate::stats::Stats> {
         match &self.0 {
-            Piece::Done(done) => Some(done.stats),
+            Piece::Done(done) => Some(done.stats.clone()),
             _ => None,
         }
     }
@@ -167,7 +168,11 @@ impl Frame {
                 let select = select.ok_or_else(|| reader.error("no such read"))?;
                 Piece::Moved { select, series: samples::decode(&mut reader)? }
             }
-            DONE => Piece::Done(Box::new(Done::decode(&mut reader)?)),
+            DONE => {
+                let steps = fragment.exports.iter().filter_map(|export| fragment.grid_of(*export)).map(|grid| grid.steps as u64);
+                let _held = budget.reserve(0, steps.fold(0, u64::saturating_add).saturating_mul(8))?;
+                Piece::Done(Box::new(Done::decode(&mut reader, fragment)?))
+            }
             FAILED => Piece::Failed(Box::new(Failure::decode(&mut reader)?)),
             _ => return Err(reader.error("unknown kind of frame").into()),
         };

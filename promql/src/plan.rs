@@ -30,24 +30,32 @@ pub const LOOKBACK_MS_DEFAULT: i64 = 300_000;
 /// Step of subqueries without one unless configured otherwise.
 pub const SUBQUERY_STEP_MS_DEFAULT: i64 = 60_000;
 
-/// When and how a query is evaluated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// When and how a query is evaluated. It travels with fragments: the numbers of its fields are never given again.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct QueryParams {
     /// First evaluation time in milliseconds.
+    #[prost(sint64, tag = "1")]
     pub start_ms: Timestamp,
     /// Last possible evaluation time in milliseconds.
+    #[prost(sint64, tag = "2")]
     pub end_ms: Timestamp,
     /// Distance of evaluation times in milliseconds; 0 is an instant query at `start_ms`.
+    #[prost(int64, tag = "3")]
     pub step_ms: i64,
     /// How old the newest sample may be, in milliseconds.
+    #[prost(int64, tag = "4")]
     pub lookback_ms: i64,
     /// Step of subqueries that name none, in milliseconds.
+    #[prost(int64, tag = "5")]
     pub subquery_step_ms: i64,
     /// Whether metric names are dropped at the end of the query instead of by each operator.
+    #[prost(bool, tag = "6")]
     pub delayed_name_removal: bool,
     /// Whether start timestamps tell of counter resets, and of zeros before the first sample.
+    #[prost(bool, tag = "7")]
     pub use_start_timestamps: bool,
     /// Whether `__type__` says what a metric is, instead of its name.
+    #[prost(bool, tag = "8")]
     pub type_and_unit_labels: bool,
 }
 

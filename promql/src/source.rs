@@ -118,7 +118,29 @@ pub struct SeriesView<'a> {
     pub histograms: &'a [HistogramSample],
 }
 
-impl SeriesView<'_> {
+impl<'a> SeriesView<'a> {
+    /// The samples in `(after_ms, to_ms]`.
+    #[must_use]
+    pub fn between(self, after_ms: Timestamp, to_ms: Timestamp) -> Self {
+        let floats_lie_within = self.timestamps.first().is_none_or(|t| *t > after_ms) && self.timestamps.last().is_none_or(|t| *t <= to_ms);
+        let first = self.histograms.first().is_none_or(|h| h.timestamp_ms > after_ms);
+        if floats_lie_within && first && self.histograms.last().is_none_or(|h| h.timestamp_ms <= to_ms) {
+            return self;
+        }
+        let from = self.timestamps.partition_point(|t| *t <= after_ms);
+        let to = from + self.timestamps[from..].partition_point(|t| *t <= to_ms);
+        let start_timestamps = if self.start_timestamps.is_empty() { self.start_timestamps } else { &self.start_timestamps[from..to] };
+        let first = self.histograms.partition_point(|h| h.timestamp_ms <= after_ms);
+        let last = first + self.histograms[first..].partition_point(|h| h.timestamp_ms <= to_ms);
+        Self {
+            labels: self.labels,
+            timestamps: &self.timestamps[from..to],
+            values: &self.values[from..to],
+            start_timestamps,
+            histograms: &self.histograms[first..last],
+        }
+    }
+
     /// When the counter of `values[index]` started, 0 if that is not known.
     #[must_use]
     pub fn start_ms(&self, index: usize) -> Timestamp {

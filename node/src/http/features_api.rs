@@ -95,25 +95,8 @@ fn operators(enabled: &QueryFeatures) -> Vec<(&'static str, bool)> {
     let plain =
         ["!=", "!~", "%", "*", "+", "-", "/", "<", "<=", "</", "==", "=~", ">", ">=", ">/", "@", "^", "and", "atan2", "or", "unless"];
     let aggregate = |op: &AggregateOp| (op.as_str(), !op.is_experimental() || enabled.experimental_functions);
-    [all(&plain, true), AGGREGATES.iter().map(aggregate).collect()].concat()
+    [all(&plain, true), AggregateOp::ALL.iter().map(aggregate).collect()].concat()
 }
-
-const AGGREGATES: [AggregateOp; 14] = [
-    AggregateOp::Sum,
-    AggregateOp::Avg,
-    AggregateOp::Count,
-    AggregateOp::Min,
-    AggregateOp::Max,
-    AggregateOp::Group,
-    AggregateOp::Stddev,
-    AggregateOp::Stdvar,
-    AggregateOp::Topk,
-    AggregateOp::Bottomk,
-    AggregateOp::CountValues,
-    AggregateOp::Quantile,
-    AggregateOp::Limitk,
-    AggregateOp::LimitRatio,
-];
 
 #[cfg(test)]
 mod tests {

@@ -100,7 +100,8 @@ async fn answer(
     }
     let mut extras = write::Extras::new();
     if options.stats.is_wanted() {
-        extras.push(("stats", stats::to_json(&answer)));
+        let steps_of = (options.stats == StatsLevel::All && features.per_step_stats).then_some(&query);
+        extras.push(("stats", stats::to_json(&answer, steps_of)));
     }
     if let Some(plan) = &answer.plan {
         extras.push(("explain", explain::to_json(node, plan, &answer)));

@@ -12,6 +12,8 @@ pub(crate) mod state;
 
 use super::Evaluator;
 use super::block::{Block, SeriesMeta};
+use super::function::Function;
+use super::labels::is_metadata;
 use super::selector::SMALL_TILE_BYTES;
 use crate::ast::AggregateOp;
 use crate::budget::{Budget, Reservation};
@@ -38,22 +40,35 @@ impl Grouping<'_> {
         self.names.iter().any(|n| n == name)
     }
 
+    /// Whether the label `name` of a series is one of its group.
+    fn keeps(&self, name: &str) -> bool {
+        if self.without { name != METRIC_NAME && !self.names(name) } else { self.names(name) }
+    }
+
     /// The labels of the group to which a series belongs.
     pub(crate) fn labels_of(&self, labels: &Labels) -> Labels {
-        if self.without {
-            labels.filtered(|name| name != METRIC_NAME && !self.names(name))
-        } else if self.names.is_empty() {
-            Labels::empty()
-        } else {
-            labels.filtered(|name| self.names(name))
-        }
+        if self.is_one() { Labels::empty() } else { labels.filtered(|name| self.keeps(name)) }
+    }
+
+    /// Whether all series are of one group.
+    fn is_one(&self) -> bool {
+        !self.without && self.names.is_empty()
+    }
+
+    /// Whether groups may differ in what names a metric.
+    fn reads_names(&self) -> bool {
+        self.without || self.names.iter().any(|name| is_metadata(name))
     }
 }
 
-/// Numbers groups in the order in which they appear.
+/// Numbers groups in the order in which they appear. A group is looked for by its labels as bytes, written into a buffer that stays,
+/// so that only a new one takes memory.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    numbers: HashMap<Labels, usize>,
+    numbers: HashMap<Box<[u8]>, usize>,
+    key: Vec<u8>,
+    /// Key and number of the group that was asked for last: neighbours are often of one group.
+    last: (Vec<u8>, usize),
     /// Meta data of each group.
     pub(crate) metas: Vec<SeriesMeta>,
 }
@@ -61,11 +76,43 @@ pub(crate) struct Groups {
 impl Groups {
     /// The number of the group with these labels; `drop_name` if the name of any of its series goes away.
     pub(crate) fn number(&mut self, labels: Labels, drop_name: bool) -> usize {
-        let next = self.metas.len();
-        let number = *self.numbers.entry(labels.clone()).or_insert(next);
-        if number == next {
-            self.metas.push(SeriesMeta { labels, drop_name: false });
+        self.write_key(&labels, |_| true);
+        self.find(drop_name, || labels)
+    }
+
+    /// The number of the group to which a series with these labels belongs.
+    pub(crate) fn number_of(&mut self, labels: &Labels, grouping: Grouping<'_>, drop_name: bool) -> usize {
+        if grouping.is_one() {
+            self.key.clear();
+        } else {
+            self.write_key(labels, |name| grouping.keeps(name));
         }
+        self.find(drop_name, || grouping.labels_of(labels))
+    }
+
+    /// No text has the byte that ends names and values.
+    fn write_key(&mut self, labels: &Labels, keeps: impl Fn(&str) -> bool) {
+        const END: u8 = 0xff;
+        self.key.clear();
+        for (name, value) in labels.iter().filter(|(name, _)| keeps(name)) {
+            self.key.extend_from_slice(name.as_bytes());
+            self.key.push(END);
+            self.key.extend_from_slice(value.as_bytes());
+            self.key.push(END);
+        }
+    }
+
+    fn find(&mut self, drop_name: bool, labels: impl FnOnce() -> Labels) -> usize {
+        if self.last.0 != self.key || self.metas.is_empty() {
+            let number = self.numbers.get(&self.key[..]).copied().unwrap_or_else(|| {
+                self.numbers.insert(self.key.clone().into_boxed_slice(), self.metas.len());
+                self.metas.push(SeriesMeta { labels: labels(), drop_name: false });
+                self.metas.len() - 1
+            });
+            std::mem::swap(&mut self.last.0, &mut self.key);
+            self.last.1 = number;
+        }
+        let number = self.last.1;
         self.metas[number].drop_name |= drop_name;
         number
     }
@@ -77,7 +124,7 @@ impl Groups {
 
     /// The group of each series of a block.
     pub(crate) fn of_block(&mut self, block: &Block, grouping: Grouping<'_>) -> Vec<usize> {
-        block.series.iter().map(|meta| self.number(grouping.labels_of(&meta.labels), meta.drop_name)).collect()
+        block.series.iter().map(|meta| self.number_of(&meta.labels, grouping, meta.drop_name)).collect()
     }
 }
 
@@ -105,7 +152,7 @@ pub(crate) fn evaluate<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Res
             let label = param.map(|param| evaluator.string(param)).unwrap_or_default();
             count_values::evaluate(evaluator, *input, &label, grouping)
         }
-        _ => Ok(partial(evaluator, node)?.finish(evaluator, node)),
+        _ => partial(evaluator, node)?.finish(evaluator, node),
     }
 }
 
@@ -119,6 +166,9 @@ fn leave_out_histograms(evaluator: &mut Evaluator<'_>, op: AggregateOp, input: N
 fn parameter(evaluator: &mut Evaluator<'_>, param: Option<NodeId>) -> Result<Vec<f64>, EvalError> {
     param.map_or_else(|| Ok(Vec::new()), |param| evaluator.scalar(param))
 }
+
+/// What a group takes beside its state and its labels: its key and its place in the table.
+const GROUP_BYTES: usize = size_of::<SeriesMeta>() + size_of::<State>() + 128;
 
 /// The groups of an aggregation and their states.
 #[derive(Debug, Default)]
@@ -136,7 +186,7 @@ impl Partial {
     }
 
     fn hold(&mut self, state: State, labels_bytes: usize, budget: &Budget) -> Result<(), EvalError> {
-        let bytes = (state.heap_bytes() + labels_bytes) as u64;
+        let bytes = (state.heap_bytes() + labels_bytes + GROUP_BYTES) as u64;
         self.held.push(budget.reserve(0, bytes)?);
         self.held_bytes += bytes;
         self.states.push(state);
@@ -179,9 +229,12 @@ impl Partial {
     }
 
     /// The results of the aggregation `node`, groups in the order of their labels.
-    pub(crate) fn finish(self, evaluator: &mut Evaluator<'_>, node: &Node) -> Block {
+    ///
+    /// # Errors
+    /// There is no room for them beside the states.
+    pub(crate) fn finish(self, evaluator: &mut Evaluator<'_>, node: &Node) -> Result<Block, EvalError> {
         let NodeKind::Aggregate { op, input, .. } = &node.kind else { unreachable!("called for aggregations only") };
-        let mut result = Block::with_rows(node.grid.steps, self.states.len());
+        let mut result = Block::reserved(node.grid.steps, self.states.len(), evaluator.budget)?;
         let mut groups: Vec<(SeriesMeta, State)> = self.groups.metas.into_iter().zip(self.states).collect();
         groups.sort_by(|(a, _), (b, _)| a.labels.cmp(&b.labels));
         let mut notes = SumNotes::default();
@@ -189,7 +242,7 @@ impl Partial {
             result.push_with(meta, |row| state.finish(*op, row, &mut notes));
         }
         notes.report(evaluator.node(*input).span, &mut evaluator.annotations);
-        result
+        Ok(result)
     }
 }
 
@@ -198,14 +251,19 @@ pub(crate) fn partial<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node) -> Resu
     let NodeKind::Aggregate { op, input, grouping, without, .. } = &node.kind else { unreachable!("called for aggregations only") };
     let grouping = Grouping { names: grouping, without: *without };
     let mut partial = Partial::default();
+    let loses_name = matches!(&evaluator.node(*input).kind, NodeKind::Call { function: Function::Range(function), .. }
+        if !function.keeps_name() && !evaluator.plan.params.delayed_name_removal);
+    evaluator.names_unread = (loses_name && !grouping.reads_names()).then_some(*input);
     let tile_bytes = std::mem::replace(&mut evaluator.tile_bytes, SMALL_TILE_BYTES);
     let outcome = evaluator.stream(*input, &mut |evaluator, block| {
         for (i, meta) in block.series.iter().enumerate() {
-            let group = partial.groups.number(grouping.labels_of(&meta.labels), meta.drop_name);
+            let group = partial.groups.number_of(&meta.labels, grouping, meta.drop_name);
             if group == partial.states.len() {
                 partial.hold(State::new(*op, node.grid.steps), meta.labels.heap_bytes(), evaluator.budget)?;
             }
-            let grown = partial.states[group].add(block.row(i), meta.labels.metric_name());
+            let row = block.row(i);
+            let name = if loses_name || row.histograms.is_empty() { "" } else { meta.labels.metric_name() };
+            let grown = partial.states[group].add(row, name);
             if grown > 0 {
                 partial.held.push(evaluator.budget.reserve(0, grown as u64)?);
                 partial.held_bytes += grown as u64;

@@ -112,7 +112,8 @@ pub(crate) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
         (false, false, Some(by)) => {
             let (left, right) = (evaluator.vector(*left)?, evaluator.vector(*right)?);
             if op.is_set() {
-                return sink(evaluator, set::combine(*op, left, right, by)?);
+                let block = set::combine(*op, (left, right), by, evaluator.budget)?;
+                return sink(evaluator, block);
             }
             let mut notes = Notes::default();
             let block = matching::combine(evaluator, operation, (left, right), by, &mut notes);
@@ -150,7 +151,8 @@ fn with_scalar<'p>(
             }
         }
         notes.report(operation.op, span, &mut evaluator.annotations);
-        sink(evaluator, if is_unique { block } else { join_equal(block)? })
+        let block = if is_unique { block } else { join_equal(block, evaluator.budget)? };
+        sink(evaluator, block)
     };
     if is_unique {
         return evaluator.stream(vector, &mut apply);

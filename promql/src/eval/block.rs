@@ -3,12 +3,17 @@
 use crate::budget::{Budget, Reservation};
 use crate::error::EvalError;
 use crate::source::{histogram_bytes, histogram_samples};
+use crate::stats::Seen;
 use model::Labels;
 use model::histogram::FloatHistogram;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Series of one tile when values are streamed from operator to operator.
 pub(crate) const TILE_SERIES: usize = 256;
+
+/// Rows for which a tile has room at first: many queries find few series.
+const FIRST_ROWS: usize = 16;
 
 /// A native histogram at a step.
 pub(crate) type StepHistogram = (usize, Arc<FloatHistogram>);
@@ -151,6 +156,21 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Calls `each` with runs of steps that all have a float: the first step, and the floats.
+    #[inline]
+    pub(crate) fn for_each_run(self, mut each: impl FnMut(usize, &[f64])) {
+        for (i, (word, values)) in self.valid.iter().zip(self.values.chunks(64)).enumerate() {
+            let mut rest = *word;
+            while rest != 0 {
+                let from = rest.trailing_zeros();
+                let length = (rest >> from).trailing_ones();
+                each(i * 64 + from as usize, &values[from as usize..(from + length) as usize]);
+                // A shift by all bits would be none.
+                rest = if from + length == 64 { 0 } else { rest >> (from + length) << (from + length) };
+            }
+        }
+    }
+
     /// Number of floats.
     pub(crate) fn count(self) -> usize {
         self.valid.iter().map(|word| word.count_ones() as usize).sum()
@@ -221,13 +241,14 @@ impl RowMut<'_> {
         self.histograms.retain(|(step, _)| is_set(words, *step));
     }
 
-    /// Sets, step by step, the float that `value` returns, if any, in a row without floats.
+    /// Sets, step by step, the float that `value` returns, if any, in a row without floats. Asked are the steps of `words` of bits.
     #[inline]
-    pub(crate) fn fill_with(&mut self, mut value: impl FnMut(usize) -> Option<f64>) {
-        for (i, (word, values)) in self.valid.iter_mut().zip(self.values.chunks_mut(64)).enumerate() {
+    pub(crate) fn fill_with(&mut self, words: Range<usize>, mut value: impl FnMut() -> Option<f64>) {
+        let rows = self.valid.iter_mut().zip(self.values.chunks_mut(64));
+        for (word, values) in rows.take(words.end).skip(words.start) {
             let mut bits = 0;
             for (k, slot) in values.iter_mut().enumerate() {
-                if let Some(value) = value(i * 64 + k) {
+                if let Some(value) = value() {
                     *slot = value;
                     bits |= 1 << k;
                 }
@@ -291,6 +312,13 @@ pub(crate) struct Block {
     pub(crate) tile: Tile,
     steps: usize,
     held: Vec<Reservation>,
+    /// Room for the rows that it was made for.
+    room: Option<Reservation>,
+}
+
+/// Bytes that a row of so many steps takes.
+fn row_bytes(steps: usize) -> usize {
+    steps.saturating_add(steps.div_ceil(64)).saturating_mul(8) + size_of::<SeriesMeta>() + size_of::<Vec<StepHistogram>>()
 }
 
 impl Block {
@@ -301,10 +329,28 @@ impl Block {
 
     /// A block without series, with room for `rows`.
     pub(crate) fn with_rows(steps: usize, rows: usize) -> Self {
-        Self { series: Vec::with_capacity(rows), tile: Tile::with_rows(steps, rows), steps, held: Vec::new() }
+        Self { series: Vec::with_capacity(rows), tile: Tile::with_rows(steps, rows), steps, held: Vec::new(), room: None }
     }
 
-    /// Removes all series; the room stays.
+    /// A block without series that takes room for `rows` from the budget, until it is dropped.
+    ///
+    /// # Errors
+    /// There is not so much room.
+    pub(crate) fn reserved(steps: usize, rows: usize, budget: &Budget) -> Result<Self, EvalError> {
+        let room = budget.reserve(0, row_bytes(steps).saturating_mul(rows) as u64)?;
+        Ok(Self { room: Some(room), ..Self::with_rows(steps, rows) })
+    }
+
+    /// As [`Self::reserved`], where most have fewer rows than the most that there may be: it begins small and grows.
+    ///
+    /// # Errors
+    /// There is not so much room.
+    pub(crate) fn growing(steps: usize, rows_max: usize, budget: &Budget) -> Result<Self, EvalError> {
+        let room = budget.reserve(0, row_bytes(steps).saturating_mul(rows_max) as u64)?;
+        Ok(Self { room: Some(room), ..Self::with_rows(steps, rows_max.min(FIRST_ROWS)) })
+    }
+
+    /// Removes all series; their room stays, in memory and of the budget.
     pub(crate) fn clear(&mut self) {
         self.series.clear();
         self.tile.clear();
@@ -325,6 +371,22 @@ impl Block {
     pub(crate) fn samples(&self) -> u64 {
         let floats = self.tile.valid.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
         floats + self.histograms().map(|(_, histogram)| histogram_samples(histogram)).sum::<u64>()
+    }
+
+    /// Counts its floats and histograms at their steps.
+    pub(crate) fn count_into(&self, seen: &mut Seen) {
+        // Most series have a value everywhere.
+        let mut full = 0;
+        for i in 0..self.len() {
+            let row = self.row(i);
+            if row.is_full() {
+                full += 1;
+            } else {
+                set_bits(row.valid).for_each(|step| seen.add(step, 1));
+            }
+        }
+        seen.add_everywhere(full);
+        self.histograms().for_each(|(step, histogram)| seen.add(*step, histogram_samples(histogram)));
     }
 
     fn histograms(&self) -> impl Iterator<Item = &StepHistogram> {
@@ -371,13 +433,38 @@ impl Block {
         self.series.append(&mut other.series);
         self.tile.append(&mut other.tile);
         self.held.append(&mut other.held);
+        self.held.extend(other.room.take());
     }
 
     /// Accounts for what it holds now, until it is dropped.
     pub(crate) fn account(mut self, budget: &Budget) -> Result<Self, EvalError> {
         self.held.clear();
+        self.room = None;
         self.held.push(budget.reserve(self.samples(), self.heap_bytes() as u64)?);
         Ok(self)
+    }
+
+    /// Takes room for what it holds now, until it is dropped. Its samples are counted by who made it.
+    ///
+    /// # Errors
+    /// There is not so much room.
+    pub(crate) fn hold(mut self, budget: &Budget) -> Result<Self, EvalError> {
+        self.room = None;
+        self.room = Some(budget.reserve(0, self.heap_bytes() as u64)?);
+        Ok(self)
+    }
+
+    /// Takes room for its histograms too, if it has any.
+    ///
+    /// # Errors
+    /// There is not so much room.
+    pub(crate) fn hold_histograms(self, budget: &Budget) -> Result<Self, EvalError> {
+        if self.histograms().next().is_some() { self.hold(budget) } else { Ok(self) }
+    }
+
+    /// Whether the budget knows of the room that it has.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.is_some()
     }
 
     /// Bytes that it takes, labels apart.

@@ -15,7 +15,7 @@ use super::labels::{drop_name, is_unique_without_name, join_equal};
 use super::range::RangeFunction;
 use super::selector::{Of, stream_newest};
 use super::{Evaluator, Sink, info};
-use crate::error::{EvalError, PlanError};
+use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind};
 pub(crate) use date::DatePart;
 use histogram::Statistic;
@@ -109,24 +109,21 @@ impl Function {
     }
 }
 
-/// Finds how a function of the language is computed.
-///
-/// # Errors
-/// This engine does not compute it.
-pub(crate) fn resolve(name: &'static str) -> Result<Function, PlanError> {
+/// Finds how a function of the language is computed; all of them are.
+pub(crate) fn resolve(name: &str) -> Option<Function> {
     if let Some(function) = MathFunction::find(name) {
-        return Ok(Function::Math(function));
+        return Some(Function::Math(function));
     }
     if let Some(part) = DatePart::find(name) {
-        return Ok(Function::Date(part));
+        return Some(Function::Date(part));
     }
     if let Some(statistic) = Statistic::find(name) {
-        return Ok(Function::HistogramStatistic(statistic));
+        return Some(Function::HistogramStatistic(statistic));
     }
     if let Some(function) = RangeFunction::find(name) {
-        return Ok(Function::Range(function));
+        return Some(Function::Range(function));
     }
-    resolve_other(name).ok_or(PlanError::UnsupportedFunction { function: name })
+    resolve_other(name)
 }
 
 fn resolve_other(name: &str) -> Option<Function> {
@@ -278,7 +275,8 @@ pub(crate) fn map_rows<'p>(
             drop_name(&mut block.series[i], delayed);
             change(evaluator, &mut block.tile.row_mut(i));
         }
-        sink(evaluator, if is_unique { block } else { join_equal(block)? })
+        let block = if is_unique { block } else { join_equal(block, evaluator.budget)? };
+        sink(evaluator, block)
     };
     if is_unique {
         return evaluator.stream(input, &mut apply);
@@ -363,7 +361,11 @@ fn of_samples<'p>(evaluator: &mut Evaluator<'p>, input: NodeId, of: Of, sink: Si
         },
         of,
     )?;
-    if is_unique { Ok(()) } else { sink(evaluator, join_equal(all)?) }
+    if is_unique {
+        return Ok(());
+    }
+    let all = join_equal(all, evaluator.budget)?;
+    sink(evaluator, all)
 }
 
 #[cfg(test)]
@@ -373,7 +375,7 @@ mod tests {
     #[test]
     fn every_function_of_the_language_is_evaluated() {
         // The plan makes `info` itself, as its second argument is no expression.
-        let missing = crate::functions::FUNCTIONS.iter().filter(|f| f.name != "info" && resolve(f.name).is_err());
+        let missing = crate::functions::FUNCTIONS.iter().filter(|f| f.name != "info" && resolve(f.name).is_none());
         assert_eq!(missing.map(|f| f.name).collect::<Vec<_>>(), [""; 0]);
         assert_eq!(crate::functions::FUNCTIONS.len(), 90);
     }

@@ -7,6 +7,7 @@ use super::block::{Block, Row, SeriesMeta, set_bits};
 use super::labels::join_equal;
 use super::selector::tile_series;
 use super::{Evaluator, Sink};
+use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::plan::fragment::Merge;
 use crate::plan::{Node, NodeId};
@@ -32,7 +33,7 @@ impl<'p> Evaluator<'p> {
         match import {
             Import::Rows { blocks, merge } => stream_rows(self, node, blocks, merge, sink),
             Import::States(partial) => {
-                let block = partial.finish(self, node);
+                let block = partial.finish(self, node)?;
                 sink(self, block)
             }
         }
@@ -41,6 +42,7 @@ impl<'p> Evaluator<'p> {
     /// For each step, whether any imported row has a value.
     pub(super) fn imported_presence(&mut self, id: NodeId) -> Option<Vec<bool>> {
         let Some(Import::Rows { blocks, .. }) = self.imports.remove(&id) else { return None };
+        self.see_imported(id);
         let mut present = vec![false; self.node(id).grid.steps];
         for block in &blocks {
             (0..block.len()).for_each(|i| set_bits(&block.row(i).present()).for_each(|step| present[step] = true));
@@ -77,24 +79,25 @@ fn stream_rows<'p>(
     if is_unique || merge == Merge::Append {
         for tile in rows.chunks(tile_series(node.grid.steps, evaluator.tile_bytes)) {
             evaluator.budget.check()?;
-            sink(evaluator, copy(node, tile))?;
+            let tile = copy(node, tile, evaluator.budget)?;
+            sink(evaluator, tile)?;
         }
         return Ok(());
     }
-    let all = copy(node, &rows).account(evaluator.budget)?;
-    let all = if merge == Merge::Add { add_equal(&all) } else { join_equal(all)? };
+    let all = copy(node, &rows, evaluator.budget)?.account(evaluator.budget)?;
+    let all = if merge == Merge::Add { add_equal(&all, evaluator.budget)? } else { join_equal(all, evaluator.budget)? };
     sink(evaluator, all)
 }
 
-fn copy(node: &Node, rows: &[Imported<'_>]) -> Block {
-    let mut block = Block::with_rows(node.grid.steps, rows.len());
+fn copy(node: &Node, rows: &[Imported<'_>], budget: &Budget) -> Result<Block, EvalError> {
+    let mut block = Block::reserved(node.grid.steps, rows.len(), budget)?;
     rows.iter().for_each(|one| block.push(one.meta.clone(), one.row));
-    block
+    Ok(block)
 }
 
 /// Adds the values of rows with equal labels, which are neighbours.
-fn add_equal(block: &Block) -> Block {
-    let mut sums = Block::with_rows(block.steps(), block.len());
+fn add_equal(block: &Block, budget: &Budget) -> Result<Block, EvalError> {
+    let mut sums = Block::reserved(block.steps(), block.len(), budget)?;
     for (i, meta) in block.series.iter().enumerate() {
         if sums.series.last().is_some_and(|last| last.labels == meta.labels) {
             let last = sums.len() - 1;
@@ -108,5 +111,5 @@ fn add_equal(block: &Block) -> Block {
             sums.push(meta.clone(), block.row(i));
         }
     }
-    sums
+    Ok(sums)
 }

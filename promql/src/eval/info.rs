@@ -6,6 +6,7 @@ use super::labels::join_equal;
 use super::selector::{Of, stream_newest};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeId, NodeKind};
+use crate::stats::Seen;
 use model::labels::METRIC_NAME;
 use model::{Labels, LabelsBuilder, MatchOp, Matcher};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -37,7 +38,7 @@ pub(crate) fn evaluate<'p>(evaluator: &mut Evaluator<'p>, args: &[NodeId], skips
     let info = if identities.is_empty() { Block::new(base.steps()) } else { sample_times(evaluator, info_node, &identities)? };
     let _held = evaluator.budget.reserve(0, (info.len() as u64).saturating_mul(info.steps() as u64).saturating_mul(24))?;
     let newest = newest(&base, &info)?;
-    let mut result = Block::with_rows(base.steps(), base.len());
+    let mut result = Block::reserved(base.steps(), base.len(), evaluator.budget)?;
     for (row, meta) in base.series.iter().enumerate() {
         evaluator.budget.check()?;
         if !enriched[row] {
@@ -51,12 +52,12 @@ pub(crate) fn evaluate<'p>(evaluator: &mut Evaluator<'p>, args: &[NodeId], skips
             });
         }
     }
-    join_equal(result)?.account(evaluator.budget)
+    join_equal(result, evaluator.budget)?.account(evaluator.budget)
 }
 
 /// The values of each identifying label among the series that are to be enriched.
-fn identities<'a>(base: &'a Block, enriched: &[bool]) -> HashMap<&'static str, HashSet<&'a str>> {
-    let mut identities: HashMap<&'static str, HashSet<&str>> = HashMap::new();
+fn identities<'a>(base: &'a Block, enriched: &[bool]) -> Identities<'a> {
+    let mut identities = Identities::new();
     for (meta, _) in base.series.iter().zip(enriched).filter(|(_, enriched)| **enriched) {
         for name in IDENTIFYING {
             if let Some(value) = meta.labels.get(name).filter(|value| !value.is_empty()) {
@@ -68,35 +69,48 @@ fn identities<'a>(base: &'a Block, enriched: &[bool]) -> HashMap<&'static str, H
 }
 
 /// The times in milliseconds of the newest samples of the info series that may be about a series.
-fn sample_times<'p>(
-    evaluator: &mut Evaluator<'p>,
-    node: &'p Node,
-    identities: &HashMap<&'static str, HashSet<&str>>,
-) -> Result<Block, EvalError> {
-    let is_about = |labels: &Labels| identities.iter().all(|(name, values)| values.contains(labels.get(name).unwrap_or("")));
+fn sample_times<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, identities: &Identities<'_>) -> Result<Block, EvalError> {
+    // Both passes look at the same samples, and only those of series that may be meant count.
+    let ((), _) = evaluator.on_grid(node.grid.steps, |evaluator| refuse_histograms(evaluator, node, identities))?;
+    let mut seen = Seen::new(node.grid.steps);
+    let (times, _) = evaluator.on_grid(node.grid.steps, |evaluator| times_of(evaluator, node, identities, &mut seen))?;
+    evaluator.seen.merge(&seen);
+    Ok(times)
+}
+
+/// Which values of the identifying labels the series have that are to be enriched.
+type Identities<'a> = HashMap<&'static str, HashSet<&'a str>>;
+
+fn is_about(identities: &Identities<'_>, labels: &Labels) -> bool {
+    identities.iter().all(|(name, values)| values.contains(labels.get(name).unwrap_or("")))
+}
+
+fn refuse_histograms<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, identities: &Identities<'_>) -> Result<(), EvalError> {
     let mut has_histograms = false;
     stream_newest(
         evaluator,
         node,
         &mut |_, block| {
-            let of_interest = block.series.iter().enumerate().filter(|(_, meta)| is_about(&meta.labels));
+            let of_interest = block.series.iter().enumerate().filter(|(_, meta)| is_about(identities, &meta.labels));
             has_histograms |= of_interest.into_iter().any(|(row, _)| !block.row(row).histograms.is_empty());
             Ok(())
         },
         Of::Value,
     )?;
-    if has_histograms {
-        return Err(EvalError::InfoIsHistogram);
-    }
+    if has_histograms { Err(EvalError::InfoIsHistogram) } else { Ok(()) }
+}
+
+fn times_of<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, identities: &Identities<'_>, seen: &mut Seen) -> Result<Block, EvalError> {
     let mut times = Block::new(node.grid.steps);
     stream_newest(
         evaluator,
         node,
         &mut |evaluator, block| {
             let mut kept = Block::new(block.steps());
-            for (row, meta) in block.series.iter().enumerate().filter(|(_, meta)| is_about(&meta.labels)) {
+            for (row, meta) in block.series.iter().enumerate().filter(|(_, meta)| is_about(identities, &meta.labels)) {
                 kept.push(meta.clone(), block.row(row));
             }
+            kept.count_into(seen);
             times.append(kept.account(evaluator.budget)?);
             Ok(())
         },

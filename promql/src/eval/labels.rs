@@ -1,6 +1,7 @@
 //! Label sets between operators: dropping names, and joining series that become one.
 
 use super::block::{Block, RowMut, SeriesMeta};
+use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::plan::{NodeId, NodeKind, Plan};
 use model::labels::METRIC_NAME;
@@ -58,14 +59,14 @@ fn selects_one_name(plan: &Plan, select: crate::source::SelectId) -> bool {
 /// Joins series with equal labels whose values never meet at one step.
 ///
 /// # Errors
-/// Two of them have a value at the same step.
-pub(crate) fn join_equal(block: Block) -> Result<Block, EvalError> {
+/// Two of them have a value at the same step, or there is no room for the result.
+pub(crate) fn join_equal(block: Block, budget: &Budget) -> Result<Block, EvalError> {
     let mut first: HashMap<Labels, usize> = HashMap::with_capacity(block.len());
     let is_unique = block.series.iter().enumerate().all(|(i, meta)| first.insert(meta.labels.clone(), i).is_none());
     if is_unique {
         return Ok(block);
     }
-    let mut joined = Block::with_rows(block.steps(), block.len());
+    let mut joined = Block::reserved(block.steps(), block.len(), budget)?;
     first.clear();
     for (i, meta) in block.series.iter().enumerate() {
         match first.get(&meta.labels) {
@@ -105,7 +106,7 @@ pub(crate) fn require_unique(block: &Block) -> Result<(), EvalError> {
 ///
 /// # Errors
 /// Series that became equal have a value at the same step.
-pub(crate) fn remove_dropped_names(mut block: Block, is_instant: bool) -> Result<Block, EvalError> {
+pub(crate) fn remove_dropped_names(mut block: Block, is_instant: bool, budget: &Budget) -> Result<Block, EvalError> {
     for meta in block.series.iter_mut().filter(|meta| meta.drop_name) {
         meta.labels = without_name(&meta.labels);
         meta.drop_name = false;
@@ -114,5 +115,5 @@ pub(crate) fn remove_dropped_names(mut block: Block, is_instant: bool) -> Result
         require_unique(&block)?;
         return Ok(block);
     }
-    join_equal(block)
+    join_equal(block, budget)
 }

@@ -9,7 +9,7 @@ pub(crate) mod window;
 
 use super::block::{Block, Row, RowMut, SeriesMeta};
 use super::labels::{drop_name, is_unique_without_name, require_unique};
-use super::selector::{FIRST_ROWS, tile_series};
+use super::selector::tile_series;
 use super::{Evaluator, Sink};
 use crate::annotations::Annotations;
 use crate::ast::{Extended, Span};
@@ -25,7 +25,7 @@ use model::sample::{STALE_NAN_BITS, is_stale};
 use rate::Ends;
 use std::borrow::Cow;
 use std::sync::Arc;
-use window::{Samples, Windows, reach_ms};
+use window::{Layout, Samples, Windows, reach_ms};
 
 /// A range vector argument, resolved.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +55,7 @@ pub(crate) fn stream<'p>(
     args: &[NodeId],
     sink: Sink<'_, 'p>,
 ) -> Result<(), EvalError> {
+    let names_unread = evaluator.names_unread.take().is_some_and(|id| std::ptr::eq(evaluator.node(id), node));
     let range_id = args[function.range_argument()];
     let argument = range_argument(evaluator.node(range_id));
     check_extended(argument.extended, function)?;
@@ -63,15 +64,17 @@ pub(crate) fn stream<'p>(
     let is_unique = delayed || function.keeps_name() || is_unique_without_name(evaluator.plan, range_id);
     let mut all = (!is_unique).then(|| Block::new(node.grid.steps));
     let lookback_ms = evaluator.plan.params.lookback_ms;
+    let _layout = evaluator.budget.reserve(0, (node.grid.steps as u64).saturating_mul(Layout::STEP_BYTES))?;
     let windows = Windows::new(node.grid, argument.range_ms, argument.shift).reaching(argument.extended, lookback_ms);
     let rows = tile_series(node.grid.steps, evaluator.tile_bytes);
-    let mut block = evaluator.blank(node.grid.steps, FIRST_ROWS.min(rows));
+    let mut block = evaluator.blank(node.grid.steps, rows)?;
     for_each_series(evaluator, argument, &mut |evaluator, mut meta, samples| {
         let before = block.len();
         let labels = meta.labels.clone();
-        if !function.keeps_name() {
+        if !function.keeps_name() && (!names_unread || all.is_some()) {
             drop_name(&mut meta, delayed);
         }
+        windows.count(samples);
         let annotations = &mut evaluator.annotations;
         let mut call = RangeCall { function, windows: &windows, params: &params, labels: &labels, span: argument.span, annotations };
         block.push_with(meta, |row| call.compute(samples, row));
@@ -82,21 +85,27 @@ pub(crate) fn stream<'p>(
             let full = std::mem::replace(&mut block, Block::new(node.grid.steps));
             match &mut all {
                 Some(all) => all.append(full.account(evaluator.budget)?),
-                None => sink(evaluator, full)?,
+                None => {
+                    let full = full.hold_histograms(evaluator.budget)?;
+                    sink(evaluator, full)?;
+                }
             }
-            block = evaluator.blank(node.grid.steps, rows);
+            block = evaluator.blank(node.grid.steps, rows)?;
         }
         Ok(())
     })?;
-    evaluator.stats.samples_queryable += windows.samples_seen();
+    windows.count_into(&mut evaluator.seen);
     match all {
         Some(mut all) => {
-            all.append(block);
+            all.append(block.account(evaluator.budget)?);
             require_unique(&all)?;
             sink(evaluator, all)
         }
         None if block.is_empty() => Ok(()),
-        None => sink(evaluator, block),
+        None => {
+            let rest = block.hold_histograms(evaluator.budget)?;
+            sink(evaluator, rest)
+        }
     }
 }
 
@@ -223,17 +232,24 @@ fn annotate(evaluator: &mut Evaluator<'_>, function: RangeFunction, labels: &Lab
 /// Takes one series' meta data and samples, without stale markers.
 type SeriesSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesMeta, Samples<'_>) -> Result<(), EvalError>;
 
-fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_>, each: SeriesSink<'_, 'p>) -> Result<(), EvalError> {
+/// Hands out the series of a range vector; answers how many samples the evaluation of a subquery looked at, none for a selector.
+fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_>, each: SeriesSink<'_, 'p>) -> Result<u64, EvalError> {
     match argument.input {
         RangeInput::Select(_) => {
             let with_starts = evaluator.plan.params.use_start_timestamps;
             let mut floats = Floats::default();
+            let (mut longest, mut _room) = (0, None);
             evaluator.visit_for(argument.node, &mut |evaluator, series| {
+                if series.timestamps.len() > longest {
+                    longest = series.timestamps.len().next_power_of_two();
+                    _room = Some(evaluator.budget.reserve(0, longest as u64 * (Floats::SAMPLE_BYTES + Layout::SAMPLE_BYTES))?);
+                }
                 let meta = SeriesMeta { labels: series.labels.clone(), drop_name: false };
                 let histograms = histograms_without_stale_markers(series, with_starts);
                 let samples = floats.without_stale_markers(series, &histograms);
                 each(evaluator, meta, if with_starts { samples } else { Samples { starts: &[], ..samples } })
-            })
+            })?;
+            Ok(0)
         }
         RangeInput::Subquery(inner) => {
             let grid = evaluator.node(inner).grid;
@@ -255,12 +271,19 @@ fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_
 /// Takes one series of a subquery and its values on the inner grid.
 type RowSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesMeta, Row<'_>) -> Result<(), EvalError>;
 
-fn subquery_rows<'p>(evaluator: &mut Evaluator<'p>, inner: NodeId, each: RowSink<'_, 'p>) -> Result<(), EvalError> {
+/// Hands out the series of a subquery; answers how many samples its own evaluation looked at.
+fn subquery_rows<'p>(evaluator: &mut Evaluator<'p>, inner: NodeId, each: RowSink<'_, 'p>) -> Result<u64, EvalError> {
     let node = evaluator.node(inner);
     let _held = evaluator.budget.reserve(0, (node.grid.steps as u64).saturating_mul(16))?;
     if node.grid.steps == 0 {
-        return Ok(());
+        return Ok(0);
     }
+    let ((), seen) = evaluator.on_grid(node.grid.steps, |evaluator| inner_rows(evaluator, inner, each))?;
+    Ok(seen)
+}
+
+fn inner_rows<'p>(evaluator: &mut Evaluator<'p>, inner: NodeId, each: RowSink<'_, 'p>) -> Result<(), EvalError> {
+    let node = evaluator.node(inner);
     if node.value_type == crate::ast::ValueType::Scalar {
         let values = evaluator.scalar(inner)?;
         let mut block = Block::with_rows(values.len(), 1);
@@ -294,6 +317,9 @@ pub(crate) struct Floats {
 }
 
 impl Floats {
+    /// Bytes for each sample of the longest series.
+    const SAMPLE_BYTES: u64 = 24;
+
     /// The samples of a series, its floats without stale markers, and these histograms.
     pub(crate) fn without_stale_markers<'a>(&'a mut self, series: SeriesView<'a>, histograms: &'a [HistogramSample]) -> Samples<'a> {
         let SeriesView { timestamps, values, start_timestamps, .. } = series;
@@ -333,7 +359,8 @@ pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result
     let (back_ms, ahead_ms) = argument.extended.map_or((0, 0), |extended| reach_ms(extended, lookback_ms));
     let mut series = Vec::new();
     let mut held = Vec::new();
-    for_each_series(evaluator, argument, &mut |evaluator, meta, samples| {
+    let mut looked_at = 0;
+    let below = for_each_series(evaluator, argument, &mut |evaluator, meta, samples| {
         let within = samples.between(start_ms.saturating_sub(back_ms), end_ms.saturating_add(ahead_ms));
         if within.times.is_empty() && within.histograms.is_empty() {
             return Ok(());
@@ -341,6 +368,7 @@ pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result
         let samples = within.times.len() as u64 + within.histograms.iter().map(|h| histogram_samples(&h.histogram)).sum::<u64>();
         let bytes = within.times.len() * 16 + within.histograms.iter().map(|h| histogram_bytes(&h.histogram)).sum::<usize>();
         held.push(evaluator.budget.reserve(samples, bytes as u64)?);
+        looked_at += samples;
         let labels = if meta.drop_name { super::labels::without_name(&meta.labels) } else { meta.labels };
         let points = match argument.extended {
             Some(extended) => Ends::of(within, start_ms, end_ms, extended == Extended::Smoothed, false)
@@ -357,6 +385,8 @@ pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result
         });
         Ok(())
     })?;
+    // What a subquery computed is nobody's sample, only what it was computed of.
+    evaluator.seen.add(0, if matches!(argument.input, RangeInput::Select(_)) { looked_at } else { below });
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
     Ok(series)
 }
@@ -370,11 +400,14 @@ pub(crate) fn presence(evaluator: &mut Evaluator<'_>, node: &Node, range_id: Nod
     if let Some(extended) = argument.extended {
         return Err(refused(extended, "absent_over_time"));
     }
+    let _layout = evaluator.budget.reserve(0, (node.grid.steps as u64).saturating_mul(Layout::STEP_BYTES))?;
     let windows = Windows::new(node.grid, argument.range_ms, argument.shift);
     let mut present = vec![false; node.grid.steps];
     for_each_series(evaluator, argument, &mut |_, _, samples| {
+        windows.count(samples);
         windows.slide_both(samples, |step, _, _| present[step] = true);
         Ok(())
     })?;
+    windows.count_into(&mut evaluator.seen);
     Ok(present)
 }

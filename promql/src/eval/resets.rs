@@ -10,8 +10,8 @@ use model::sample::is_stale;
 use std::sync::Arc;
 
 impl<'p> Evaluator<'p> {
-    /// Hands the series of a selector to `each`. If resets are to be looked for on reading, each histogram of which nothing is known
-    /// says whether it continues the one before it among those that the selector is about.
+    /// Hands the series of a selector to `each`, those of windows with the samples only that the windows are about. If resets are to be
+    /// looked for on reading, each histogram of which nothing is known says whether it continues the one before it.
     pub(crate) fn visit_for(&mut self, node: &Node, each: ViewSink<'_, 'p>) -> Result<(), EvalError> {
         let lookback_ms = self.plan.params.lookback_ms;
         let (select, shift, back_ms, extended, detects_resets) = match &node.kind {
@@ -21,29 +21,31 @@ impl<'p> Evaluator<'p> {
             }
             _ => unreachable!("called for selectors only"),
         };
-        if !detects_resets {
-            return self.visit(select, each);
-        }
         let (further_ms, ahead_ms) = extended.map_or((0, 0), |extended| reach_ms(extended, lookback_ms));
         let after_ms = shift.apply(node.grid.start_ms).saturating_sub(back_ms).saturating_sub(further_ms);
         let to_ms = shift.apply(node.grid.last_ms()).saturating_add(ahead_ms);
+        if matches!(node.kind, NodeKind::Vector { .. }) && !detects_resets {
+            return self.visit(select, each);
+        }
         self.visit(select, &mut |evaluator, series| {
-            if series.histograms.is_empty() {
+            // Others may need more of the same read.
+            let series = series.between(after_ms, to_ms);
+            if !detects_resets || series.histograms.is_empty() {
                 return each(evaluator, series);
             }
-            let _held =
-                evaluator.budget.reserve(0, series.histograms.iter().map(|h| histogram_bytes(&h.histogram)).sum::<usize>() as u64)?;
-            let histograms = detected(series.histograms, after_ms, to_ms);
+            let bytes: usize = series.histograms.iter().map(|h| histogram_bytes(&h.histogram)).sum();
+            let _held = evaluator.budget.reserve(0, bytes as u64)?;
+            let histograms = detected(series.histograms);
             each(evaluator, SeriesView { histograms: &histograms, ..series })
         })
     }
 }
 
-/// Copies of histograms, of which those in `(after_ms, to_ms]` tell of resets.
-fn detected(histograms: &[HistogramSample], after_ms: i64, to_ms: i64) -> Vec<HistogramSample> {
+/// Copies of histograms that tell of resets.
+fn detected(histograms: &[HistogramSample]) -> Vec<HistogramSample> {
     let mut copies = histograms.to_vec();
     let mut previous: Option<Arc<FloatHistogram>> = None;
-    for sample in copies.iter_mut().filter(|h| h.timestamp_ms > after_ms && h.timestamp_ms <= to_ms) {
+    for sample in &mut copies {
         if is_stale(sample.histogram.sum) {
             continue;
         }

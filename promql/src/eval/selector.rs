@@ -9,15 +9,13 @@ use crate::error::EvalError;
 use crate::plan::{Grid, Node, NodeKind, TimeShift};
 use crate::source::SeriesView;
 use model::sample::{STALE_NAN_BITS, is_stale};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes of values in a tile, at most (if one series fits).
 pub(crate) const TILE_BYTES: usize = 2 << 20;
 /// The same of a tile that is done with at once: what stays in the caches of a processor between two operators.
 pub(crate) const SMALL_TILE_BYTES: usize = 256 << 10;
-
-/// Rows for which the first block has room: many queries find few series.
-pub(crate) const FIRST_ROWS: usize = 16;
 
 /// Series of a tile of so many bytes on a grid of so many steps.
 pub(crate) fn tile_series(steps: usize, bytes: usize) -> usize {
@@ -59,7 +57,7 @@ pub(crate) fn stream_newest<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, s
     let newest = Newest { grid: node.grid, shift, lookback_ms: evaluator.plan.params.lookback_ms };
     let steps = node.grid.steps;
     let rows = tile_series(steps, evaluator.tile_bytes);
-    let mut block = evaluator.blank(steps, FIRST_ROWS.min(rows));
+    let mut block = evaluator.blank(steps, rows)?;
     evaluator.visit_for(node, &mut |evaluator, series| {
         let meta = SeriesMeta { labels: series.labels.clone(), drop_name: false };
         block.push_with(meta, |row| {
@@ -72,13 +70,18 @@ pub(crate) fn stream_newest<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, s
         if block.len() < rows {
             return Ok(());
         }
-        evaluator.stats.samples_queryable += block.samples();
-        sink(evaluator, std::mem::replace(&mut block, Block::new(steps)))?;
-        block = evaluator.blank(steps, rows);
+        block.count_into(&mut evaluator.seen);
+        let full = std::mem::replace(&mut block, Block::new(steps)).hold_histograms(evaluator.budget)?;
+        sink(evaluator, full)?;
+        block = evaluator.blank(steps, rows)?;
         Ok(())
     })?;
-    evaluator.stats.samples_queryable += block.samples();
-    if block.is_empty() { Ok(()) } else { sink(evaluator, block) }
+    block.count_into(&mut evaluator.seen);
+    if block.is_empty() {
+        return Ok(());
+    }
+    let rest = block.hold_histograms(evaluator.budget)?;
+    sink(evaluator, rest)
 }
 
 /// Finds the newest sample at each step.
@@ -100,10 +103,12 @@ impl Newest {
 
     fn fill(&self, series: SeriesView<'_>, row: &mut RowMut<'_>, of: impl Fn(usize, i64, f64) -> f64) {
         let (times, values) = (series.timestamps, &series.values[..series.timestamps.len()]);
-        let mut reference = self.shift.apply(self.grid.start_ms);
-        let mut next = times.partition_point(|t| *t <= reference);
         let step_ms = if self.shift.at_ms.is_some() { 0 } else { self.grid.step_ms };
-        row.fill_with(|_| {
+        let words = self.words_about(times, step_ms);
+        let first_step = i64::try_from(words.start * 64).unwrap_or(i64::MAX);
+        let mut reference = self.shift.apply(self.grid.start_ms).saturating_add(step_ms.saturating_mul(first_step));
+        let mut next = times.partition_point(|t| *t <= reference);
+        row.fill_with(words, || {
             while next < times.len() && times[next] <= reference {
                 next += 1;
             }
@@ -113,6 +118,24 @@ impl Newest {
             let (time, value) = (times[last], values[last]);
             (time > oldest && value.to_bits() != STALE_NAN_BITS).then(|| of(last, time, value))
         });
+    }
+
+    /// The words of bits of the steps that samples at these times may have a value at: not those before the first, nor those so long
+    /// after the last that it is too old.
+    fn words_about(&self, times: &[i64], step_ms: i64) -> Range<usize> {
+        let (Some(oldest), Some(newest)) = (times.first(), times.last()) else { return 0..0 };
+        if step_ms <= 0 {
+            return 0..self.grid.steps.div_ceil(64);
+        }
+        let start_ms = self.shift.apply(self.grid.start_ms);
+        // The first step whose time is not before `ms`.
+        let step_at = |ms: i64| {
+            let steps = ms.saturating_sub(start_ms).max(0).cast_unsigned().div_ceil(step_ms.cast_unsigned());
+            usize::try_from(steps).unwrap_or(usize::MAX).min(self.grid.steps)
+        };
+        let from = step_at(*oldest);
+        let after = step_at(newest.saturating_add(self.lookback_ms)).max(from);
+        from / 64..after.div_ceil(64)
     }
 
     fn of_both(&self, series: SeriesView<'_>, row: &mut RowMut<'_>, of: Of) {

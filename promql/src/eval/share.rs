@@ -10,8 +10,9 @@ use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::frame::{Done, FRAME_BYTES, Failure, Frame, Piece};
 use crate::plan::fragment::{Export, Fragment};
-use crate::plan::{Node, NodeId, NodeKind};
+use crate::plan::{Grid, Node, NodeId, NodeKind};
 use crate::source::{RawSeries, SelectId, SeriesSource, SourceError, histogram_bytes};
+use crate::stats::Seen;
 use model::Labels;
 use std::sync::Arc;
 
@@ -33,9 +34,10 @@ impl Fragment {
             Export::Raw(select) => Some(*select),
             Export::Series(_) | Export::Partial(_) => None,
         }));
+        let mut seen = Vec::new();
         for (number, export) in self.exports.iter().enumerate() {
             let mut is_wanted = true;
-            let outcome = evaluator.share(number, *export, &mut |piece| {
+            let outcome = evaluator.share_seen((self.grid_of(*export), &mut seen), number, *export, &mut |piece| {
                 let sent = send(Frame(piece));
                 is_wanted &= sent.is_ok();
                 sent
@@ -48,7 +50,7 @@ impl Fragment {
         }
         let (annotations, mut stats) = evaluator.finish();
         (stats.samples_peak, stats.bytes_peak) = budget.peak();
-        send(Frame(Piece::Done(Box::new(Done { annotations, stats }))))
+        send(Frame(Piece::Done(Box::new(Done { annotations, stats, seen }))))
     }
 }
 
@@ -63,9 +65,25 @@ impl<'p> Evaluator<'p> {
         Failure { node, step, error }
     }
 
+    /// As [`Self::share`]; notes what that looked at.
+    fn share_seen(
+        &mut self,
+        (grid, seen): (Option<Grid>, &mut Vec<Seen>),
+        export: usize,
+        what: Export,
+        send: Pieces<'_>,
+    ) -> Result<(), EvalError> {
+        let steps = grid.map_or(0, |grid| grid.steps);
+        self.held.push(self.budget.reserve(0, (steps as u64).saturating_mul(8))?);
+        self.seen = Seen::new(steps);
+        self.share(export, what, send)?;
+        seen.push(std::mem::take(&mut self.seen));
+        Ok(())
+    }
+
     fn share(&mut self, export: usize, what: Export, send: Pieces<'_>) -> Result<(), EvalError> {
         match what {
-            Export::Series(id) => self.stream(id, &mut |_, block| send_rows(export, block, send)),
+            Export::Series(id) => self.stream(id, &mut |evaluator, block| send_rows((export, evaluator.budget), block, send)),
             Export::Raw(select) => self.samples(export, select, send),
             Export::Partial(id) => self.partial(export, id, send),
         }
@@ -92,24 +110,24 @@ impl<'p> Evaluator<'p> {
         match &node.kind {
             NodeKind::Aggregate { op, input, grouping, without, .. } => match op {
                 AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::CountValues => {
-                    self.stream(id, &mut |_, block| send_rows(export, block, send))
+                    self.stream(id, &mut |evaluator, block| send_rows((export, evaluator.budget), block, send))
                 }
                 AggregateOp::Quantile => {
                     let grouping = Grouping { names: grouping, without: *without };
-                    self.stream(*input, &mut |_, mut block| {
+                    self.stream(*input, &mut |evaluator, mut block| {
                         block.series.iter_mut().for_each(|meta| meta.labels = grouping.labels_of(&meta.labels));
-                        send_rows(export, block, send)
+                        send_rows((export, evaluator.budget), block, send)
                     })
                 }
                 _ => self.states(export, node, send),
             },
             NodeKind::Call { function: Function::Scalar, args } => {
                 let block = self.first_two(args[0])?;
-                send_rows(export, block, send)
+                send_rows((export, self.budget), block, send)
             }
             NodeKind::Call { function: Function::AbsentOverTime, args } => {
                 let present = range::presence(self, node, args[0])?;
-                send_rows(export, presence(present), send)
+                send_rows((export, self.budget), presence(present), send)
             }
             NodeKind::Call { function: Function::Absent, args } => {
                 let mut present = vec![false; node.grid.steps];
@@ -119,7 +137,7 @@ impl<'p> Evaluator<'p> {
                     }
                     Ok(())
                 })?;
-                send_rows(export, presence(present), send)
+                send_rows((export, self.budget), presence(present), send)
             }
             _ => unreachable!("only aggregations and summaries have partial results"),
         }
@@ -171,19 +189,19 @@ fn presence(present: Vec<bool>) -> Block {
 }
 
 /// Comparisons leave rows without values.
-fn without_empty_rows(block: Block) -> Block {
+fn without_empty_rows(block: Block, budget: &Budget) -> Result<Block, EvalError> {
     let is_empty = |i: &usize| block.row(*i).is_empty();
     if !(0..block.len()).any(|i| is_empty(&i)) {
-        return block;
+        return Ok(block);
     }
     let mut kept = Block::new(block.steps());
     (0..block.len()).filter(|i| !is_empty(i)).for_each(|i| kept.push(block.series[i].clone(), block.row(i)));
-    kept
+    kept.hold(budget)
 }
 
 /// Sends a block in pieces of a size that a message takes.
-fn send_rows(export: usize, block: Block, send: Pieces<'_>) -> Result<(), EvalError> {
-    let block = without_empty_rows(block);
+fn send_rows((export, budget): (usize, &Budget), block: Block, send: Pieces<'_>) -> Result<(), EvalError> {
+    let block = without_empty_rows(block, budget)?;
     if block.is_empty() {
         return Ok(());
     }
@@ -198,7 +216,8 @@ fn send_rows(export: usize, block: Block, send: Pieces<'_>) -> Result<(), EvalEr
         piece.push(meta.clone(), block.row(i));
         held += row_bytes(i);
         if held >= FRAME_BYTES || i + 1 == block.len() {
-            send(Piece::Rows { export, block: std::mem::replace(&mut piece, Block::new(block.steps())) })?;
+            let full = std::mem::replace(&mut piece, Block::new(block.steps()));
+            send(Piece::Rows { export, block: full.hold(budget)? })?;
             held = 0;
         }
     }

@@ -3,29 +3,52 @@
 use super::codec::{FrameError, Reader, put_bytes, put_number};
 use crate::annotations::Annotations;
 use crate::error::EvalError;
-use crate::stats::Stats;
+use crate::plan::fragment::{Export, Fragment};
+use crate::stats::{Seen, Stats};
 
 /// All that a shard tells beside its results.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Done {
     pub(crate) annotations: Annotations,
     pub(crate) stats: Stats,
+    /// What was looked at for each export, on its grid; no steps for those that are raw samples.
+    pub(crate) seen: Vec<Seen>,
 }
 
 impl Done {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         self.annotations.encode(out);
-        let Stats { series_read, samples_read, samples_queryable, samples_peak, bytes_peak } = self.stats;
-        [series_read, samples_read, samples_queryable, samples_peak, bytes_peak].into_iter().for_each(|count| put_number(out, count));
+        let Stats { series_read, samples_read, samples_peak, bytes_peak, .. } = self.stats;
+        [series_read, samples_read, samples_peak, bytes_peak].into_iter().for_each(|count| put_number(out, count));
+        for (count, steps) in self.seen.iter().flat_map(Seen::runs) {
+            put_number(out, count);
+            put_number(out, steps as u64);
+        }
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+    /// Reads the end of an answer to `fragment`.
+    pub(super) fn decode(reader: &mut Reader<'_>, fragment: &Fragment) -> Result<Self, FrameError> {
         let annotations = Annotations::decode(reader)?;
         let mut next = || reader.number();
-        let stats =
-            Stats { series_read: next()?, samples_read: next()?, samples_queryable: next()?, samples_peak: next()?, bytes_peak: next()? };
-        Ok(Self { annotations, stats })
+        let (series_read, samples_read, samples_peak, bytes_peak) = (next()?, next()?, next()?, next()?);
+        let stats = Stats { series_read, samples_read, samples_peak, bytes_peak, ..Stats::default() };
+        let steps = |export: &Export| fragment.grid_of(*export).map_or(0, |grid| grid.steps);
+        let seen = fragment.exports.iter().map(|export| decode_seen(reader, steps(export))).collect::<Result<_, _>>()?;
+        Ok(Self { annotations, stats, seen })
     }
+}
+
+/// Reads runs of counts that make up all `steps`.
+fn decode_seen(reader: &mut Reader<'_>, steps: usize) -> Result<Seen, FrameError> {
+    let mut counts = Vec::new();
+    while counts.len() < steps {
+        let (count, run) = (reader.number()?, usize::try_from(reader.number()?).unwrap_or(usize::MAX));
+        if run == 0 || run > steps - counts.len() {
+            return Err(reader.error("run of steps that cannot be"));
+        }
+        counts.resize(counts.len() + run, count);
+    }
+    Ok(Seen(counts))
 }
 
 /// An error of a shard, with its place: of the errors of all shards the first one is told, wherever it came from.

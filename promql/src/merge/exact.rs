@@ -135,6 +135,39 @@ impl ExactSums {
         self.low[step] = low;
     }
 
+    /// Adds `values` at the steps from `first` on. Values that are not finite go to `other`, with their steps, instead.
+    pub(crate) fn add_run(&mut self, first: usize, values: &[f64], mut other: impl FnMut(usize, f64)) {
+        const LANES: usize = 8;
+        let (eights, rest) = values.as_chunks::<LANES>();
+        for (i, eight) in eights.iter().enumerate() {
+            let at = first + i * LANES;
+            // Several sums at a time without a branch; what is not exact this way is not kept.
+            let (mut highs, mut lows) = ([0.0; LANES], [0.0; LANES]);
+            let (old_highs, old_lows) = (&self.high[at..at + LANES], &self.low[at..at + LANES]);
+            let mut lost_any = 0.0;
+            for k in 0..LANES {
+                let (sum, error) = two_sum(old_highs[k], eight[k]);
+                let (rest, lost) = two_sum(old_lows[k], error);
+                let (high, low) = two_sum(sum, rest);
+                (highs[k], lows[k]) = (high, low);
+                // Not zero if anything is lost, NaN if anything is not finite.
+                lost_any += lost.abs() + low * 0.0;
+            }
+            if lost_any == 0.0 {
+                self.high[at..at + LANES].copy_from_slice(&highs);
+                self.low[at..at + LANES].copy_from_slice(&lows);
+            } else {
+                eight.iter().enumerate().for_each(|(k, value)| self.add_or(at + k, *value, &mut other));
+            }
+        }
+        let at = first + eights.len() * LANES;
+        rest.iter().enumerate().for_each(|(k, value)| self.add_or(at + k, *value, &mut other));
+    }
+
+    fn add_or(&mut self, step: usize, value: f64, other: &mut impl FnMut(usize, f64)) {
+        if value.is_finite() { self.add(step, value) } else { other(step, value) }
+    }
+
     #[cold]
     fn add_spilling(&mut self, step: usize, value: f64) {
         let (sum, error) = two_sum(self.high[step], value);

@@ -10,7 +10,7 @@ use crate::eval::import::Import;
 use crate::frame::{Done, Failure, Frame, Piece};
 use crate::plan::fragment::{Distributed, Entry, Fragment, Merge};
 use crate::source::{GatheredSource, RawSeries, SelectId, SeriesSource, histogram_bytes};
-use crate::stats::Stats;
+use crate::stats::{Seen, Stats};
 use crate::value::{QueryOutput, Series, Value};
 use model::Labels;
 use std::collections::HashMap;
@@ -23,6 +23,8 @@ pub struct Gather {
     failure: Option<Failure>,
     annotations: Annotations,
     stats: Stats,
+    /// What all shards looked at for each export.
+    seen: Vec<Seen>,
     budget: Budget,
     held: Vec<Reservation>,
     /// Samples of series that are spread over shards, by read of the fragment.
@@ -51,6 +53,7 @@ impl Gather {
             failure: None,
             annotations: Annotations::default(),
             stats: Stats::default(),
+            seen: vec![Seen::default(); distributed.fragment.exports.len()],
             budget: budget.clone(),
             held: Vec::new(),
             moved: Vec::new(),
@@ -96,11 +99,13 @@ impl Gather {
                 self.moved.push((select, series));
             }
             Piece::Done(done) => {
-                let Done { annotations, stats } = *done;
+                let Done { annotations, stats, seen } = *done;
+                let grown: usize = self.seen.iter().zip(&seen).map(|(all, seen)| seen.0.len().saturating_sub(all.0.len())).sum();
+                self.held.push(self.budget.reserve(0, grown as u64 * 8)?);
+                self.seen.iter_mut().zip(&seen).for_each(|(all, seen)| all.grow_and_merge(seen));
                 self.annotations.merge(annotations);
                 self.stats.series_read += stats.series_read;
                 self.stats.samples_read += stats.samples_read;
-                self.stats.samples_queryable += stats.samples_queryable;
             }
             Piece::Failed(failure) => {
                 self.failure = Some(match self.failure.take() {
@@ -150,7 +155,12 @@ impl Gather {
         if let Some(failure) = self.failure {
             return Err(failure.error);
         }
-        let mut imports = HashMap::new();
+        let (mut imports, mut seen_at_shards) = (HashMap::new(), HashMap::new());
+        for (seen, entry) in self.seen.into_iter().zip(&distributed.entries) {
+            if let Entry::Node(node) = entry {
+                seen_at_shards.insert(*node, seen);
+            }
+        }
         let mut samples: Vec<(SelectId, Vec<Arc<RawSeries>>)> = Vec::new();
         for (share, entry) in self.shares.into_iter().zip(&distributed.entries) {
             match (share, entry) {
@@ -167,12 +177,12 @@ impl Gather {
         let source = GatheredSource::of_shared(samples);
         let mut evaluator = Evaluator::new(&distributed.root, &source, &self.budget);
         evaluator.imports = imports;
+        evaluator.seen_at_shards = seen_at_shards;
         evaluator.annotations = self.annotations;
         let value = evaluator.run()?;
         let (annotations, of_root) = evaluator.finish();
-        let mut stats = self.stats;
         // What the root read, shards read before.
-        stats.samples_queryable += of_root.samples_queryable;
+        let mut stats = Stats { series_read: self.stats.series_read, samples_read: self.stats.samples_read, ..of_root };
         (stats.samples_peak, stats.bytes_peak) = self.budget.peak();
         Ok(Steps { value, annotations, stats })
     }
@@ -193,6 +203,7 @@ impl Steps {
         self.stats.series_read = self.stats.series_read.max(later.stats.series_read);
         self.stats.samples_read += later.stats.samples_read;
         self.stats.samples_queryable += later.stats.samples_queryable;
+        self.stats.samples_per_step.extend(later.stats.samples_per_step);
         self.stats.samples_peak = self.stats.samples_peak.max(later.stats.samples_peak);
         self.stats.bytes_peak = self.stats.bytes_peak.max(later.stats.bytes_peak);
         let (Value::Matrix(series), Value::Matrix(more)) = (&mut self.value, later.value) else { return };

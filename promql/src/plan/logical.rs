@@ -202,7 +202,7 @@ impl Builder {
         if signature.name == "info" {
             return self.info(args, grid);
         }
-        let function = function::resolve(signature.name)?;
+        let function = function::resolve(signature.name).unwrap_or_else(|| unreachable!("every function of the language is evaluated"));
         let detects_resets = match signature.name {
             "histogram_count" | "histogram_sum" | "histogram_avg" => true,
             "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => false,

@@ -65,7 +65,7 @@ pub(crate) fn shape(function: Function) -> Shape {
 /// The name of a function of a plan; none of one that a plan makes itself (`info`).
 pub(crate) fn name(function: Function) -> Option<&'static str> {
     static BY_FUNCTION: LazyLock<Vec<(Function, &'static str)>> = LazyLock::new(|| {
-        let resolved = |f: &'static functions::Function| Some((crate::eval::function::resolve(f.name).ok()?, f.name));
+        let resolved = |f: &'static functions::Function| Some((crate::eval::function::resolve(f.name)?, f.name));
         functions::FUNCTIONS.iter().filter_map(resolved).collect()
     });
     BY_FUNCTION.iter().find(|(known, _)| *known == function).map(|(_, name)| *name)

@@ -52,33 +52,13 @@ struct WireFragment {
     #[prost(uint32, tag = "1")]
     version: u32,
     #[prost(message, optional, tag = "2")]
-    params: Option<WireParams>,
+    params: Option<QueryParams>,
     #[prost(message, repeated, tag = "3")]
     nodes: Vec<WireNode>,
     #[prost(message, repeated, tag = "4")]
     selects: Vec<WireSelect>,
     #[prost(message, repeated, tag = "5")]
     exports: Vec<WireExport>,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct WireParams {
-    #[prost(sint64, tag = "1")]
-    start_ms: i64,
-    #[prost(sint64, tag = "2")]
-    end_ms: i64,
-    #[prost(int64, tag = "3")]
-    step_ms: i64,
-    #[prost(int64, tag = "4")]
-    lookback_ms: i64,
-    #[prost(int64, tag = "5")]
-    subquery_step_ms: i64,
-    #[prost(bool, tag = "6")]
-    delayed_name_removal: bool,
-    #[prost(bool, tag = "7")]
-    use_start_timestamps: bool,
-    #[prost(bool, tag = "8")]
-    type_and_unit_labels: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -180,16 +160,6 @@ impl Fragment {
     /// The fragment as bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let QueryParams {
-            start_ms,
-            end_ms,
-            step_ms,
-            lookback_ms,
-            subquery_step_ms,
-            delayed_name_removal,
-            use_start_timestamps,
-            type_and_unit_labels,
-        } = self.plan.params;
         let export = |export: &Export| match export {
             Export::Series(node) => WireExport { form: 1, of: node.0 },
             Export::Partial(node) => WireExport { form: 2, of: node.0 },
@@ -197,16 +167,7 @@ impl Fragment {
         };
         let wire = WireFragment {
             version: VERSION,
-            params: Some(WireParams {
-                start_ms,
-                end_ms,
-                step_ms,
-                lookback_ms,
-                subquery_step_ms,
-                delayed_name_removal,
-                use_start_timestamps,
-                type_and_unit_labels,
-            }),
+            params: Some(self.plan.params),
             nodes: self.plan.nodes.iter().map(node_to_wire).collect(),
             selects: self.plan.selects.iter().map(select_to_wire).collect(),
             exports: self.exports.iter().map(export).collect(),
@@ -223,26 +184,7 @@ impl Fragment {
         if wire.version != VERSION {
             return Err(unknown(format!("version {}", wire.version)));
         }
-        let WireParams {
-            start_ms,
-            end_ms,
-            step_ms,
-            lookback_ms,
-            subquery_step_ms,
-            delayed_name_removal,
-            use_start_timestamps,
-            type_and_unit_labels,
-        } = wire.params.ok_or_else(|| malformed("no times"))?;
-        let params = QueryParams {
-            start_ms,
-            end_ms,
-            step_ms,
-            lookback_ms,
-            subquery_step_ms,
-            delayed_name_removal,
-            use_start_timestamps,
-            type_and_unit_labels,
-        };
+        let params = wire.params.ok_or_else(|| malformed("no times"))?;
         let select = |(i, select): (usize, &WireSelect)| select_of(SelectId(i as u32), select);
         let selects = wire.selects.iter().enumerate().map(select).collect::<Result<Vec<_>, _>>()?;
         let nodes = wire.nodes.into_iter().map(node_of).collect::<Result<Vec<_>, _>>()?;
@@ -352,7 +294,7 @@ fn kind_of(wire: WireNode) -> Result<NodeKind, FragmentError> {
         }
         (CALL, _) => {
             let name = numbers::function_of_number(wire.operator)?;
-            let function = function::resolve(name).map_err(|_| unknown(format!("function {name}")))?;
+            let function = function::resolve(name).ok_or_else(|| unknown(format!("function {name}")))?;
             NodeKind::Call { function, args: children }
         }
         (AGGREGATE, [param @ .., input]) if param.len() <= 1 => NodeKind::Aggregate {

@@ -1,6 +1,6 @@
 //! Prometheus's own scripts through fragments and frames.
 
-use crate::invariance::{agree, fingerprint, over_the_wire, placed};
+use crate::harness::{agree, fingerprint, over_the_wire, placed};
 use crate::promqltest::{SCRIPTS, script};
 use model::Labels;
 use promql::script::{Settings, run};

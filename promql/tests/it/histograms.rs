@@ -1,6 +1,6 @@
 //! Native histograms over any number of shards: the same answer to the byte.
 
-use crate::invariance::{agree, fingerprint, over_the_wire, placed};
+use crate::harness::{agree, fingerprint, over_the_wire, placed};
 use model::Labels;
 use model::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, Span};
 use promql::{Budget, Distributed, HistogramSample, MemorySource, Options, Plan, QueryParams, RawSeries, parse_with};

@@ -1,11 +1,12 @@
 //! Results depend on the data alone: not on how many shards answered, in which order, or which series lies where.
 
+use crate::harness::{agree, fingerprint, over_the_wire, placed};
 use model::Labels;
 use model::hash::{jump_hash, placement_hash};
 use model::{Generation, ShardId};
 use promql::{
-    Budget, Distributed, Fragment, Frame, Gather, GatheredSource, MemorySource, Options, Plan, QueryOutput, QueryParams, RawSeries,
-    Residence, SeriesSource, Value, parse_with,
+    Budget, Distributed, Frame, Gather, GatheredSource, MemorySource, Options, Plan, QueryParams, RawSeries, Residence, SeriesSource,
+    Value, parse_with,
 };
 use proptest::prelude::*;
 
@@ -105,39 +106,6 @@ fn data() -> impl Strategy<Value = Vec<RawSeries>> {
     })
 }
 
-/// The whole answer, floats in the digits that tell them apart.
-pub(crate) fn fingerprint(answer: Result<QueryOutput, promql::EvalError>) -> String {
-    match answer {
-        Err(error) => format!("error {error}"),
-        Ok(QueryOutput { value, warnings, infos, .. }) => format!("{value:?} {warnings:?} {infos:?}"),
-    }
-}
-
-/// Whether two evaluations that look at the operators in different orders agree: of several errors each may tell another.
-pub(crate) fn agree(a: &str, b: &str) -> bool {
-    a == b || (a.starts_with("error ") && b.starts_with("error "))
-}
-
-/// The answer of shards that talk in bytes.
-pub(crate) fn over_the_wire(
-    distributed: &Distributed,
-    text: &str,
-    shards: &[MemorySource],
-    budget: &Budget,
-) -> Result<QueryOutput, promql::EvalError> {
-    let fragment = &Fragment::decode(&distributed.fragment().encode()).expect("a fragment reads what it wrote");
-    let mut gather = Gather::new(distributed, budget);
-    for shard in shards {
-        let mut answer = Vec::new();
-        fragment.execute(shard, budget, &mut |frame| {
-            answer.push(Frame::decode(&frame.encode(), fragment, budget).expect("a frame reads what it wrote"));
-            Ok(())
-        })?;
-        gather.add(answer)?;
-    }
-    gather.finish(distributed, text)
-}
-
 /// Splits the answers to all selects over `shards`, in the order of `keys`.
 fn gathered(plan: &Plan, series: &[RawSeries], shards: usize, keys: &[u32], split_in_time: bool) -> GatheredSource {
     let mut order: Vec<usize> = (0..series.len()).collect();
@@ -162,15 +130,6 @@ fn gathered(plan: &Plan, series: &[RawSeries], shards: usize, keys: &[u32], spli
         parts.reverse();
     }
     GatheredSource::new(parts)
-}
-
-/// The series of each shard, placed as a cluster places them.
-pub(crate) fn placed(series: &[RawSeries], shards: u32, key: u64) -> Vec<MemorySource> {
-    let mut of_shards = vec![Vec::new(); shards as usize];
-    for one in series {
-        of_shards[jump_hash(placement_hash(&one.labels, key), shards) as usize].push(one.clone());
-    }
-    of_shards.into_iter().map(MemorySource::new).collect()
 }
 
 proptest! {

@@ -16,8 +16,7 @@ fn source(series: usize, samples: i64) -> MemorySource {
 }
 
 fn evaluate(query: &str, params: QueryParams, budget: &Budget) -> Result<Value, EvalError> {
-    let plan = Plan::new(&parse(query).expect(query), params).expect(query);
-    plan.evaluate(query, &source(50, 400), budget).map(|output| output.value)
+    crate::harness::evaluate(query, params, &source(50, 400), budget).map(|output| output.value)
 }
 
 #[test]

@@ -14,3 +14,4 @@ mod semantics_limits;
 mod semantics_names;
 mod semantics_rate;
 mod semantics_time;
+mod stats;

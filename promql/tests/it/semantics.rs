@@ -1,13 +1,6 @@
 //! The language's rules in small scripts, for machines that do not have Prometheus's own.
 
-use promql::script::{Settings, run};
-
-fn check(script: &str) {
-    let settings = Settings { delayed_name_removal: false, ..Settings::prometheus() };
-    let report = run(script, settings).expect("a script");
-    assert_eq!(report.failures, [], "wrong answers");
-    assert!(report.evals > 0);
-}
+use crate::harness::check_eager as check;
 
 #[test]
 fn lookback_is_left_open_and_stale_markers_end_a_series() {

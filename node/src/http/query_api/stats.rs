@@ -3,6 +3,8 @@
 use crate::query::frontend::Answer;
 use model::labels::quote;
 use model::number::write_float;
+use promql::Stats;
+use promql::plan::QueryParams;
 use std::time::Duration;
 
 /// What the parameter `stats` asks for.
@@ -42,8 +44,8 @@ impl StatsLevel {
     }
 }
 
-/// The JSON of `data.stats`.
-pub(super) fn to_json(answer: &Answer) -> Vec<u8> {
+/// The JSON of `data.stats`; with counts of each step if `steps_of` gives the times of the query.
+pub(super) fn to_json(answer: &Answer, steps_of: Option<&QueryParams>) -> Vec<u8> {
     let timings = &answer.timings;
     let total = timings.prepared + timings.evaluated;
     let mut out = b"{\"timings\":{".to_vec();
@@ -60,18 +62,52 @@ pub(super) fn to_json(answer: &Answer) -> Vec<u8> {
         out.extend_from_slice(format!("{}\"{name}\":", if i == 0 { "" } else { "," }).as_bytes());
         write_float(&mut out, time.as_secs_f64());
     }
-    let stats = &answer.result.stats;
-    let samples = format!(
-        "}},\"samples\":{{\"totalQueryableSamples\":{},\"samplesRead\":{},\"peakSamples\":{}}}}}",
-        stats.samples_queryable, stats.samples_read, stats.samples_peak
-    );
-    out.extend_from_slice(samples.as_bytes());
+    out.extend_from_slice(b"},\"samples\":");
+    write_samples(&mut out, &answer.result.stats, steps_of);
+    out.push(b'}');
     out
+}
+
+fn write_samples(out: &mut Vec<u8>, stats: &Stats, steps_of: Option<&QueryParams>) {
+    out.push(b'{');
+    if let Some(params) = steps_of.filter(|_| !stats.samples_per_step.is_empty()) {
+        out.extend_from_slice(b"\"totalQueryableSamplesPerStep\":[");
+        let times = (0..).map(|step: i64| params.start_ms.saturating_add(params.step_ms.saturating_mul(step)));
+        for (i, (time_ms, samples)) in times.zip(&stats.samples_per_step).enumerate() {
+            out.extend_from_slice(if i == 0 { b"[" } else { b",[" });
+            // Seconds without zeros behind, unlike the times of samples.
+            write_float(out, time_ms as f64 / 1000.0);
+            out.extend_from_slice(format!(",{samples}]").as_bytes());
+        }
+        out.extend_from_slice(b"],");
+    }
+    let Stats { samples_queryable, samples_read, samples_peak, .. } = stats;
+    let totals = format!("\"totalQueryableSamples\":{samples_queryable},\"samplesRead\":{samples_read},\"peakSamples\":{samples_peak}}}");
+    out.extend_from_slice(totals.as_bytes());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_of_each_step_come_with_times_in_seconds() {
+        let stats = Stats { samples_queryable: 15, samples_per_step: vec![5, 0, 10], samples_read: 7, samples_peak: 3, ..Stats::default() };
+        let written = |steps_of: Option<&QueryParams>| {
+            let mut out = Vec::new();
+            write_samples(&mut out, &stats, steps_of);
+            String::from_utf8(out).unwrap()
+        };
+        let totals = r#""totalQueryableSamples":15,"samplesRead":7,"peakSamples":3}"#;
+        assert_eq!(written(None), format!("{{{totals}"));
+        let range = QueryParams::range(20_001_000, 20_004_000, 1_500);
+        let steps = r#"{"totalQueryableSamplesPerStep":[[20001,5],[20002.5,0],[20004,10]],"#;
+        assert_eq!(written(Some(&range)), format!("{steps}{totals}"));
+        let instant = Stats { samples_per_step: vec![5], ..stats.clone() };
+        let mut out = Vec::new();
+        write_samples(&mut out, &instant, Some(&QueryParams::instant(4_000)));
+        assert!(out.starts_with(br#"{"totalQueryableSamplesPerStep":[[4,5]],"#));
+    }
 
     #[test]
     fn other_words_than_true_and_all_still_work_and_are_warned_of() {

@@ -7,6 +7,7 @@ use crate::eval::block::Block;
 use crate::eval::function::label::invalid_name;
 use crate::plan::NodeId;
 use model::LabelsBuilder;
+use model::number::DisplayFloat;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -46,7 +47,7 @@ pub(super) fn evaluate(evaluator: &mut Evaluator<'_>, input: NodeId, label: &[u8
             *counts[group].entry(step).or_default() += 1.0;
         }
     }
-    let mut result = Block::with_rows(block.steps(), groups.len());
+    let mut result = Block::reserved(block.steps(), groups.len(), evaluator.budget)?;
     for (meta, counts) in groups.metas.into_iter().zip(counts) {
         result.push_with(meta, |row| counts.iter().for_each(|(step, count)| row.set(*step, *count)));
     }
@@ -67,12 +68,7 @@ impl fmt::Display for Counted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Histogram(text) => f.write_str(text),
-            Self::Float(bits) => match f64::from_bits(*bits) {
-                value if value.is_nan() => f.write_str("NaN"),
-                f64::INFINITY => f.write_str("+Inf"),
-                f64::NEG_INFINITY => f.write_str("-Inf"),
-                value => write!(f, "{value}"),
-            },
+            Self::Float(bits) => DisplayFloat(f64::from_bits(*bits)).fmt(f),
         }
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn evaluate(evaluator: &mut Evaluator<'_>, input: NodeId, q: &[f64], 
     let numbers = groups.of_block(&block, grouping);
     let mut members = vec![Vec::new(); groups.len()];
     numbers.iter().enumerate().for_each(|(row, group)| members[*group].push(row));
-    let mut result = Block::with_rows(block.steps(), groups.len());
+    let mut result = Block::reserved(block.steps(), groups.len(), evaluator.budget)?;
     let mut values = Vec::new();
     for (meta, rows) in groups.metas.into_iter().zip(members) {
         evaluator.budget.check()?;

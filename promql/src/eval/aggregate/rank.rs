@@ -52,7 +52,7 @@ pub(super) fn evaluate(
         order.sort_by(|a, b| groups.metas[*a].labels.cmp(&groups.metas[*b].labels));
         return Ok(in_order(&block, order.iter().map(|group| &chosen[*group])));
     }
-    Ok(by_row(&block, &chosen))
+    by_row(evaluator, &block, &chosen)
 }
 
 /// `limit_ratio`: the share of all series that their hashes choose. Grouping makes no difference.
@@ -133,17 +133,18 @@ fn in_order<'a>(block: &Block, chosen: impl Iterator<Item = &'a Vec<usize>>) -> 
 }
 
 /// The rows that were chosen at any step, with their values at those steps.
-fn by_row(block: &Block, chosen: &[Vec<usize>]) -> Block {
+fn by_row(evaluator: &Evaluator<'_>, block: &Block, chosen: &[Vec<usize>]) -> Result<Block, EvalError> {
     let steps = block.steps();
     let mut steps_of = vec![Vec::new(); block.len()];
     for (i, rows) in chosen.iter().enumerate() {
         rows.iter().for_each(|row| steps_of[*row].push(i % steps));
     }
-    let mut result = Block::new(steps);
+    let rows = steps_of.iter().filter(|at| !at.is_empty()).count();
+    let mut result = Block::reserved(steps, rows, evaluator.budget)?;
     for (row, chosen_at) in steps_of.iter().enumerate().filter(|(_, at)| !at.is_empty()) {
         result.push_with(block.series[row].clone(), |out| {
             chosen_at.iter().for_each(|step| out.copy_step(block.row(row), *step));
         });
     }
-    result
+    Ok(result)
 }

@@ -140,7 +140,7 @@ impl State {
         let mut grown = 0;
         match self {
             Self::Count(counts) => {
-                row.for_each(|step, _| counts[step] += 1);
+                row.for_each_run(|first, values| counts[first..first + values.len()].iter_mut().for_each(|count| *count += 1));
                 row.histograms.iter().for_each(|(step, _)| counts[*step] += 1);
             }
             Self::Extreme { values, valid, largest } => {
@@ -151,15 +151,12 @@ impl State {
                 if squares.is_none() {
                     grown = histograms.add(row, metric_name);
                 }
-                row.for_each(|step, value| {
-                    counts[step] += 1;
-                    if !value.is_finite() {
-                        saw[step] |= non_finite(value);
-                        return;
-                    }
-                    sums.add(step, value);
+                row.for_each_run(|first, values| {
+                    counts[first..first + values.len()].iter_mut().for_each(|count| *count += 1);
+                    sums.add_run(first, values, |step, value| saw[step] |= non_finite(value));
                     if let Some(squares) = squares {
-                        squares.add_square(step, value);
+                        let finite = values.iter().enumerate().filter(|(_, value)| value.is_finite());
+                        finite.for_each(|(k, value)| squares.add_square(first + k, *value));
                     }
                 });
             }

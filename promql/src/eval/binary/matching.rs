@@ -64,7 +64,8 @@ pub(super) fn combine(
     let mut join = Join { operation, swapped, by, delayed, many, one, fill_many, fill_one, matched: HashMap::new(), held: Vec::new() };
     let mut earliest = Earliest::default();
     join.check_one_side(&ones, &mut earliest);
-    let mut out = Output { operation, swapped, block: Block::with_rows(join.many.steps(), join.many.len()), notes };
+    let block = Block::reserved(join.many.steps(), join.many.len(), evaluator.budget)?;
+    let mut out = Output { operation, swapped, block, notes };
     join.pairs(evaluator, &of_many, &ones, &mut out, &mut earliest)?;
     join.fill_missing(evaluator, (&of_many, &of_one), &mut out, &mut earliest)?;
     match earliest.0 {
@@ -72,7 +73,7 @@ pub(super) fn combine(
             evaluator.fail_at(step);
             Err(error)
         }
-        None => join_equal(out.block),
+        None => join_equal(out.block, evaluator.budget),
     }
 }
 

@@ -2,21 +2,22 @@
 
 use super::matching::signatures;
 use crate::ast::{BinaryOp, VectorMatching};
+use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::eval::block::Block;
 use crate::eval::labels::join_equal;
 
 /// Combines the series of both sides.
-pub(super) fn combine(op: BinaryOp, left: Block, right: Block, by: &VectorMatching) -> Result<Block, EvalError> {
+pub(super) fn combine(op: BinaryOp, (left, right): (Block, Block), by: &VectorMatching, budget: &Budget) -> Result<Block, EvalError> {
     let (of_left, of_right, count) = signatures(&left, &right, by);
     match op {
-        BinaryOp::And => Ok(masked(&left, &of_left, &presence(&right, &of_right, count), |mask| mask)),
-        BinaryOp::Unless => Ok(masked(&left, &of_left, &presence(&right, &of_right, count), |mask| !mask)),
+        BinaryOp::And => masked((&left, &of_left), &presence(&right, &of_right, count), budget, |mask| mask),
+        BinaryOp::Unless => masked((&left, &of_left), &presence(&right, &of_right, count), budget, |mask| !mask),
         _ => {
-            let others = masked(&right, &of_right, &presence(&left, &of_left, count), |mask| !mask);
+            let others = masked((&right, &of_right), &presence(&left, &of_left, count), budget, |mask| !mask)?;
             let mut all = left;
             all.append(others);
-            join_equal(all)
+            join_equal(all, budget)
         }
     }
 }
@@ -31,8 +32,13 @@ fn presence(block: &Block, signatures: &[usize], count: usize) -> Vec<Vec<u64>> 
 }
 
 /// The series of `block` where the mask of their signature allows.
-fn masked(block: &Block, signatures: &[usize], masks: &[Vec<u64>], allows: impl Fn(u64) -> u64) -> Block {
-    let mut result = Block::with_rows(block.steps(), 0);
+fn masked(
+    (block, signatures): (&Block, &[usize]),
+    masks: &[Vec<u64>],
+    budget: &Budget,
+    allows: impl Fn(u64) -> u64,
+) -> Result<Block, EvalError> {
+    let mut result = Block::reserved(block.steps(), block.len(), budget)?;
     for (row, signature) in signatures.iter().enumerate() {
         result.push_with(block.series[row].clone(), |out| {
             out.copy_from(block.row(row));
@@ -40,5 +46,5 @@ fn masked(block: &Block, signatures: &[usize], masks: &[Vec<u64>], allows: impl 
             out.mask(&mask);
         });
     }
-    result
+    Ok(result)
 }

@@ -109,7 +109,8 @@ pub(crate) fn quantile<'p>(evaluator: &mut Evaluator<'p>, args: &[NodeId], sink:
     warn_about(evaluator, &quantiles, span);
     let histograms = Histograms::of(evaluator, args[1])?;
     let result = histograms.measure(evaluator, Measure::Quantile(&quantiles))?;
-    sink(evaluator, join_equal(result)?)
+    let result = join_equal(result, evaluator.budget)?;
+    sink(evaluator, result)
 }
 
 /// `histogram_fraction(lower, upper, v)`.
@@ -117,7 +118,8 @@ pub(crate) fn fraction<'p>(evaluator: &mut Evaluator<'p>, args: &[NodeId], sink:
     let (lower, upper) = (evaluator.scalar(args[0])?, evaluator.scalar(args[1])?);
     let histograms = Histograms::of(evaluator, args[2])?;
     let result = histograms.measure(evaluator, Measure::Fraction(&lower, &upper))?;
-    sink(evaluator, join_equal(result)?)
+    let result = join_equal(result, evaluator.budget)?;
+    sink(evaluator, result)
 }
 
 /// `histogram_quantiles(v, label, q, …)`: each series once a quantile, told apart by a label.
@@ -144,7 +146,8 @@ pub(crate) fn quantiles<'p>(evaluator: &mut Evaluator<'p>, args: &[NodeId], sink
             }
         }
     }
-    sink(evaluator, join_equal(all)?)
+    let all = join_equal(all, evaluator.budget)?.hold(evaluator.budget)?;
+    sink(evaluator, all)
 }
 
 /// As OpenMetrics writes floats: never without a point or an exponent.
@@ -201,7 +204,8 @@ impl Histograms {
 
     /// What `measure` makes of all histograms; series with the same labels are not joined yet.
     fn measure(&self, evaluator: &mut Evaluator<'_>, measure: Measure<'_>) -> Result<Block, EvalError> {
-        let mut result = Block::with_rows(self.block.steps(), self.classics.len() + self.natives.len());
+        let rows = self.classics.len() + self.natives.len();
+        let mut result = Block::reserved(self.block.steps(), rows, evaluator.budget)?;
         for (number, classic) in self.classics.iter().enumerate() {
             evaluator.budget.check()?;
             let mut fix = None;

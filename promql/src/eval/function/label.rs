@@ -57,7 +57,7 @@ fn relabel<'p>(
         builder.set(destination, &new);
         *meta = SeriesMeta { labels: builder.build(), drop_name: meta.drop_name && destination != METRIC_NAME };
     }
-    let block = join_equal(block)?;
+    let block = join_equal(block, evaluator.budget)?;
     sink(evaluator, block)
 }
 

@@ -1,5 +1,6 @@
 //! `sort`, `sort_desc` and `sort_by_label`: orders of an instant vector. Range results are ordered by labels anyway.
 
+use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::eval::block::Block;
 use crate::eval::{Evaluator, Sink};
@@ -21,12 +22,12 @@ pub(crate) fn by_value<'p>(
         return sink(evaluator, block);
     }
     let value = |i: usize| block.row(i).get(0).unwrap_or(f64::NAN);
-    let sorted = reordered(&block, |a, b| {
+    let sorted = reordered(&block, evaluator.budget, |a, b| {
         let (left, right) = (value(a), value(b));
         let order = if descending { right.partial_cmp(&left) } else { left.partial_cmp(&right) };
         let order = order.unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()));
         order.then_with(|| block.series[a].labels.cmp(&block.series[b].labels))
-    });
+    })?;
     sink(evaluator, sorted)
 }
 
@@ -43,12 +44,12 @@ pub(crate) fn by_label<'p>(
     if is_range_query(evaluator, node) {
         return sink(evaluator, block);
     }
-    let sorted = reordered(&block, |a, b| {
+    let sorted = reordered(&block, evaluator.budget, |a, b| {
         let (a, b) = (&block.series[a].labels, &block.series[b].labels);
         let by_names = names.iter().map(|name| natural(a.get(name).unwrap_or(""), b.get(name).unwrap_or("")));
         let order = by_names.fold(Ordering::Equal, Ordering::then).then_with(|| a.cmp(b));
         if descending { order.reverse() } else { order }
-    });
+    })?;
     sink(evaluator, sorted)
 }
 
@@ -61,12 +62,12 @@ fn is_range_query(evaluator: &mut Evaluator<'_>, node: &Node) -> bool {
     true
 }
 
-fn reordered(block: &Block, compare: impl Fn(usize, usize) -> Ordering) -> Block {
+fn reordered(block: &Block, budget: &Budget, compare: impl Fn(usize, usize) -> Ordering) -> Result<Block, EvalError> {
     let mut order: Vec<usize> = (0..block.len()).collect();
     order.sort_by(|a, b| compare(*a, *b));
-    let mut sorted = Block::with_rows(block.steps(), block.len());
+    let mut sorted = Block::reserved(block.steps(), block.len(), budget)?;
     order.iter().for_each(|i| sorted.push(block.series[*i].clone(), block.row(*i)));
-    sorted
+    Ok(sorted)
 }
 
 /// Compares texts piece by piece: runs of digits as numbers, all else byte by byte.

@@ -77,7 +77,8 @@ impl RangeFunction {
         NAMES.iter().find(|(_, known)| *known == name).map(|(function, _)| *function)
     }
 
-    pub(super) fn keeps_name(self) -> bool {
+    /// Whether the result is still the metric that it is computed of.
+    pub(crate) fn keeps_name(self) -> bool {
         matches!(self, Self::Last | Self::First)
     }
 }

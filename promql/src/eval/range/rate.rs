@@ -16,8 +16,11 @@ pub(crate) fn extrapolated(samples: Samples<'_>, windows: &Windows, function: Ra
     let resets = if is_counter { reset_positions(samples) } else { Vec::new() };
     let seconds = (function == RangeFunction::Rate).then_some(windows.range_ms as f64 / 1000.0);
     let mut layout = windows.layout_of(samples.times);
-    let Layout { firsts, afters, spans, .. } = &mut *layout;
-    let spans = spans.get_or_insert_with(|| Spans::of(windows, samples.times, firsts, afters));
+    if layout.spans.is_none() {
+        let spans = Spans::of(windows, samples.times, &layout);
+        layout.spans = Some(spans);
+    }
+    let Some(spans) = &layout.spans else { return false };
     match (is_counter, resets.is_empty()) {
         (false, _) => spans.extrapolate::<false>(values, seconds, row, |_, difference| difference),
         (true, true) => spans.extrapolate::<true>(values, seconds, row, |_, difference| difference),
@@ -37,53 +40,60 @@ pub(crate) fn extrapolated(samples: Samples<'_>, windows: &Windows, function: Ra
     false
 }
 
-/// What extrapolation needs to know of windows, beside the values in them: one entry a step.
-#[derive(Clone, Debug)]
+/// What extrapolation needs to know of windows, beside the values in them: one entry a step, all zero if the window has less than
+/// two samples. Steps before and after the samples have none.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Spans {
     /// Bits of the steps whose windows have two samples or more.
     pairs: Vec<u64>,
-    spans: Vec<Span>,
+    /// The step of the first entry.
+    from_step: usize,
+    /// Which samples are the first and the last.
+    edges: Vec<(u32, u32)>,
+    /// Seconds between them.
+    sampled: Vec<f64>,
+    /// Seconds by which the difference is stretched to the start and to the end.
+    to_start: Vec<f64>,
+    to_end: Vec<f64>,
 }
 
-/// The samples at the edges of one window; all zero if it has less than two.
-#[derive(Clone, Copy, Debug, Default)]
-struct Span {
-    first: u32,
-    last: u32,
-    /// Seconds between the first and the last sample.
-    sampled: f64,
-    /// Seconds by which the difference is stretched to the start and to the end.
-    to_start: f64,
-    to_end: f64,
-}
+/// Windows that are computed at a time.
+const LANES: usize = 8;
 
 impl Spans {
-    fn of(windows: &Windows, times: &[i64], firsts: &[u32], afters: &[u32]) -> Self {
-        let mut pairs = vec![0; firsts.len().div_ceil(64)];
-        let span = |(step, (first, after)): (usize, (&u32, &u32))| {
-            if *after < *first + 2 {
-                return Span::default();
+    /// Bytes for each step.
+    pub(super) const STEP_BYTES: u64 = (size_of::<(u32, u32)>() + 3 * size_of::<f64>()) as u64 + 1;
+
+    fn of(windows: &Windows, times: &[i64], layout: &Layout) -> Self {
+        let steps = layout.from_step..layout.from_step + layout.firsts.len();
+        let mut spans = Self { pairs: vec![0; steps.end.div_ceil(64)], from_step: layout.from_step, ..Self::default() };
+        for (step, (first, after)) in steps.zip(layout.firsts.iter().zip(&layout.afters)) {
+            let has_pair = *after > *first + 1;
+            let (mut edges, mut stretches) = ((0, 0), (0.0, 0.0, 0.0));
+            if has_pair {
+                spans.pairs[step / 64] |= 1 << (step % 64);
+                edges = (*first, *after - 1);
+                let end_ms = windows.end_ms(step);
+                let window = Edges {
+                    start_ms: end_ms.saturating_sub(windows.range_ms),
+                    end_ms,
+                    first_ms: times[edges.0 as usize],
+                    last_ms: times[edges.1 as usize],
+                    intervals: f64::from(edges.1 - edges.0),
+                    started_ms: None,
+                };
+                stretches = window.stretches();
             }
-            pairs[step / 64] |= 1 << (step % 64);
-            let last = *after - 1;
-            let end_ms = windows.end_ms(step);
-            let edges = Edges {
-                start_ms: end_ms.saturating_sub(windows.range_ms),
-                end_ms,
-                first_ms: times[*first as usize],
-                last_ms: times[last as usize],
-                intervals: f64::from(last - first),
-                started_ms: None,
-            };
-            let (sampled, to_start, to_end) = edges.stretches();
-            Span { first: *first, last, sampled, to_start, to_end }
-        };
-        let spans = firsts.iter().zip(afters).enumerate().map(span).collect();
-        Self { pairs, spans }
+            spans.edges.push(edges);
+            spans.sampled.push(stretches.0);
+            spans.to_start.push(stretches.1);
+            spans.to_end.push(stretches.2);
+        }
+        spans
     }
 
-    /// Sets the extrapolated differences, over `seconds` if given. `correct` gets the edges of each window with samples and the
-    /// difference between them, and may add to it.
+    /// Sets the extrapolated differences, over `seconds` if given. `correct` gets the edges of each window and the difference between
+    /// them, and may add to it.
     fn extrapolate<const COUNTER: bool>(
         &self,
         values: &[f64],
@@ -91,25 +101,28 @@ impl Spans {
         row: &mut RowMut<'_>,
         mut correct: impl FnMut((usize, usize), f64) -> f64,
     ) {
-        row.valid.copy_from_slice(&self.pairs);
+        row.valid[..self.pairs.len()].copy_from_slice(&self.pairs);
         if values.is_empty() {
             return;
         }
+        // A division by one changes nothing.
         let seconds = seconds.unwrap_or(1.0);
-        for (out, span) in row.values.iter_mut().zip(&self.spans) {
-            let (first, last) = (span.first as usize, span.last as usize);
-            let from = values[first];
-            let difference = correct((first, last), values[last] - from);
-            let mut to_start = span.to_start;
-            if COUNTER {
-                // Computed in any case: a branch that is hard to foretell takes longer than a division.
-                let to_zero = span.sampled * (from / difference);
-                if (difference > 0.0) & (from >= 0.0) & (to_zero < to_start) {
-                    to_start = to_zero;
-                }
+        let outs = row.values[self.from_step..].chunks_mut(LANES);
+        let stretches = self.sampled.chunks(LANES).zip(self.to_start.chunks(LANES)).zip(self.to_end.chunks(LANES));
+        for ((out, edges), ((sampled, to_start), to_end)) in outs.zip(self.edges.chunks(LANES)).zip(stretches) {
+            let (mut froms, mut differences) = ([0.0; LANES], [0.0; LANES]);
+            for (k, (first, last)) in edges.iter().enumerate() {
+                froms[k] = values[*first as usize];
+                differences[k] = correct((*first as usize, *last as usize), values[*last as usize] - froms[k]);
             }
-            // A division by one changes nothing.
-            *out = difference * ((span.sampled + to_start + span.to_end) / span.sampled / seconds);
+            let columns = sampled.iter().zip(to_start).zip(to_end).zip(froms.iter().zip(&differences));
+            for (out, (((sampled, to_start), to_end), (from, difference))) in out.iter_mut().zip(columns) {
+                // Computed in any case: a branch that is hard to foretell takes longer than a division.
+                let to_zero = sampled * (from / difference);
+                let is_nearer = COUNTER & (*difference > 0.0) & (*from >= 0.0) & (to_zero < *to_start);
+                let to_start = if is_nearer { to_zero } else { *to_start };
+                *out = difference * ((sampled + to_start + to_end) / sampled / seconds);
+            }
         }
     }
 }

@@ -4,7 +4,8 @@ use super::rate::Spans;
 use crate::ast::Extended;
 use crate::plan::{Grid, TimeShift};
 use crate::source::{HistogramSample, histogram_samples};
-use std::cell::{Cell, RefCell, RefMut};
+use crate::stats::Seen;
+use std::cell::{RefCell, RefMut};
 use std::ops::Range;
 
 /// Samples of one series, times ascending.
@@ -50,7 +51,6 @@ pub(crate) fn reach_ms(extended: Extended, lookback_ms: i64) -> (i64, i64) {
 /// The windows of all steps.
 #[derive(Clone, Debug)]
 pub(crate) struct Windows {
-    seen: Cell<u64>,
     grid: Grid,
     /// Length in milliseconds.
     pub(crate) range_ms: i64,
@@ -60,6 +60,8 @@ pub(crate) struct Windows {
     reach_ms: (i64, i64),
     /// Where the windows lie among the samples of the series before.
     layout: RefCell<Layout>,
+    /// Samples in the window of each step, of all series that were counted; those of the layout above not yet.
+    seen: RefCell<Seen>,
 }
 
 /// Where the windows of all steps lie among samples with certain times. Series that are read together have the same times, so that
@@ -67,17 +69,26 @@ pub(crate) struct Windows {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layout {
     times: Vec<i64>,
-    /// The window of step `i` holds the samples from `firsts[i]` up to `afters[i]`.
+    /// The first step whose window may hold samples.
+    pub(crate) from_step: usize,
+    /// The window of step `from_step + i` holds the samples from `firsts[i]` up to `afters[i]`; later windows hold none.
     pub(crate) firsts: Vec<u32>,
     /// See `firsts`.
     pub(crate) afters: Vec<u32>,
     /// Samples in all windows.
     samples: u64,
+    /// Series that were counted and whose samples lay so.
+    counted: u64,
     /// What differences need to know of the windows, once they were taken.
     pub(crate) spans: Option<Spans>,
 }
 
 impl Layout {
+    /// Bytes for each step.
+    pub(crate) const STEP_BYTES: u64 = (2 * size_of::<u32>() + size_of::<u64>()) as u64 + Spans::STEP_BYTES;
+    /// Bytes for each sample of the longest series.
+    pub(crate) const SAMPLE_BYTES: u64 = size_of::<i64>() as u64;
+
     /// In how many windows a sample is, about.
     pub(crate) fn overlap(&self) -> u64 {
         self.samples / (self.times.len() as u64).max(1)
@@ -87,7 +98,8 @@ impl Layout {
 impl Windows {
     /// Windows of `range_ms` that end at the shifted times of `grid`.
     pub(crate) fn new(grid: Grid, range_ms: i64, shift: TimeShift) -> Self {
-        Self { seen: Cell::new(0), grid, range_ms, shift, extended: None, reach_ms: (0, 0), layout: RefCell::default() }
+        let seen = RefCell::new(Seen::new(grid.steps));
+        Self { grid, range_ms, shift, extended: None, reach_ms: (0, 0), layout: RefCell::default(), seen }
     }
 
     /// The same windows, reaching as far beyond their ends as `extended` asks for.
@@ -118,9 +130,47 @@ impl Windows {
         (end_ms.saturating_sub(self.range_ms).saturating_sub(back_ms), end_ms.saturating_add(ahead_ms))
     }
 
-    /// Samples of all windows of all series so far, one counted in each window that holds it.
-    pub(crate) fn samples_seen(&self) -> u64 {
-        self.seen.get()
+    /// Counts the samples of a series, one in each window that holds it.
+    pub(crate) fn count(&self, samples: Samples<'_>) {
+        if !samples.times.is_empty() {
+            self.layout_of(samples.times).counted += 1;
+        }
+        if !samples.histograms.is_empty() {
+            self.count_histograms(samples.histograms);
+        }
+    }
+
+    fn count_histograms(&self, histograms: &[HistogramSample]) {
+        let mut all = 0;
+        let mut up_to = vec![0];
+        up_to.extend(histograms.iter().map(|h| {
+            all += histogram_samples(&h.histogram);
+            all
+        }));
+        let mut seen = self.seen.borrow_mut();
+        for step in 0..self.grid.steps {
+            let (start_ms, end_ms) = self.reached(step);
+            let first = histograms.partition_point(|h| h.timestamp_ms <= start_ms);
+            let last = histograms.partition_point(|h| h.timestamp_ms <= end_ms).max(first);
+            seen.add(step, up_to[last] - up_to[first]);
+        }
+    }
+
+    /// What was counted, at each step.
+    pub(crate) fn count_into(&self, seen: &mut Seen) {
+        self.count_layout(&mut self.layout.borrow_mut());
+        seen.merge(&self.seen.take());
+    }
+
+    fn count_layout(&self, layout: &mut Layout) {
+        let series = std::mem::take(&mut layout.counted);
+        if series == 0 {
+            return;
+        }
+        let mut seen = self.seen.borrow_mut();
+        for (i, (first, after)) in layout.firsts.iter().zip(&layout.afters).enumerate() {
+            seen.add(layout.from_step + i, u64::from(after - first) * series);
+        }
     }
 
     /// The evaluation time of `step`.
@@ -133,7 +183,6 @@ impl Windows {
         if samples.histograms.is_empty() {
             return self.slide(samples, |step, floats| each(step, floats, 0..0));
         }
-        let mut seen = 0;
         for step in 0..self.grid.steps {
             let (start_ms, end_ms) = self.reached(step);
             let first = samples.times.partition_point(|t| *t <= start_ms);
@@ -141,12 +190,9 @@ impl Windows {
             let first = samples.histograms.partition_point(|h| h.timestamp_ms <= start_ms);
             let histograms = first..samples.histograms.partition_point(|h| h.timestamp_ms <= end_ms).max(first);
             if !floats.is_empty() || !histograms.is_empty() {
-                let counted = samples.histograms[histograms.clone()].iter().map(|h| histogram_samples(&h.histogram)).sum::<u64>();
-                seen += floats.len() as u64 + counted;
                 each(step, floats, histograms);
             }
         }
-        self.seen.set(self.seen.get() + seen);
     }
 
     /// Calls `each(step, indices)` for every step whose window `(end - range, end]` holds floats.
@@ -158,31 +204,33 @@ impl Windows {
     /// As [`Self::slide`], over the samples that were laid out last.
     pub(crate) fn slide_again(&self, mut each: impl FnMut(usize, Range<usize>)) {
         let layout = self.layout.borrow();
-        for (step, (first, after)) in layout.firsts.iter().zip(&layout.afters).enumerate() {
+        for (i, (first, after)) in layout.firsts.iter().zip(&layout.afters).enumerate() {
             if first < after {
-                each(step, *first as usize..*after as usize);
+                each(layout.from_step + i, *first as usize..*after as usize);
             }
         }
     }
 
-    /// Where the windows lie among samples with these times; also counts these samples as seen.
+    /// Where the windows lie among samples with these times.
     pub(crate) fn layout_of(&self, times: &[i64]) -> RefMut<'_, Layout> {
         let mut layout = self.layout.borrow_mut();
-        if layout.firsts.len() != self.grid.steps || layout.times != times {
+        if layout.times != times {
             self.lay_out(times, &mut layout);
         }
-        self.seen.set(self.seen.get() + layout.samples);
         layout
     }
 
     fn lay_out(&self, times: &[i64], layout: &mut Layout) {
+        self.count_layout(layout);
         layout.times.clear();
         layout.times.extend_from_slice(times);
         (layout.samples, layout.spans) = (0, None);
         layout.firsts.clear();
         layout.afters.clear();
         let (mut first, mut after) = (Edge::default(), Edge::default());
-        for step in 0..self.grid.steps {
+        let steps = self.steps_about(times);
+        layout.from_step = steps.start;
+        for step in steps {
             let (start_ms, end_ms) = self.reached(step);
             let from = first.advance(times, start_ms);
             let to = after.advance(times, end_ms).max(from);
@@ -190,6 +238,23 @@ impl Windows {
             layout.firsts.push(from as u32);
             layout.afters.push(to as u32);
         }
+    }
+}
+
+impl Windows {
+    /// The steps whose windows are not wholly before or after these times.
+    fn steps_about(&self, times: &[i64]) -> Range<usize> {
+        let (Some(oldest), Some(newest)) = (times.first(), times.last()) else { return 0..0 };
+        let first_step = |holds: &dyn Fn((i64, i64)) -> bool| {
+            let (mut low, mut high) = (0, self.grid.steps);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if holds(self.reached(middle)) { high = middle } else { low = middle + 1 }
+            }
+            low
+        };
+        let from = first_step(&|(_, end_ms)| end_ms >= *oldest);
+        from..first_step(&|(start_ms, _)| start_ms >= *newest).max(from)
     }
 }
 
@@ -240,11 +305,13 @@ mod tests {
             let windows = Windows::new(Grid { start_ms, step_ms, steps: 20 }, range_ms, TimeShift { at_ms: None, offset_ms: 0 });
             // Twice, as the second series with the same times takes another path.
             for _ in 0..2 {
-                let layout = windows.layout_of(&times);
-                for step in 0..20 {
+                let mut found = vec![Vec::new(); 20];
+                let samples = Samples { times: &times, values: &[], starts: &[], histograms: &[] };
+                windows.slide(samples, |step, window| found[step] = times[window].to_vec());
+                for (step, found) in found.iter().enumerate() {
                     let end_ms = start_ms + step as i64 * step_ms;
                     let inside: Vec<i64> = times.iter().copied().filter(|t| *t > end_ms - range_ms && *t <= end_ms).collect();
-                    prop_assert_eq!(&times[layout.firsts[step] as usize..layout.afters[step] as usize], &inside[..]);
+                    prop_assert_eq!(found, &inside);
                 }
             }
         }

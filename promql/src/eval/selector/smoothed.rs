@@ -1,6 +1,6 @@
 //! `smoothed` instant vectors: the value at each step lies on the line between the samples around it.
 
-use super::{FIRST_ROWS, shift_of, tile_series};
+use super::{shift_of, tile_series};
 use crate::error::EvalError;
 use crate::eval::block::{Block, RowMut, SeriesMeta};
 use crate::eval::range::histogram::{interpolated, mixed_schemas_text, reconciled_text};
@@ -30,7 +30,7 @@ pub(super) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
     let shift = shift_of(node);
     let lookback_ms = evaluator.plan.params.lookback_ms;
     let rows = tile_series(node.grid.steps, evaluator.tile_bytes);
-    let mut block = Block::with_rows(node.grid.steps, FIRST_ROWS.min(rows));
+    let mut block = evaluator.blank(node.grid.steps, rows)?;
     let mut floats = Floats::default();
     evaluator.visit_for(node, &mut |evaluator, series| {
         let mut notes = Notes::default();
@@ -47,11 +47,18 @@ pub(super) fn stream<'p>(evaluator: &mut Evaluator<'p>, node: &'p Node, sink: Si
         if block.len() < rows {
             return Ok(());
         }
-        evaluator.stats.samples_queryable += block.samples();
-        sink(evaluator, std::mem::replace(&mut block, Block::with_rows(node.grid.steps, rows)))
+        block.count_into(&mut evaluator.seen);
+        let full = std::mem::replace(&mut block, Block::new(node.grid.steps)).hold_histograms(evaluator.budget)?;
+        sink(evaluator, full)?;
+        block = evaluator.blank(node.grid.steps, rows)?;
+        Ok(())
     })?;
-    evaluator.stats.samples_queryable += block.samples();
-    if block.is_empty() { Ok(()) } else { sink(evaluator, block) }
+    block.count_into(&mut evaluator.seen);
+    if block.is_empty() {
+        return Ok(());
+    }
+    let rest = block.hold_histograms(evaluator.budget)?;
+    sink(evaluator, rest)
 }
 
 impl Notes {

@@ -36,25 +36,7 @@ pub(super) const CARDINALITIES: Numbers<Cardinality> = Numbers {
     list: &[Cardinality::OneToOne, Cardinality::ManyToOne, Cardinality::OneToMany, Cardinality::ManyToMany],
 };
 
-pub(super) const AGGREGATES: Numbers<AggregateOp> = Numbers {
-    what: "aggregation",
-    list: &[
-        AggregateOp::Sum,
-        AggregateOp::Avg,
-        AggregateOp::Count,
-        AggregateOp::Min,
-        AggregateOp::Max,
-        AggregateOp::Group,
-        AggregateOp::Stddev,
-        AggregateOp::Stdvar,
-        AggregateOp::Topk,
-        AggregateOp::Bottomk,
-        AggregateOp::CountValues,
-        AggregateOp::Quantile,
-        AggregateOp::Limitk,
-        AggregateOp::LimitRatio,
-    ],
-};
+pub(super) const AGGREGATES: Numbers<AggregateOp> = Numbers { what: "aggregation", list: &AggregateOp::ALL };
 
 pub(super) const BINARIES: Numbers<BinaryOp> = Numbers {
     what: "binary operator",
@@ -204,5 +186,9 @@ mod tests {
     fn numbers_are_frozen() {
         assert_eq!(["abs", "rate", "year"].map(|name| number_of_function(Some(name))), [1, 63, 90]);
         assert_eq!((AGGREGATES.of(AggregateOp::LimitRatio), BINARIES.of(BinaryOp::TrimLower)), (14, 18));
+        let aggregations = AggregateOp::ALL.map(AggregateOp::as_str);
+        let frozen = ["sum", "avg", "count", "min", "max", "group", "stddev", "stdvar", "topk", "bottomk", "count_values", "quantile"];
+        assert_eq!(aggregations[..12], frozen);
+        assert_eq!(aggregations[12..], ["limitk", "limit_ratio"]);
     }
 }
