@@ -9,7 +9,6 @@ mod select;
 mod tests;
 
 use crate::head::CowVec;
-pub use cardinality::{Cardinality, Count};
 use posting::Posting;
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
