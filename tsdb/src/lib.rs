@@ -20,6 +20,7 @@
 //! | [`shard`] | apply, verdicts, checkpoint, restore |
 //! | [`verdict`] | what the sender is told |
 //! | `head`, `postings`, `state` | the shard in memory |
+//! | `select` | matchers over any postings |
 //! | [`view`], [`stats`], [`cardinality`] | reading |
 //! | [`chunk`] | codecs of samples |
 //! | [`db`], [`store`], [`keys`] | the chunk database |
@@ -45,6 +46,7 @@ pub mod record;
 pub mod resolve;
 pub mod rows;
 mod runs;
+mod select;
 pub mod shard;
 mod state;
 pub mod stats;

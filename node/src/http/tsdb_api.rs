@@ -120,6 +120,9 @@ mod tests {
         );
         assert_eq!(String::from_utf8(body(&of)).unwrap(), expected);
         let empty = String::from_utf8(body(&Cardinality::default())).unwrap();
-        assert!(empty.contains(r#""minTime":9223372036854775807,"maxTime":-9223372036854775808},"seriesCountByMetricName":[],"#), "{empty}");
+        assert!(
+            empty.contains(r#""minTime":9223372036854775807,"maxTime":-9223372036854775808},"seriesCountByMetricName":[],"#),
+            "{empty}"
+        );
     }
 }

@@ -208,9 +208,8 @@ fn read(local: &LocalShard, spec: &ReadSpec, cancelled: &AtomicBool) -> Result<F
             let found = each(sets, cancelled, |set| view.series(set, inclusive(spec), spec.limit.unwrap_or(usize::MAX)));
             found.map(|f| Found::Series(f.into_iter().collect::<BTreeSet<_>>().into_iter().collect()))
         }
-        ReadKind::LabelNames => {
-            each(sets, cancelled, |set| view.label_names(set, inclusive(spec))).map(|f| Found::Texts(f.into_iter().collect()))
-        }
+        ReadKind::LabelNames => each(sets, cancelled, |set| view.label_names(set, inclusive(spec), spec.limit.unwrap_or(0)))
+            .map(|f| Found::Texts(f.into_iter().collect())),
         ReadKind::LabelValues { label } => {
             let found = each(sets, cancelled, |set| view.label_values(label, set, inclusive(spec), spec.limit.unwrap_or(usize::MAX)));
             found.map(|f| Found::Texts(f.into_iter().collect()))

@@ -32,8 +32,8 @@ fn counted(limit: usize) -> Value {
     (0..SERIES).flat_map(labels).for_each(|pair| *pairs.entry(pair).or_default() += 1);
     let (mut values, mut bytes): (BTreeMap<&str, u64>, BTreeMap<&str, u64>) = Default::default();
     for ((name, value), series) in &pairs {
-        *values.entry(name).or_default() += 1;
-        *bytes.entry(name).or_default() += value.len() as u64 * series;
+        *values.entry(*name).or_default() += 1;
+        *bytes.entry(*name).or_default() += value.len() as u64 * series;
     }
     let by_name = |counts: BTreeMap<&str, u64>| largest(counts.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(), limit);
     let metrics = pairs.iter().filter(|((name, _), _)| *name == "__name__").map(|((_, value), n)| (value.clone(), *n)).collect();
@@ -68,7 +68,9 @@ async fn every_node_counts_the_series_of_all_shards_exactly() {
         "numSeries": SERIES, "numLabelPairs": pairs.len(), "chunkCount": SERIES, "minTime": t - 1000 - (SERIES as i64 - 1), "maxTime": t,
     });
     for node in 0..3 {
-        for (limit, path) in [(10, "/api/v1/status/tsdb"), (3, "/workspaces/default/api/v1/status/tsdb"), (5000, "/prometheus/api/v1/status/tsdb")] {
+        for (limit, path) in
+            [(10, "/api/v1/status/tsdb"), (3, "/workspaces/default/api/v1/status/tsdb"), (5000, "/prometheus/api/v1/status/tsdb")]
+        {
             let asked = limit.to_string();
             let query: &[(&str, &str)] = if limit == 10 { &[] } else { &[("limit", &asked)] };
             let (status, mut body) = caller.get(node, path, query).await;

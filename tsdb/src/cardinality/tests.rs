@@ -17,9 +17,8 @@ pub(crate) fn counted(series: &[&Labels], limit: usize) -> Cardinality {
         counts.truncate(limit);
         counts
     };
-    let by_name = |counts: BTreeMap<&str, u64>| {
-        largest(counts.into_iter().map(|(name, count)| Count { name: name.to_owned(), count }).collect())
-    };
+    let by_name =
+        |counts: BTreeMap<&str, u64>| largest(counts.into_iter().map(|(name, count)| Count { name: name.to_owned(), count }).collect());
     Cardinality {
         series: series.len() as u64,
         label_pairs: pairs.len() as u64,
@@ -84,11 +83,11 @@ fn what_shards_tell_is_fixed_and_cut_bytes_are_errors() {
     ]
     .concat();
     assert_eq!(bytes, golden);
-    assert_eq!(hash_of("up"), 0);
+    assert_eq!(hash_of("up"), 15_936_427_031_111_332_196);
     let merged = Cardinality::merge([bytes.as_slice()], 1).unwrap();
     let expected = counted(&labels.iter().collect::<Vec<_>>(), 1);
     assert_eq!(merged, Cardinality { chunks: 3, times_ms: Some((-1, 300)), ..expected });
     for cut in 0..bytes.len() {
-        assert!(Cardinality::merge([&bytes[..cut]], 1).is_err(), "cut at {cut}");
+        assert!(Cardinality::merge([bytes.get(..cut).unwrap()], 1).is_err(), "cut at {cut}");
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::cardinality::{Cardinality, HeadCounts, counted};
-use crate::store::select::select;
+use crate::select::{Merged, Postings, names_into, select, values_into};
 use model::{Labels, MatchOp, Matcher};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ proptest! {
         pattern in 0usize..11,
     ) {
         let mut index = Index::default();
-        let mut live: std::collections::BTreeMap<u32, (Labels, Arc<[u32]>)> = std::collections::BTreeMap::new();
+        let mut live: BTreeMap<u32, (Labels, Arc<[u32]>)> = BTreeMap::new();
         for (sid, x, y, remove) in steps {
             if remove {
                 if let Some((_, pairs)) = live.remove(&sid) {
@@ -65,12 +65,21 @@ fn names_and_values_can_be_limited_to_some_series() {
         index.insert(sid, labels(1 + sid as usize % 3, usize::from(sid == 5)).iter());
     }
     let among = RoaringBitmap::from_iter([0, 3]);
-    assert_eq!(index.values("x", Some(&among)).collect::<Vec<_>>(), ["a"]);
-    let mut all: Vec<_> = index.values("x", None).collect();
-    all.sort_unstable();
-    assert_eq!(all, ["a", "ab", "b"]);
-    let mut names: Vec<_> = index.names(Some(&among)).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["__name__", "x"]);
-    assert_eq!(index.names(None).count(), 3);
+    let is_meant = |postings: Postings<'_>| postings.intersects(&among);
+    let values = |limit, is_meant| {
+        let mut merged = Merged::new(limit);
+        let Ok(()) = values_into(&index, "x", is_meant, &mut merged);
+        merged.finish()
+    };
+    assert_eq!(values(0, Some(&is_meant as &dyn Fn(Postings<'_>) -> bool)), ["a"]);
+    assert_eq!(values(0, None), ["a", "ab", "b"]);
+    assert_eq!(values(2, None), ["a", "ab"]);
+    let names = |limit, is_meant| {
+        let mut merged = Merged::new(limit);
+        let Ok(()) = names_into(&index, is_meant, &mut merged);
+        merged.finish()
+    };
+    assert_eq!(names(0, Some(&is_meant as &dyn Fn(Postings<'_>) -> bool)), ["__name__", "x"]);
+    assert_eq!(names(0, None), ["__name__", "x", "y"]);
+    assert_eq!(names(1, None), ["__name__"]);
 }
