@@ -10,7 +10,7 @@
 //! | [`asker`] | who asks |
 //! | [`extract`] | bodies with a byte and a time limit |
 //! | [`routes`], [`router`] | the table of all routes, and the router built from it |
-//! | [`remote_write`], [`query_api`], [`text_api`], [`metadata_api`], [`family_api`], [`exemplars_api`], [`features_api`], [`active_api`], [`admin_api`], [`workspaces`], [`health`] | what answers them |
+//! | [`remote_write`], [`query_api`], [`text_api`], [`metadata_api`], [`family_api`], [`tsdb_api`], [`exemplars_api`], [`features_api`], [`active_api`], [`admin_api`], [`workspaces`], [`health`] | what answers them |
 //! | [`respond`] | answers that are whole in memory |
 //! | [`serve`] | the accept loop and graceful drain |
 
@@ -35,4 +35,5 @@ pub mod router;
 pub mod routes;
 pub mod serve;
 pub mod text_api;
+pub mod tsdb_api;
 pub mod workspaces;

@@ -12,7 +12,7 @@ pub(crate) use inner::{Engine, Owner, corrupt};
 
 use crate::error::StoreError;
 use crate::keys::Family;
-use crate::store::{Dataset, FaultPlan, ShardStore, Step};
+use crate::store::{Dataset, FaultPlan, MatcherCache, ShardStore, Step};
 use inner::file_error;
 use model::seal::Seal;
 use model::{ReplicaId, ShardId, WorkspaceId};
@@ -24,6 +24,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 pub(crate) use registry::NumberState;
+
+/// The share of the memory that keeps what matchers found in index segments.
+const MATCHERS_SHARE: usize = 16;
 
 /// What a database needs to know.
 #[derive(Clone, Debug)]
@@ -73,8 +76,15 @@ impl Db {
         }
         std::fs::create_dir_all(&ingest_folder).map_err(file_error(&ingest_folder))?;
         let rocks = rocksdb::DB::open_cf_descriptors(&families.database_options(), &rocks_folder, families.descriptors())?;
-        let engine =
-            Engine { rocks, seal: options.seal, faults: options.faults, options: families, ingest_folder, files: AtomicU64::new(0) };
+        let engine = Engine {
+            rocks,
+            seal: options.seal,
+            faults: options.faults,
+            options: families,
+            ingest_folder,
+            files: AtomicU64::new(0),
+            matchers: MatcherCache::new(options.memory_bytes / MATCHERS_SHARE),
+        };
         let registry = Registry::load(&engine)?;
         let db = Self(Arc::new(DbInner { engine, registry: Mutex::new(registry) }));
         db.reclaim()?;

@@ -20,7 +20,8 @@
 //! | [`shard`] | apply, verdicts, checkpoint, restore |
 //! | [`verdict`] | what the sender is told |
 //! | `head`, `postings`, `state` | the shard in memory |
-//! | [`view`], [`stats`] | reading |
+//! | `select` | matchers over any postings |
+//! | [`view`], [`stats`], [`cardinality`] | reading |
 //! | [`chunk`] | codecs of samples |
 //! | [`db`], [`store`], [`keys`] | the chunk database |
 //!
@@ -30,6 +31,7 @@
 //! When you add a field to what apply changes, `state::pages` and `shard::checkpoint` refuse to compile until you say how a
 //! checkpoint holds it. When you change an entry, a page or a key, its version byte and golden test change too.
 
+pub mod cardinality;
 pub mod chunk;
 pub mod config;
 pub mod db;
@@ -44,6 +46,7 @@ pub mod record;
 pub mod resolve;
 pub mod rows;
 mod runs;
+mod select;
 pub mod shard;
 mod state;
 pub mod stats;

@@ -1,6 +1,6 @@
 //! Names of the metrics this crate counts.
 
-use metrics::{Unit, counter, describe_counter};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
 /// Rules of the replicated core found broken; must stay 0.
 pub const INVARIANT_VIOLATIONS: &str = "flotilla_invariant_violations_total";
@@ -11,10 +11,22 @@ pub const METADATA_DROPPED: &str = "flotilla_metadata_dropped_total";
 /// Series in the rows that a leader resolved, by how it found them.
 pub const SERIES_LOOKUPS: &str = "flotilla_tsdb_series_lookup_total";
 
+/// Matchers looked up in index segments, by whether their answer was kept.
+pub const INDEX_CACHE: &str = "flotilla_index_cache_requests_total";
+
+/// Bytes of kept answers.
+pub const INDEX_CACHE_BYTES: &str = "flotilla_index_cache_bytes";
+
 /// Describes every metric of this crate to the recorder.
 pub fn describe() {
     describe_counter!(INVARIANT_VIOLATIONS, Unit::Count, "Rules of the replicated core found broken, by rule; must stay 0.");
     describe_counter!(METADATA_DROPPED, Unit::Count, "Metadata of metric families passed over because a shard keeps enough of them.");
+    describe_counter!(
+        INDEX_CACHE,
+        Unit::Count,
+        "Matchers looked up in the index of stored days, by whether the answer was kept in memory."
+    );
+    describe_gauge!(INDEX_CACHE_BYTES, Unit::Bytes, "Bytes of kept answers of matchers over the index of stored days.");
     for rule in ["C1", "C4"] {
         counter!(INVARIANT_VIOLATIONS, "rule" => rule).absolute(0);
     }
@@ -28,6 +40,16 @@ pub fn describe() {
 /// Counts a family that was not kept.
 pub(crate) fn count_metadata_dropped() {
     counter!(METADATA_DROPPED).increment(1);
+}
+
+/// Counts a look-up of a matcher in a segment.
+pub(crate) fn count_index_cache(is_hit: bool) {
+    counter!(INDEX_CACHE, "result" => if is_hit { "hit" } else { "miss" }).increment(1);
+}
+
+/// Tells how many bytes of answers are kept.
+pub(crate) fn set_index_cache_bytes(bytes: usize) {
+    gauge!(INDEX_CACHE_BYTES).set(bytes as f64);
 }
 
 /// Counts a broken rule.

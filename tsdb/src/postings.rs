@@ -9,10 +9,9 @@ mod select;
 mod tests;
 
 use crate::head::CowVec;
-pub use cardinality::{Cardinality, Count};
 use posting::Posting;
 use roaring::RoaringBitmap;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A label pair; `None` while its number is free.
@@ -24,7 +23,8 @@ pub(crate) struct Index {
     pairs: CowVec<Pair>,
     postings: Vec<Posting>,
     free: Vec<u32>,
-    names: HashMap<Arc<str>, HashMap<Arc<str>, u32>>,
+    /// Sorted, so that values are listed, and found by prefix, without looking at the others.
+    names: BTreeMap<Arc<str>, BTreeMap<Arc<str>, u32>>,
     all: RoaringBitmap,
     text_bytes: u64,
 }

@@ -1,12 +1,16 @@
 //! Figures about a shard, and the digest that tells whether replicas hold the same.
 
-pub use crate::postings::{Cardinality, Count};
+use crate::cardinality::HeadCounts;
+use crate::head::join;
 use crate::record::Content;
 use crate::shard::Shard;
 use crate::view::{ReadError, SelectedSeries, TimeRange};
 use model::Timestamp;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+
+/// Slots of the head that are looked at before apply gets its turn.
+const SLOTS_AT_ONCE: u32 = 4096;
 
 /// Figures about a shard at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,10 +56,32 @@ impl Shard {
         }
     }
 
-    /// What the series in the head consist of, at most `limit` of each kind; O(label pairs), under a read lock of the index.
+    /// What this shard, one of `shards`, tells of its head's labels, for the largest `limit` of each kind: something for
+    /// [`crate::cardinality::Cardinality::merge`]. O(series and label pairs), in short sections of the head's lock.
     #[must_use]
-    pub fn cardinality(&self, limit: usize) -> Cardinality {
-        self.index.read().cardinality(limit)
+    pub fn cardinality(&self, limit: usize, shards: usize) -> Vec<u8> {
+        let head = self.head_counts();
+        let counted = self.index.read().counted();
+        counted.tell(head, (limit, shards))
+    }
+
+    fn head_counts(&self) -> HeadCounts {
+        let (mut counts, mut from) = (HeadCounts::default(), 0);
+        loop {
+            let head = self.head.read();
+            let to = head.slot_count().min(from + SLOTS_AT_ONCE);
+            for line in (from..to).filter_map(|slot| head.series(slot).and_then(|_| head.line(slot))) {
+                let (chunks, times_ms) = line.chunks();
+                counts.chunks += chunks;
+                if let Some((first, last)) = times_ms {
+                    counts.times_ms = Some(join(counts.times_ms, first, last));
+                }
+            }
+            if to == head.slot_count() {
+                return counts;
+            }
+            from = to;
+        }
     }
 
     /// Series in the head that carry a label pair, `__name__` and a metric among them; O(1).

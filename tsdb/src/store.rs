@@ -14,7 +14,7 @@
 //! | [`checkpoint`], [`part`] | writing: pages, parts, the flip |
 //! | [`rewrite`] | making one part of several, without what was deleted |
 //! | [`view`], `scan` | reading |
-//! | [`select`] | matchers over any postings |
+//! | `segment` | the index of a day |
 //! | [`snapshot`] | sending a shard's data to another replica and installing it there |
 //! | [`faults`] | where tests stop |
 
@@ -31,7 +31,6 @@ pub mod rewrite;
 mod scan;
 mod scrub;
 mod segment;
-pub mod select;
 mod series;
 pub mod snapshot;
 pub mod view;
@@ -43,6 +42,7 @@ pub use manifest::{Day, Part, PartKind};
 pub use part::{PartSeries, PartWriter};
 pub use rewrite::RewritePlan;
 pub use scan::StoredPage;
+pub(crate) use segment::MatcherCache;
 pub use series::SeriesRecord;
 pub use snapshot::{ExportMeta, ShardExport, Staged, Staging};
 pub use view::StoreView;

@@ -203,7 +203,7 @@ impl Params {
 }
 
 /// Go's `strconv.Atoi`: an optional sign and decimal digits.
-fn parse_int(text: &str) -> Result<i64, &'static str> {
+pub(super) fn parse_int(text: &str) -> Result<i64, &'static str> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err("invalid syntax");

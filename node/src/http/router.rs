@@ -7,7 +7,7 @@ use super::params::Params;
 use super::routes::{self, Action, Endpoint, Route, WorkspaceSource};
 use super::{
     active_api, admin_api, cors, encoding, exemplars_api, family_api, features_api, health, metadata_api, query_api, remote_write, respond,
-    text_api, workspaces,
+    text_api, tsdb_api, workspaces,
 };
 use crate::config::CorsOrigin;
 use crate::meta::view::Workspace;
@@ -189,6 +189,7 @@ async fn data_plane(
         Endpoint::LabelValues => metadata_api::label_values(node, workspace, path.get("name").map_or("", String::as_str), &params).await,
         Endpoint::Metadata => family_api::metadata(node, workspace, &params).await,
         Endpoint::BuildInfo => Ok(metadata_api::build_info()),
+        Endpoint::TsdbStatus => tsdb_api::status(node, workspace, &params).await,
         Endpoint::QueryExemplars => exemplars_api::query_exemplars(node, workspace, &params).await,
         Endpoint::FormatQuery => text_api::format_query(node, &params),
         Endpoint::ParseQuery => text_api::parse_query(node, &params),

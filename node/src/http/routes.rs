@@ -48,6 +48,7 @@ pub enum Endpoint {
     LabelValues,
     Metadata,
     BuildInfo,
+    TsdbStatus,
     QueryExemplars,
     FormatQuery,
     ParseQuery,
@@ -106,7 +107,7 @@ const fn early(methods: MethodFilter, path: &'static str, endpoint: Endpoint) ->
     Route { methods, path, action: Action::Observe, workspace: WorkspaceSource::None, endpoint, before_ready: true }
 }
 
-static DATA_PLANE: [[Route; 3]; 17] = [
+static DATA_PLANE: [[Route; 3]; 18] = [
     data_plane!(MethodFilter::POST, "remote_write", RemoteWrite, RemoteWrite),
     data_plane!(MethodFilter::POST, "write", RemoteWrite, RemoteWrite),
     data_plane!(READ, "query", QueryMetrics, Query),
@@ -116,6 +117,7 @@ static DATA_PLANE: [[Route; 3]; 17] = [
     data_plane!(MethodFilter::GET, "label/{name}/values", GetLabels, LabelValues),
     data_plane!(MethodFilter::GET, "metadata", GetMetricMetadata, Metadata),
     data_plane!(MethodFilter::GET, "status/buildinfo", GetStatus, BuildInfo),
+    data_plane!(MethodFilter::GET, "status/tsdb", GetStatus, TsdbStatus),
     data_plane!(READ, "query_exemplars", QueryMetrics, QueryExemplars),
     data_plane!(READ, "format_query", QueryMetrics, FormatQuery),
     data_plane!(READ, "parse_query", QueryMetrics, ParseQuery),

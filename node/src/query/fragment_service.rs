@@ -44,6 +44,11 @@ pub enum ReadKind {
         /// About this one only.
         family: Option<String>,
     },
+    /// What the labels of the series in the head make, for the largest `limit` of each kind.
+    Cardinality {
+        /// How many shards are asked together.
+        shards: usize,
+    },
 }
 
 /// An exemplar as stored.
@@ -100,6 +105,8 @@ pub enum Found {
     Exemplars(Vec<SeriesExemplars>),
     /// Of [`ReadKind::Metadata`].
     Metadata(Vec<(String, Known)>),
+    /// Of [`ReadKind::Cardinality`]: something for [`tsdb::cardinality::Cardinality::merge`].
+    Cardinality(Vec<u8>),
 }
 
 /// Why a replica did not answer.
@@ -201,9 +208,8 @@ fn read(local: &LocalShard, spec: &ReadSpec, cancelled: &AtomicBool) -> Result<F
             let found = each(sets, cancelled, |set| view.series(set, inclusive(spec), spec.limit.unwrap_or(usize::MAX)));
             found.map(|f| Found::Series(f.into_iter().collect::<BTreeSet<_>>().into_iter().collect()))
         }
-        ReadKind::LabelNames => {
-            each(sets, cancelled, |set| view.label_names(set, inclusive(spec))).map(|f| Found::Texts(f.into_iter().collect()))
-        }
+        ReadKind::LabelNames => each(sets, cancelled, |set| view.label_names(set, inclusive(spec), spec.limit.unwrap_or(0)))
+            .map(|f| Found::Texts(f.into_iter().collect())),
         ReadKind::LabelValues { label } => {
             let found = each(sets, cancelled, |set| view.label_values(label, set, inclusive(spec), spec.limit.unwrap_or(usize::MAX)));
             found.map(|f| Found::Texts(f.into_iter().collect()))
@@ -214,6 +220,7 @@ fn read(local: &LocalShard, spec: &ReadSpec, cancelled: &AtomicBool) -> Result<F
             local.shard.families(family.as_deref(), |family, known| families.push((family.to_owned(), known.clone())));
             Ok(Found::Metadata(families))
         }
+        ReadKind::Cardinality { shards } => Ok(Found::Cardinality(local.shard.cardinality(spec.limit.unwrap_or(0), *shards))),
         ReadKind::Changes => unreachable!("it is answered without a view"),
     };
     found
@@ -355,6 +362,12 @@ pub fn to_frames(found: &Found) -> Vec<Bytes> {
             }
         }
         Found::Changes(changes) => changes.put(&mut frame),
+        Found::Cardinality(told) => {
+            for piece in told.chunks(FRAME_BYTES) {
+                frame.extend_from_slice(piece);
+                cut(&mut frame, false);
+            }
+        }
         Found::Exemplars(series) => {
             for one in series {
                 put_exemplars(&mut frame, one);

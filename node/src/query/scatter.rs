@@ -153,6 +153,7 @@ pub(crate) async fn read_from(
 fn gather(kind: &ReadKind, frames: &[bytes::Bytes]) -> Result<Found, tsdb::rows::RowError> {
     let mut found = match kind {
         ReadKind::Changes => return ShardChanges::read(&frames.concat()).map(Found::Changes),
+        ReadKind::Cardinality { .. } => return Ok(Found::Cardinality(frames.concat())),
         ReadKind::Samples { .. } => Found::Samples(Vec::new()),
         ReadKind::Series => Found::Series(Vec::new()),
         ReadKind::LabelNames | ReadKind::LabelValues { .. } => Found::Texts(BTreeSet::new()),
@@ -165,7 +166,7 @@ fn gather(kind: &ReadKind, frames: &[bytes::Bytes]) -> Result<Found, tsdb::rows:
             match &mut found {
                 Found::Samples(series) => series.push(reader.samples()?),
                 Found::Series(series) => series.push(reader.series()?),
-                Found::Changes(_) => unreachable!("changes were read above"),
+                Found::Changes(_) | Found::Cardinality(_) => unreachable!("they were read above"),
                 Found::Exemplars(series) => series.push(reader.exemplars()?),
                 Found::Metadata(families) => families.push(reader.family()?),
                 Found::Texts(texts) => {
@@ -202,29 +203,42 @@ pub(super) fn error_of(shard: ShardId, status: &tonic::Status) -> ReadError {
 }
 
 fn to_wire(node: &Node, workspace: &str, shard: ShardId, spec: &ReadSpec, left: Duration) -> ReadRequest {
-    let (kind, label, samples_max) = match &spec.kind {
-        ReadKind::Samples { samples_max } => (read_request::Kind::Samples, String::new(), *samples_max),
-        ReadKind::Series => (read_request::Kind::Series, String::new(), 0),
-        ReadKind::LabelNames => (read_request::Kind::LabelNames, String::new(), 0),
-        ReadKind::LabelValues { label } => (read_request::Kind::LabelValues, label.clone(), 0),
-        ReadKind::Changes => (read_request::Kind::Changes, String::new(), 0),
-        ReadKind::Exemplars => (read_request::Kind::Exemplars, String::new(), 0),
-        // A family always has a name.
-        ReadKind::Metadata { family } => (read_request::Kind::Metadata, family.clone().unwrap_or_default(), 0),
-    };
-    ReadRequest {
+    let mut message = ReadRequest {
         header: Some(header(&node.cluster_id(), node.store_id().0, left)),
         workspace: workspace.to_owned(),
         shard: shard.0,
         known_revision: spec.known_revision,
-        kind: kind.into(),
         matcher_sets: sets_to_wire(&spec.matcher_sets),
         start_ms: spec.start_ms,
         end_ms: spec.end_ms,
-        label,
         limit: spec.limit.map_or(0, |l| l as u64),
-        samples_max,
-    }
+        ..ReadRequest::default()
+    };
+    let kind = match &spec.kind {
+        ReadKind::Samples { samples_max } => {
+            message.samples_max = *samples_max;
+            read_request::Kind::Samples
+        }
+        ReadKind::Series => read_request::Kind::Series,
+        ReadKind::LabelNames => read_request::Kind::LabelNames,
+        ReadKind::LabelValues { label } => {
+            message.label.clone_from(label);
+            read_request::Kind::LabelValues
+        }
+        ReadKind::Changes => read_request::Kind::Changes,
+        ReadKind::Exemplars => read_request::Kind::Exemplars,
+        ReadKind::Metadata { family } => {
+            // A family always has a name.
+            message.label = family.clone().unwrap_or_default();
+            read_request::Kind::Metadata
+        }
+        ReadKind::Cardinality { shards } => {
+            message.shards = *shards as u64;
+            read_request::Kind::Cardinality
+        }
+    };
+    message.set_kind(kind);
+    message
 }
 
 /// Sets of matchers as they travel.
@@ -275,6 +289,7 @@ pub fn from_wire(request: &ReadRequest) -> Result<ReadSpec, tonic::Status> {
         read_request::Kind::Changes => ReadKind::Changes,
         read_request::Kind::Exemplars => ReadKind::Exemplars,
         read_request::Kind::Metadata => ReadKind::Metadata { family: Some(request.label.clone()).filter(|family| !family.is_empty()) },
+        read_request::Kind::Cardinality => ReadKind::Cardinality { shards: usize::try_from(request.shards).unwrap_or(usize::MAX) },
     };
     let limit = usize::try_from(request.limit).ok().filter(|l| *l > 0);
     Ok(ReadSpec {

@@ -11,6 +11,7 @@ mod local;
 mod query;
 mod query_api;
 mod sealed;
+mod tsdb_status;
 mod up;
 #[path = "../../src/ingest/tests/wire.rs"]
 mod wire;

@@ -3,7 +3,7 @@
 use super::options::{FamilyOptions, synced};
 use crate::error::{Corruption, StoreError};
 use crate::keys::Family;
-use crate::store::FaultPlan;
+use crate::store::{FaultPlan, MatcherCache};
 use model::seal::{Seal, SealClass, SealContext};
 use model::{ShardId, WorkspaceId};
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions, WriteBatch};
@@ -19,11 +19,17 @@ pub(crate) struct Engine {
     pub(super) options: FamilyOptions,
     pub(super) ingest_folder: PathBuf,
     pub(super) files: AtomicU64,
+    pub(super) matchers: MatcherCache,
 }
 
 impl Engine {
     fn handle(&self, family: Family) -> &ColumnFamily {
         self.rocks.cf_handle(family.name()).expect("every family was created at open")
+    }
+
+    /// What matchers found in index segments lately.
+    pub(crate) fn matchers(&self) -> &MatcherCache {
+        &self.matchers
     }
 
     pub(crate) fn file_options(&self, family: Family) -> &Options {

@@ -19,7 +19,8 @@ pub(super) struct FamilyOptions {
 }
 
 impl FamilyOptions {
-    /// Half of `memory_bytes` caches blocks, a quarter bounds all memtables together; the rest is left for indexes and scans.
+    /// Half of `memory_bytes` caches blocks, a quarter bounds all memtables together; a sixteenth keeps what matchers found;
+    /// the rest is left for indexes and scans.
     pub(super) fn new(memory_bytes: usize) -> Self {
         let cache = Cache::new_lru_cache((memory_bytes / 2).max(CACHE_BYTES_MIN));
         let memtable = (memory_bytes / 32).clamp(MEMTABLE_BYTES_MIN, MEMTABLE_BYTES_MAX);

@@ -301,6 +301,16 @@ impl Line {
             || self.out_of_order.iter().flat_map(|p| p.times()).any(|t| t > after_ms && t <= to_ms)
     }
 
+    /// Chunks in memory, and the first and last time of what they hold.
+    pub(crate) fn chunks(&self) -> (u64, Option<(Timestamp, Timestamp)>) {
+        let chunks = || self.open.iter().chain(self.sealed.iter().map(|sealed| &sealed.chunk));
+        let mut bounds = chunks().fold(None, |bounds, chunk| Some(join(bounds, chunk.first_ms(), chunk.last_ms())));
+        for t in self.out_of_order.iter().flat_map(|pending| pending.times()) {
+            bounds = Some(join(bounds, t, t));
+        }
+        (chunks().count() as u64 + u64::from(self.out_of_order.is_some()), bounds)
+    }
+
     /// Bytes of the samples, for the head's budget.
     pub(crate) fn bytes(&self) -> u64 {
         let chunk = |c: &HeadChunk| (size_of::<SealedChunk>() + c.heap_bytes()) as u64;

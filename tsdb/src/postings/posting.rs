@@ -1,5 +1,6 @@
 //! The series of one label pair. Most pairs are on one series (pod names, ids), so a bitmap is the exception.
 
+use crate::select::Postings;
 use roaring::RoaringBitmap;
 
 #[derive(Clone, Debug, Default)]
@@ -7,7 +8,7 @@ pub(crate) enum Posting {
     #[default]
     Empty,
     One(u32),
-    /// Two or three ids; the last is repeated when there are two.
+    /// Two or three ids, in no order; the last is repeated when there are two.
     Few([u32; 3]),
     Bitmap(Box<RoaringBitmap>),
 }
@@ -57,59 +58,18 @@ impl Posting {
         matches!(self, Self::Empty)
     }
 
-    pub(crate) fn intersects(&self, with: &RoaringBitmap) -> bool {
+    /// For the evaluator of matchers.
+    pub(crate) fn read(&self) -> Postings<'_> {
         match self {
-            Self::Empty => false,
-            Self::One(a) => with.contains(*a),
-            Self::Few(ids) => ids.iter().any(|id| with.contains(*id)),
-            Self::Bitmap(bitmap) => !bitmap.is_disjoint(with),
-        }
-    }
-
-    pub(crate) fn add_to(&self, union: &mut RoaringBitmap) {
-        match self {
-            Self::Empty => {}
-            Self::One(a) => {
-                union.insert(*a);
-            }
-            Self::Few(ids) => union.extend(ids),
-            Self::Bitmap(bitmap) => *union |= bitmap.as_ref(),
+            Self::Empty => Postings::Listed(&[]),
+            Self::One(a) => Postings::Listed(std::slice::from_ref(a)),
+            Self::Few(ids) => Postings::Listed(if ids[1] == ids[2] { &ids[..2] } else { &ids[..] }),
+            Self::Bitmap(bitmap) => Postings::Bitmap(bitmap),
         }
     }
 
     /// Number of series.
     pub(crate) fn len(&self) -> u64 {
-        match self {
-            Self::Empty => 0,
-            Self::One(_) => 1,
-            Self::Few([_, b, c]) => 2 + u64::from(b != c),
-            Self::Bitmap(bitmap) => bitmap.len(),
-        }
-    }
-
-    /// Keeps of `among` what is in the posting.
-    pub(crate) fn keep_in(&self, among: &mut RoaringBitmap) {
-        match self {
-            Self::Bitmap(bitmap) => *among &= bitmap.as_ref(),
-            few => {
-                let mut kept = RoaringBitmap::new();
-                few.add_to(&mut kept);
-                *among &= kept;
-            }
-        }
-    }
-
-    /// Removes from `among` what is in the posting.
-    pub(crate) fn drop_from(&self, among: &mut RoaringBitmap) {
-        match self {
-            Self::Empty => {}
-            Self::One(a) => {
-                among.remove(*a);
-            }
-            Self::Few(ids) => ids.iter().for_each(|id| {
-                among.remove(*id);
-            }),
-            Self::Bitmap(bitmap) => *among -= bitmap.as_ref(),
-        }
+        self.read().len()
     }
 }

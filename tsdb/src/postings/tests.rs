@@ -1,5 +1,6 @@
 use super::*;
-use crate::store::select::select;
+use crate::cardinality::{Cardinality, HeadCounts, counted};
+use crate::select::{Merged, Postings, names_into, select, values_into};
 use model::{Labels, MatchOp, Matcher};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,33 +11,6 @@ fn labels(x: usize, y: usize) -> Labels {
     Labels::from_pairs([("__name__", "m"), ("x", VALUES[x]), ("y", VALUES[y])])
 }
 
-/// The figures of a plain count.
-fn counted(series: &[&Labels], limit: usize) -> Cardinality {
-    let mut pairs: std::collections::BTreeMap<(&str, &str), u64> = std::collections::BTreeMap::new();
-    series.iter().flat_map(|labels| labels.iter()).for_each(|pair| *pairs.entry(pair).or_default() += 1);
-    let (mut values, mut bytes) = (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
-    for ((name, value), series) in &pairs {
-        *values.entry(*name).or_insert(0u64) += 1;
-        *bytes.entry(*name).or_insert(0u64) += value.len() as u64 * series;
-    }
-    let largest = |mut counts: Vec<Count>| {
-        counts.sort_by_key(|c| std::cmp::Reverse(c.count));
-        counts.truncate(limit);
-        counts
-    };
-    let by_name = |counts: std::collections::BTreeMap<&str, u64>| {
-        largest(counts.into_iter().map(|(name, count)| Count { name: name.to_owned(), count }).collect())
-    };
-    Cardinality {
-        series: series.len() as u64,
-        label_pairs: pairs.len() as u64,
-        series_by_metric: by_name(pairs.iter().filter(|((n, _), _)| *n == "__name__").map(|((_, v), c)| (*v, *c)).collect()),
-        values_by_name: by_name(values),
-        bytes_by_name: by_name(bytes),
-        series_by_pair: largest(pairs.iter().map(|((n, v), c)| Count { name: format!("{n}={v}"), count: *c }).collect()),
-    }
-}
-
 proptest! {
     #[test]
     fn index_selects_what_matches_after_any_churn(
@@ -45,7 +19,7 @@ proptest! {
         pattern in 0usize..11,
     ) {
         let mut index = Index::default();
-        let mut live: std::collections::BTreeMap<u32, (Labels, Arc<[u32]>)> = std::collections::BTreeMap::new();
+        let mut live: BTreeMap<u32, (Labels, Arc<[u32]>)> = BTreeMap::new();
         for (sid, x, y, remove) in steps {
             if remove {
                 if let Some((_, pairs)) = live.remove(&sid) {
@@ -68,7 +42,8 @@ proptest! {
         }
         let labels: Vec<&Labels> = live.values().map(|(labels, _)| labels).collect();
         for limit in [0, 2, 100] {
-            prop_assert_eq!(index.cardinality(limit), counted(&labels, limit));
+            let told = index.counted().tell(HeadCounts::default(), (limit, 1));
+            prop_assert_eq!(Cardinality::merge([told.as_slice()], limit).unwrap(), counted(&labels, limit));
         }
         for (name, value) in [("__name__", "m"), ("x", "a"), ("x", "zz"), ("y", "")] {
             let series = labels.iter().filter(|l| !value.is_empty() && l.get(name) == Some(value)).count();
@@ -90,12 +65,21 @@ fn names_and_values_can_be_limited_to_some_series() {
         index.insert(sid, labels(1 + sid as usize % 3, usize::from(sid == 5)).iter());
     }
     let among = RoaringBitmap::from_iter([0, 3]);
-    assert_eq!(index.values("x", Some(&among)).collect::<Vec<_>>(), ["a"]);
-    let mut all: Vec<_> = index.values("x", None).collect();
-    all.sort_unstable();
-    assert_eq!(all, ["a", "ab", "b"]);
-    let mut names: Vec<_> = index.names(Some(&among)).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["__name__", "x"]);
-    assert_eq!(index.names(None).count(), 3);
+    let is_meant = |postings: Postings<'_>| postings.intersects(&among);
+    let values = |limit, is_meant| {
+        let mut merged = Merged::new(limit);
+        let Ok(()) = values_into(&index, "x", is_meant, &mut merged);
+        merged.finish()
+    };
+    assert_eq!(values(0, Some(&is_meant as &dyn Fn(Postings<'_>) -> bool)), ["a"]);
+    assert_eq!(values(0, None), ["a", "ab", "b"]);
+    assert_eq!(values(2, None), ["a", "ab"]);
+    let names = |limit, is_meant| {
+        let mut merged = Merged::new(limit);
+        let Ok(()) = names_into(&index, is_meant, &mut merged);
+        merged.finish()
+    };
+    assert_eq!(names(0, Some(&is_meant as &dyn Fn(Postings<'_>) -> bool)), ["__name__", "x"]);
+    assert_eq!(names(0, None), ["__name__", "x", "y"]);
+    assert_eq!(names(1, None), ["__name__"]);
 }

@@ -2,9 +2,9 @@
 
 use super::Shard;
 use crate::entry::Delete;
+use crate::select::select;
 use crate::state::{Replicated, Tombstone};
 use crate::store::Day;
-use crate::store::select::select;
 use crate::verdict::PartVerdict;
 use model::{Matcher, Timestamp};
 use parking_lot::RwLockWriteGuard;

@@ -2,6 +2,7 @@
 
 mod churn;
 mod crash;
+mod labels;
 mod life;
 mod memory;
 mod records;

@@ -10,6 +10,7 @@ use super::{Dataset, Step, StoreInner};
 use crate::db::corrupt;
 use crate::error::StoreError;
 use crate::keys::{Family, HeadKey, MetaKey, MetaTag, SeriesKey};
+use crate::select::Source;
 use model::LogPoint;
 use roaring::RoaringBitmap;
 use rocksdb::WriteBatch;
@@ -139,7 +140,7 @@ impl<'a> CheckpointWriter<'a> {
             let is_left_out = |part: &Part| self.removed.contains(&part.id) || self.quarantined.contains(&part.id);
             for part in self.base.parts.iter().filter(|p| p.kind == PartKind::Index && p.day == day && !is_left_out(p)) {
                 match Segment::open(self.dataset(), *part) {
-                    Ok(segment) => known |= segment.series(),
+                    Ok(segment) => known |= segment.all(),
                     Err(error) if error.is_damage() => tracing::error!(part = part.id, day = day.0, %error, "index segment passed over"),
                     Err(error) => return Err(error),
                 }

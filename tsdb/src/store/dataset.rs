@@ -23,6 +23,12 @@ impl Dataset {
         Self { db, local, identity, segments: SegmentCache::default() }
     }
 
+    /// Lets go of what is kept in memory of an index segment.
+    pub(crate) fn forget_segment(&self, part: u64) {
+        self.segments.remove(part);
+        self.engine().matchers().remove(self.local, part);
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.db.engine
     }

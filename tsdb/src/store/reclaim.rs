@@ -21,7 +21,9 @@ impl StoreInner {
         }
         for part in &parts {
             self.delete_part(part)?;
-            self.dataset.segments.remove(part.id);
+            if part.kind.family() == Family::Index {
+                self.dataset.forget_segment(part.id);
+            }
         }
         let mut state = self.state.lock();
         state.stale_generations.retain(|generation| !generations.contains(generation));

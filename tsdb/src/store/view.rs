@@ -4,13 +4,12 @@ use super::dataset::Dataset;
 use super::manifest::{Manifest, Part};
 use super::pack::unpack;
 use super::segment::Segment;
-use super::select::select;
 use super::series::{self, SeriesRecord};
 use crate::error::StoreError;
 use crate::keys::{Family, HeadKey, SeriesKey};
+use crate::select::{Merged, Postings, names_into, select, values_into};
 use model::{Labels, LogPoint, Matcher, SeriesId};
 use roaring::RoaringBitmap;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What was listed when the view was made; it stays readable while the view, or a clone of it, lives.
@@ -73,54 +72,33 @@ impl StoreView {
         self.manifest.parts_in(Family::Index, start_ms, end_ms).map(|part| Segment::open(&self.dataset, *part?))
     }
 
-    /// Names of the labels that series of the days carry; `among` limits the series.
-    ///
-    /// # Errors
-    /// A segment is missing or damaged.
-    pub fn label_names(&self, start_ms: i64, end_ms: i64, among: Option<&RoaringBitmap>) -> Result<BTreeSet<String>, StoreError> {
-        let mut names = BTreeSet::new();
+    /// Gives `merged` the names of the labels that series of the days carry; `among` limits the series.
+    pub(crate) fn names_into(
+        &self,
+        (start_ms, end_ms): (i64, i64),
+        among: Option<&RoaringBitmap>,
+        merged: &mut Merged,
+    ) -> Result<(), StoreError> {
+        let is_meant: &dyn Fn(Postings<'_>) -> bool = &|postings| among.is_none_or(|among| postings.intersects(among));
         for segment in self.segments(start_ms, end_ms) {
-            let segment = segment?;
-            for name in segment.names() {
-                if names.contains(name) {
-                    continue;
-                }
-                let mut carried = among.is_none();
-                if let Some(among) = among {
-                    segment.values(name, |_, postings| {
-                        carried = !postings.is_disjoint(among);
-                        !carried
-                    })?;
-                }
-                if carried {
-                    names.insert(name.to_owned());
-                }
-            }
+            names_into(&segment?, among.map(|_| is_meant), merged)?;
         }
-        Ok(names)
+        Ok(())
     }
 
-    /// Values of one label that series of the days carry; `among` limits the series.
-    ///
-    /// # Errors
-    /// A segment is missing or damaged.
-    pub fn label_values(
+    /// Gives `merged` the values of a label that series of the days carry; `among` limits the series.
+    pub(crate) fn values_into(
         &self,
         name: &str,
-        start_ms: i64,
-        end_ms: i64,
+        (start_ms, end_ms): (i64, i64),
         among: Option<&RoaringBitmap>,
-    ) -> Result<BTreeSet<String>, StoreError> {
-        let mut values = BTreeSet::new();
+        merged: &mut Merged,
+    ) -> Result<(), StoreError> {
+        let is_meant: &dyn Fn(Postings<'_>) -> bool = &|postings| among.is_none_or(|among| postings.intersects(among));
         for segment in self.segments(start_ms, end_ms) {
-            segment?.values(name, |value, postings| {
-                if among.is_none_or(|among| !postings.is_disjoint(among)) && !values.contains(value) {
-                    values.insert(value.to_owned());
-                }
-                true
-            })?;
+            values_into(&segment?, name, among.map(|_| is_meant), merged)?;
         }
-        Ok(values)
+        Ok(())
     }
 
     /// The record of a series, if one is listed.

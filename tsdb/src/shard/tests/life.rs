@@ -13,7 +13,7 @@ const LATE: i64 = 3 * HOUR;
 const KEPT: i64 = 3 * DAY_MS;
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
-fn delete(first_ms: i64, last_ms: i64, matchers: Vec<Matcher>) -> Bytes {
+pub(super) fn delete(first_ms: i64, last_ms: i64, matchers: Vec<Matcher>) -> Bytes {
     entry::delete(&Delete { known_revision: 1, first_ms, last_ms, matcher_sets: vec![matchers] }).unwrap()
 }
 
@@ -241,7 +241,7 @@ fn c14_deleted_series_reappears_with_new_samples_and_only_with_them() {
     assert!(replica.contents(&[]).is_empty());
     let view = replica.shard.read_view();
     assert!(view.series(&[], TimeRange::ALL, 0).unwrap().is_empty());
-    assert!(view.label_names(&[], TimeRange::ALL).unwrap().is_empty());
+    assert!(view.label_names(&[], TimeRange::ALL, 0).unwrap().is_empty());
     assert!(view.label_values("instance", &[], TimeRange::ALL, 0).unwrap().is_empty());
     drop(view);
     // Into the deleted interval, at the deleted newest sample, and behind it.

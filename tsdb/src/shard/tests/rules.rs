@@ -327,7 +327,7 @@ fn names_and_values_come_from_head_and_parts() {
     assert_eq!(replica.shard.stats().active_series, 0);
     replica.write(T0 + 4 * HOUR, 2, &[(series(4), T0 + 4 * HOUR, 0.0), (series(0), T0 + 4 * HOUR, 0.0)]);
     let view = replica.shard.read_view();
-    assert_eq!(view.label_names(&[], TimeRange::ALL).unwrap(), ["__name__", "instance"]);
+    assert_eq!(view.label_names(&[], TimeRange::ALL, 0).unwrap(), ["__name__", "instance"]);
     let hosts = view.label_values("instance", &[Matcher::equal("__name__", "up")], TimeRange::ALL, 0).unwrap();
     assert_eq!(hosts, ["host-0", "host-3"]);
     assert_eq!(view.label_values("instance", &[], TimeRange::ALL, 3).unwrap(), ["host-0", "host-1", "host-2"]);

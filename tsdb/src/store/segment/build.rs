@@ -1,6 +1,8 @@
 //! Gathering and writing a segment.
 
-use super::{FORMAT, LISTED_MAX};
+use super::dictionary::put_value;
+use super::directory::{Directory, Name};
+use super::{LISTED_MAX, dictionary_section, postings_section};
 use crate::error::{Corruption, StoreError};
 use crate::keys::{Family, IndexKey};
 use crate::rows::walk_labels;
@@ -8,11 +10,12 @@ use crate::store::dataset::Dataset;
 use crate::store::file::{FileWriter, Tally, TempFiles};
 use crate::store::manifest::{Day, put_bitmap};
 use crate::store::pack::pack;
-use crate::wire::{put_bytes, put_varint};
+use crate::wire::put_varint;
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, HashMap};
 
-const PAGE_BYTES_TARGET: usize = 16 << 10;
+/// A page is full once it has grown to this: small, because a look-up reads one from its begin.
+const PAGE_BYTES_TARGET: usize = 4 << 10;
 
 /// Gathers the series that one checkpoint adds to a day.
 #[derive(Debug, Default)]
@@ -58,45 +61,55 @@ impl IndexBuilder {
 
     /// Writes the segment's file.
     pub(crate) fn write(mut self, dataset: &Dataset, day: Day, part: u64, files: &mut TempFiles) -> Result<Tally, StoreError> {
-        let mut directory = vec![FORMAT];
         self.series.optimize();
-        put_bitmap(&mut directory, &self.series);
-        put_varint(&mut directory, self.names.len() as u64);
+        let mut directory = Directory { series: self.series, names: Vec::with_capacity(self.names.len()) };
         let mut pages = Vec::new();
-        for (section, (name, values)) in (1u32..).zip(std::mem::take(&mut self.names)) {
-            put_bytes(&mut directory, name.as_bytes());
-            let of_name = pages_of(values);
-            put_varint(&mut directory, of_name.len() as u64);
-            for (page, (first_value, bytes)) in (0u32..).zip(of_name) {
-                put_bytes(&mut directory, first_value.as_bytes());
-                pages.push((section, page, pack(&bytes)));
+        for (number, (text, values)) in (0u32..).zip(self.names) {
+            let (name, dictionary, postings) = pages_of(text, values);
+            directory.names.push(name);
+            for (section, of_section) in [(dictionary_section(number), dictionary), (postings_section(number), postings)] {
+                pages.extend((0u32..).zip(of_section).map(|(page, bytes)| (section, page, bytes)));
             }
         }
         let mut file = FileWriter::create(dataset.engine(), Family::Index, files)?;
         let key = |section, page| IndexKey { day: day.0, local: dataset.local, section, part, page }.encode();
-        dataset.put_file(&mut file, Family::Index, &key(0, 0), &pack(&directory))?;
+        dataset.put_file(&mut file, Family::Index, &key(0, 0), &pack(&directory.encode()))?;
         for (section, page, bytes) in pages {
-            dataset.put_file(&mut file, Family::Index, &key(section, page), &bytes)?;
+            dataset.put_file(&mut file, Family::Index, &key(section, page), &pack(&bytes))?;
         }
         file.finish()
     }
 }
 
-/// Cuts the postings of one name into pages, each with its first value.
-fn pages_of(values: HashMap<Box<str>, Vec<u32>>) -> Vec<(Box<str>, Vec<u8>)> {
+/// What is written of one name: its row of the directory, pages of its dictionary and of its postings.
+fn pages_of(text: Box<str>, values: HashMap<Box<str>, Vec<u32>>) -> (Name, Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let mut values: Vec<_> = values.into_iter().collect();
     values.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    let mut pages: Vec<(Box<str>, Vec<u8>)> = Vec::new();
-    for (value, sids) in values {
-        let mut entry = Vec::new();
-        put_bytes(&mut entry, value.as_bytes());
-        put_postings(&mut entry, sids);
-        match pages.last_mut() {
-            Some((_, page)) if page.len() + entry.len() <= PAGE_BYTES_TARGET => page.append(&mut entry),
-            _ => pages.push((value, entry)),
+    let mut name = Name { text, values: values.len() as u64, ..Name::default() };
+    let (mut dictionary, mut postings) = (Vec::new(), Vec::new());
+    let mut before: Box<str> = Box::default();
+    for (number, (value, sids)) in (0u64..).zip(values) {
+        let series = sids.len() as u64;
+        name.bytes += value.len() as u64 * series;
+        let is_new = |pages: &Vec<Vec<u8>>| pages.last().is_none_or(|page| page.len() >= PAGE_BYTES_TARGET);
+        if is_new(&dictionary) {
+            dictionary.push(Vec::new());
+            name.dictionary.push((value.clone(), number));
+            before = Box::default();
         }
+        if is_new(&postings) {
+            postings.push(Vec::new());
+            name.postings.push(number);
+        }
+        if let Some(page) = dictionary.last_mut() {
+            put_value(page, &before, &value, series);
+        }
+        if let Some(page) = postings.last_mut() {
+            put_postings(page, sids);
+        }
+        before = value;
     }
-    pages
+    (name, dictionary, postings)
 }
 
 fn put_postings(out: &mut Vec<u8>, mut sids: Vec<u32>) {

@@ -1,12 +1,13 @@
 use super::*;
 use crate::wire::put_crc;
+use model::MatchOp;
 use proptest::prelude::*;
 use rocksdb::WriteBatch;
 
 /// Changes every value of a part.
 pub(crate) fn damage_part(store: &ShardStore, part: &Part, change: impl Fn(&mut Vec<u8>)) {
     damage_where(store, part.kind.family(), |key| ChunkKey::decode(key).unwrap().part == part.id, change);
-    store.0.dataset.segments.remove(part.id);
+    store.0.dataset.forget_segment(part.id);
 }
 
 /// Changes every value of a family.
@@ -58,7 +59,7 @@ fn corrupted_value_is_an_error_that_names_it() {
             let last = value.len() - 1;
             value[last / 2 + 1] ^= 0x10;
         });
-        store.0.dataset.segments.remove(store.view().parts()[1].id);
+        store.0.dataset.forget_segment(store.view().parts()[1].id);
         let error = ask(&store.view(), family).unwrap_err();
         assert!(matches!(&error, StoreError::Corrupt { family: f, .. } if *f == family.name()), "{error:?}");
     }
@@ -132,5 +133,31 @@ proptest! {
         let _ = ExportMeta::decode(&value);
         let _ = SeriesRecord::decode(&value);
         let _ = segment::Directory::decode(&value);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn forged_index_pages_never_panic_a_look_up(bytes in prop::collection::vec(prop_oneof![0u8..6, b'a'..=b'z', any::<u8>()], 0..120)) {
+        let disk = Disk::new();
+        let store = disk.open().create_shard(identity()).unwrap();
+        let series: Vec<Flushed> = (0..400).map(|sid| Flushed::new(1, sid, samples(DAY, 0, 1))).collect();
+        checkpoint(&store, 1, &series).unwrap();
+        let is_page = |key: &[u8]| crate::keys::IndexKey::decode(key).unwrap().section > 0;
+        damage_where(&store, Family::Index, is_page, |value| {
+            value.truncate(1);
+            value.extend_from_slice(&pack::pack_plain(&bytes));
+        });
+        let view = store.view();
+        for (op, value) in [(MatchOp::Equal, "even"), (MatchOp::NotEqual, "host-7"), (MatchOp::Regex, "host-1.*"), (MatchOp::NotRegex, ".*d")] {
+            for name in ["parity", "instance", "__name__"] {
+                let _ = view.select(&[Matcher::new(name, op, value).unwrap()], 0, i64::MAX);
+                let mut merged = crate::select::Merged::new(0);
+                let _ = view.values_into(name, (0, i64::MAX), None, &mut merged);
+                let _ = view.values_into(name, (0, i64::MAX), Some(&(0..9).collect()), &mut merged);
+            }
+        }
     }
 }
