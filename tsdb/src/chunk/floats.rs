@@ -18,10 +18,16 @@
 
 #![deny(clippy::indexing_slicing)]
 
+mod summary;
+
+pub use summary::Summary;
+pub(super) use summary::summary;
+
 use super::ints::IntCoder;
 use crate::error::Corruption;
 use crate::wire::{Reader, put_varint, put_zigzag};
 use model::sample::{NORMAL_NAN_BITS, STALE_NAN_BITS};
+use summary::{put_bit_summary, put_summary, skip_bit_summary, skip_summary};
 
 const CONSTANT: u8 = 0;
 const CONSTANT_RAW: u8 = 1;
@@ -31,8 +37,8 @@ const RAW: u8 = 4;
 
 /// One exception for so many values at most.
 const EXCEPTION_SHARE: usize = 16;
-/// Resets are listed if there are at most one for so many values; a gauge falls at every other sample.
-const RESET_SHARE: usize = 32;
+/// One value with more decimals than the others for so many at most: a decimal more costs all values over three bits.
+const LONGER_SHARE: usize = 64;
 const EXPONENT_MAX: u8 = 13;
 const POWERS: [f64; EXPONENT_MAX as usize + 1] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13];
 /// Integers up to this are exact as floats.
@@ -41,10 +47,6 @@ const INTEGER_MAX: i64 = 1 << 53;
 const PCO_LEVEL: usize = 4;
 
 const HAS_EXCEPTIONS: u8 = 1;
-/// No value is below the one before it.
-const GROWS: u8 = 2;
-/// Values fall too often for their places to be listed.
-const FALLS_OFTEN: u8 = 4;
 
 const STALE: u8 = 0;
 const NAN: u8 = 1;
@@ -53,19 +55,13 @@ const NEGATIVE_INFINITE: u8 = 3;
 const NEGATIVE_ZERO: u8 = 4;
 const OTHER: u8 = 5;
 
-/// What a column tells of its values without being decoded.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Summary {
-    /// The first value.
-    pub first: f64,
-    /// The last value.
-    pub last: f64,
-    /// The least value.
-    pub min: f64,
-    /// The greatest value.
-    pub max: f64,
-    /// Places of the values that are below the one before them, ascending; `None` if there are too many to list.
-    pub resets: Option<Vec<u32>>,
+/// Whether an exponent makes integers of a column.
+enum Scaled {
+    Fits,
+    /// Too many values have more decimals; so many are enough for those that were looked at.
+    Needs(u8),
+    /// Too many values are no decimals.
+    Never,
 }
 
 /// Buffers that coding columns reuses.
@@ -89,34 +85,46 @@ impl FloatCoder {
         }
     }
 
-    /// Finds the exponent with which nearly all values are integers; fills `scaled` and `exceptions`.
+    /// Finds an exponent with which nearly all values are integers; fills `scaled` and `exceptions`.
     fn scale(&mut self, values: &[f64]) -> Option<u8> {
-        let exceptions_max = values.len() / EXCEPTION_SHARE;
-        let (mut exponent, mut failed) = (0u8, 0usize);
-        for value in values {
-            if scaled(*value, exponent).is_some() {
-                continue;
-            }
-            match (exponent + 1..=EXPONENT_MAX).find(|e| scaled(*value, *e).is_some()) {
-                Some(higher) => exponent = higher,
-                None => failed += 1,
-            }
-            if failed > exceptions_max {
-                return None;
+        let mut exponent = 0;
+        loop {
+            match self.scale_to(exponent, values) {
+                Scaled::Fits => return Some(exponent),
+                Scaled::Needs(higher) => exponent = higher,
+                Scaled::Never => return None,
             }
         }
+    }
+
+    fn scale_to(&mut self, exponent: u8, values: &[f64]) -> Scaled {
         self.scaled.clear();
         self.exceptions.clear();
-        let mut before = values.iter().find_map(|v| scaled(*v, exponent)).unwrap_or(0);
+        let (exceptions_max, longer_max) = (values.len() / EXCEPTION_SHARE, values.len() / LONGER_SHARE);
+        let (mut needed, mut longer) = (exponent, 0);
         for (at, value) in values.iter().enumerate() {
-            match scaled(*value, exponent) {
-                Some(integer) => before = integer,
-                None => self.exceptions.push((at as u32, value.to_bits())),
+            if let Some(integer) = scaled(*value, exponent) {
+                self.scaled.push(integer);
+                continue;
             }
-            self.scaled.push(before);
+            if let Some(higher) = (exponent + 1..=EXPONENT_MAX).find(|e| scaled(*value, *e).is_some()) {
+                (needed, longer) = (needed.max(higher), longer + 1);
+                if longer > longer_max {
+                    return Scaled::Needs(needed);
+                }
+            }
+            self.exceptions.push((at as u32, value.to_bits()));
+            if self.exceptions.len() > exceptions_max {
+                return Scaled::Never;
+            }
+            // Repeats the one before, so that an exception takes no bits among the integers.
+            self.scaled.push(self.scaled.last().copied().unwrap_or(0));
         }
-        // A value may need a lower exponent than another one.
-        (self.exceptions.len() <= exceptions_max).then_some(exponent)
+        // An exception at the front repeats the first that is none.
+        let leading = self.exceptions.iter().zip(0u32..).take_while(|((at, _), i)| at == i).count();
+        let first = self.scaled.get(leading).copied().unwrap_or(0);
+        self.scaled.iter_mut().take(leading).for_each(|integer| *integer = first);
+        Scaled::Fits
     }
 
     fn encode_decimal(&mut self, exponent: u8, out: &mut Vec<u8>) {
@@ -168,18 +176,17 @@ impl FloatCoder {
         let power = power(exponent)?;
         let flags = reader.u8()?;
         if flags & HAS_EXCEPTIONS == 0 {
-            Summed::read(reader, flags)?;
+            skip_summary(reader, flags)?;
         }
-        self.scaled.clear();
-        self.ints.decode(reader, count, &mut self.scaled)?;
         let from = out.len();
-        if exponent == 0 {
-            out.extend(self.scaled.iter().map(|i| *i as f64));
-        } else {
-            out.extend(self.scaled.iter().map(|i| *i as f64 / power));
+        self.ints.decode(reader, count, out, |i| i as f64)?;
+        let values = out.get_mut(from..).unwrap_or_default();
+        if exponent != 0 {
+            // A pass of its own: several divisions go on at once.
+            values.iter_mut().for_each(|value| *value /= power);
         }
         if flags & HAS_EXCEPTIONS != 0 {
-            patch(reader, out.get_mut(from..).unwrap_or_default())?;
+            patch(reader, values)?;
         }
         Ok(())
     }
@@ -274,140 +281,6 @@ fn patch(reader: &mut Reader<'_>, values: &mut [f64]) -> Result<(), Corruption> 
         };
     }
     Ok(())
-}
-
-/// Where values fall, and whether too often to be listed.
-fn falls<T: PartialOrd>(values: &[T]) -> (Vec<u32>, u8) {
-    let mut places = Vec::new();
-    for (at, pair) in values.windows(2).enumerate() {
-        if matches!(pair, [a, b] if b < a) {
-            if places.len() == values.len() / RESET_SHARE {
-                return (Vec::new(), FALLS_OFTEN);
-            }
-            places.push(at as u32 + 1);
-        }
-    }
-    (places, 0)
-}
-
-fn put_places(places: &[u32], out: &mut Vec<u8>) {
-    put_varint(out, places.len() as u64);
-    let mut before = 0;
-    for at in places {
-        put_varint(out, u64::from(at - before));
-        before = *at;
-    }
-}
-
-fn read_places(reader: &mut Reader<'_>) -> Result<Vec<u32>, Corruption> {
-    let count = reader.count(1)?;
-    let mut places = Vec::with_capacity(count);
-    let mut at = 0u32;
-    for _ in 0..count {
-        at = at.checked_add(reader.varint_u32()?).ok_or(Corruption::new("place of a reset"))?;
-        places.push(at);
-    }
-    Ok(places)
-}
-
-/// The flags and the summary of integers.
-fn put_summary(scaled: &[i64], out: &mut Vec<u8>) {
-    let (first, last) = (scaled.first().copied().unwrap_or(0), scaled.last().copied().unwrap_or(0));
-    let (places, often) = falls(scaled);
-    if places.is_empty() && often == 0 {
-        out.push(GROWS);
-        put_varint(out, (last - first) as u64);
-        return;
-    }
-    out.push(often);
-    put_zigzag(out, last - first);
-    let (min, max) = scaled.iter().fold((first, first), |(min, max), v| (min.min(*v), max.max(*v)));
-    put_varint(out, (first - min) as u64);
-    put_varint(out, (max - first) as u64);
-    if often == 0 {
-        put_places(&places, out);
-    }
-}
-
-/// A summary of integers, each as the distance from the first.
-struct Summed {
-    last: i64,
-    min: i64,
-    max: i64,
-    resets: Option<Vec<u32>>,
-}
-
-impl Summed {
-    fn read(reader: &mut Reader<'_>, flags: u8) -> Result<Self, Corruption> {
-        if flags & GROWS != 0 {
-            let last = reader.varint()? as i64;
-            return Ok(Self { last, min: 0, max: last, resets: Some(Vec::new()) });
-        }
-        let last = reader.zigzag()?;
-        let (min, max) = ((reader.varint()? as i64).wrapping_neg(), reader.varint()? as i64);
-        let resets = if flags & FALLS_OFTEN == 0 { Some(read_places(reader)?) } else { None };
-        Ok(Self { last, min, max, resets })
-    }
-}
-
-/// The summary of floats that are no decimals: flags, and bits if none of them is a NaN.
-fn put_bit_summary(values: &[f64], out: &mut Vec<u8>) {
-    let (Some(first), Some(last)) = (values.first(), values.last()) else { return };
-    if values.iter().any(|v| v.is_nan()) {
-        out.push(HAS_EXCEPTIONS);
-        return;
-    }
-    let (places, often) = falls(values);
-    out.push(often);
-    let min = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    for value in [*first, *last, min, max] {
-        out.extend_from_slice(&value.to_bits().to_le_bytes());
-    }
-    if often == 0 {
-        put_places(&places, out);
-    }
-}
-
-fn read_bit_summary(reader: &mut Reader<'_>) -> Result<Option<Summary>, Corruption> {
-    let flags = reader.u8()?;
-    if flags & HAS_EXCEPTIONS != 0 {
-        return Ok(None);
-    }
-    let mut float = || reader.u64_le().map(f64::from_bits);
-    let (first, last, min, max) = (float()?, float()?, float()?, float()?);
-    let resets = if flags & FALLS_OFTEN == 0 { Some(read_places(reader)?) } else { None };
-    Ok(Some(Summary { first, last, min, max, resets }))
-}
-
-fn skip_bit_summary(reader: &mut Reader<'_>) -> Result<(), Corruption> {
-    read_bit_summary(reader).map(drop)
-}
-
-/// What a column tells without being decoded; `None` if it has to be decoded: it holds markers or infinities, or is raw.
-pub(super) fn summary(bytes: &[u8]) -> Result<Option<Summary>, Corruption> {
-    let mut reader = Reader::new(bytes);
-    let constant = |value: f64| Summary { first: value, last: value, min: value, max: value, resets: Some(Vec::new()) };
-    match reader.u8()? {
-        CONSTANT => {
-            let power = power(reader.u8()?)?;
-            Ok(Some(constant(reader.zigzag()? as f64 / power)))
-        }
-        CONSTANT_RAW => Ok(Some(f64::from_bits(reader.u64_le()?)).filter(|v| !v.is_nan()).map(constant)),
-        DECIMAL => {
-            let (power, flags) = (power(reader.u8()?)?, reader.u8()?);
-            if flags & HAS_EXCEPTIONS != 0 {
-                return Ok(None);
-            }
-            let Summed { last, min, max, resets } = Summed::read(&mut reader, flags)?;
-            let first = IntCoder::first(reader)?;
-            let float = |distance: i64| first.wrapping_add(distance) as f64 / power;
-            Ok(Some(Summary { first: float(0), last: float(last), min: float(min), max: float(max), resets }))
-        }
-        PCO => read_bit_summary(&mut reader),
-        RAW => Ok(None),
-        _ => Err(Corruption::new("column of unknown codec")),
-    }
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ impl PageCoder {
     pub fn decode_times(&mut self, bytes: &[u8], count: usize, out: &mut Vec<Timestamp>) -> Result<(), Corruption> {
         let from = out.len();
         let mut reader = Reader::new(bytes);
-        self.ints.decode(&mut reader, count, out)?;
+        self.ints.decode(&mut reader, count, out, |t| t)?;
         let grow = out.get(from..).unwrap_or_default().is_sorted_by(|a, b| a < b);
         if grow && reader.rest().is_empty() { Ok(()) } else { Err(Corruption::new("times of a page")) }
     }
@@ -143,7 +143,7 @@ impl PageCoder {
         if let Some((&STARTS, after)) = bytes.split_first() {
             let mut reader = Reader::new(after);
             let mut column = Reader::new(reader.bytes()?);
-            self.ints.decode(&mut column, count, &mut out.starts)?;
+            self.ints.decode(&mut column, count, &mut out.starts, |t| t)?;
             rest = reader.rest();
             content.has_starts = true;
         }
@@ -255,7 +255,8 @@ mod tests {
     #[test]
     fn histogram_pages_are_told_apart() {
         let (mut coder, mut bytes, mut out) = (PageCoder::default(), Vec::new(), Decoded::default());
-        let histograms = vec![Arc::new(FloatHistogram::stale()); 3];
+        let marker = Arc::new(FloatHistogram::stale());
+        let histograms = vec![marker; 3];
         coder.encode_values(PageValues::Histograms(&histograms), &[7, 7, 7], &mut bytes);
         let content = coder.decode_values(&bytes, 3, &mut out).unwrap();
         assert_eq!(content, PageContent { has_histograms: true, has_starts: true });

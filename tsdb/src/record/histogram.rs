@@ -40,7 +40,8 @@ fn counts(h: &FloatHistogram) -> impl Iterator<Item = f64> + '_ {
     [h.count, h.zero_count].into_iter().chain(h.positive_buckets.iter().copied()).chain(h.negative_buckets.iter().copied())
 }
 
-fn has_layout_of(h: &FloatHistogram, other: &FloatHistogram) -> bool {
+/// Whether both have the same buckets, to the bit.
+pub(crate) fn has_layout_of(h: &FloatHistogram, other: &FloatHistogram) -> bool {
     h.schema == other.schema
         && h.zero_threshold.to_bits() == other.zero_threshold.to_bits()
         && h.positive_spans == other.positive_spans
@@ -48,6 +49,28 @@ fn has_layout_of(h: &FloatHistogram, other: &FloatHistogram) -> bool {
         && h.positive_buckets.len() == other.positive_buckets.len()
         && h.negative_buckets.len() == other.negative_buckets.len()
         && h.custom_values.iter().map(|v| v.to_bits()).eq(other.custom_values.iter().map(|v| v.to_bits()))
+}
+
+/// Appends where the buckets of a histogram are.
+pub(crate) fn put_layout(out: &mut Vec<u8>, h: &FloatHistogram) {
+    put_zigzag(out, i64::from(h.schema));
+    put_float(out, h.zero_threshold, 0.0);
+    for spans in [&h.positive_spans, &h.negative_spans] {
+        put_varint(out, spans.len() as u64);
+        for Span { offset, length } in spans {
+            put_zigzag(out, i64::from(*offset));
+            put_varint(out, u64::from(*length));
+        }
+    }
+    put_varint(out, h.custom_values.len() as u64);
+    h.custom_values.iter().for_each(|bound| put_float(out, *bound, 0.0));
+}
+
+/// The hint of a number, which is its place in the enum.
+pub(crate) fn read_hint(number: u8) -> Result<CounterResetHint, Corruption> {
+    use CounterResetHint as H;
+    let all = [H::Unknown, H::Reset, H::NotReset, H::Gauge];
+    all.into_iter().find(|hint| *hint as u8 == number).ok_or(Corruption::new("counter reset hint"))
 }
 
 /// Appends a valid histogram ([`FloatHistogram::validate`]); of a stale one only that it is one.
@@ -58,25 +81,9 @@ pub fn put(out: &mut Vec<u8>, before: Option<&FloatHistogram>, h: &FloatHistogra
     }
     let before = before.filter(|before| !before.is_stale() && has_layout_of(h, before));
     let is_whole = counts(h).all(|count| whole(count).is_some());
-    let hint = match h.counter_reset_hint {
-        CounterResetHint::Unknown => 0,
-        CounterResetHint::Reset => 1,
-        CounterResetHint::NotReset => 2,
-        CounterResetHint::Gauge => 3,
-    };
-    out.push(hint | if is_whole { WHOLE } else { 0 } | if before.is_some() { SAME_LAYOUT } else { 0 });
+    out.push(h.counter_reset_hint as u8 | if is_whole { WHOLE } else { 0 } | if before.is_some() { SAME_LAYOUT } else { 0 });
     if before.is_none() {
-        put_zigzag(out, i64::from(h.schema));
-        put_float(out, h.zero_threshold, 0.0);
-        for spans in [&h.positive_spans, &h.negative_spans] {
-            put_varint(out, spans.len() as u64);
-            for Span { offset, length } in spans {
-                put_zigzag(out, i64::from(*offset));
-                put_varint(out, u64::from(*length));
-            }
-        }
-        put_varint(out, h.custom_values.len() as u64);
-        h.custom_values.iter().for_each(|bound| put_float(out, *bound, 0.0));
+        put_layout(out, h);
     }
     put_float(out, h.sum, before.map_or(0.0, |before| before.sum));
     let mut bases = before.map(counts);
@@ -114,12 +121,7 @@ pub fn read(r: &mut Reader<'_>, before: Option<&FloatHistogram>) -> Result<Float
         Some(before) => before.clone(),
         None => read_layout(r)?,
     };
-    h.counter_reset_hint = match flags & 3 {
-        0 => CounterResetHint::Unknown,
-        1 => CounterResetHint::Reset,
-        2 => CounterResetHint::NotReset,
-        _ => CounterResetHint::Gauge,
-    };
+    h.counter_reset_hint = read_hint(flags & 3)?;
     h.sum = read_float(r, h.sum)?;
     let FloatHistogram { count, zero_count, positive_buckets, negative_buckets, .. } = &mut h;
     let mut last = 0i64;
@@ -135,15 +137,18 @@ pub fn read(r: &mut Reader<'_>, before: Option<&FloatHistogram>) -> Result<Float
     Ok(h)
 }
 
-/// A histogram of this layout, all its numbers zero.
-fn read_layout(r: &mut Reader<'_>) -> Result<FloatHistogram, Corruption> {
+/// Takes what [`put_layout`] wrote off the front of `r`: a histogram all whose numbers are zero. What follows must have a byte for each
+/// bucket at least, which bounds the memory.
+///
+/// # Errors
+/// The bytes are cut off or contradict themselves.
+pub(crate) fn read_layout(r: &mut Reader<'_>) -> Result<FloatHistogram, Corruption> {
     let schema = i32::try_from(r.zigzag()?).map_err(|_| Corruption::new("schema of a histogram"))?;
     let zero_threshold = read_float(r, 0.0)?;
     let (positive_spans, positive) = read_spans(r)?;
     let (negative_spans, negative) = read_spans(r)?;
     let n = r.count(1)?;
     let custom_values: Arc<[f64]> = (0..n).map(|_| read_float(r, 0.0)).collect::<Result<_, _>>()?;
-    // Each bucket takes a byte at least, so that a short input cannot ask for much memory.
     if positive.saturating_add(negative) > r.rest().len() as u64 {
         return Err(Corruption::new("buckets of a histogram"));
     }

@@ -45,7 +45,7 @@ pub(crate) fn any_histogram() -> impl Strategy<Value = FloatHistogram> {
     )
 }
 
-fn value() -> impl Strategy<Value = Value> {
+pub(crate) fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
         2 => any::<u64>().prop_map(|bits| Value::Float(f64::from_bits(bits))),
         2 => any_histogram().prop_map(|h| Value::Histogram(Arc::new(h))),
@@ -124,6 +124,22 @@ proptest! {
         prop_assert!(Item::read(&mut Reader::new(&bytes[..i])).is_err());
         bytes[i] ^= flip;
         let _ = Item::read(&mut Reader::new(&bytes));
+    }
+
+    #[test]
+    fn forged_items_are_refused_or_cost_a_multiple_of_their_bytes(
+        bytes in vec(prop_oneof![3 => 0u8..8, 1 => any::<u8>()], 0..300),
+        before in prop::option::of(any_histogram()),
+    ) {
+        let mut reader = Reader::new(&bytes);
+        while let Ok(item) = Item::read(&mut reader) {
+            if let Item::Sample(Record { value, .. }) = item {
+                prop_assert!(value.heap_bytes() <= 512 + 16 * bytes.len());
+            }
+        }
+        if let Ok(h) = histogram::read(&mut Reader::new(&bytes), before.as_ref()) {
+            prop_assert!(h.size() <= 512 + 16 * bytes.len() + before.map_or(0, |before| before.size()));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!
 //! Sealed chunks are not here: the same checkpoint writes them to parts.
 
-use super::{Replicated, ShardMap, Tombstone, Tombstones};
+use super::{Replicated, ShardMap, Tombstone};
 use crate::entry::{put_generations, put_limits, read_generations, read_limits};
 use crate::error::Corruption;
 use crate::head::{HeadChunk, Line, OutOfOrder, Series, join};
@@ -245,24 +245,8 @@ fn read_replicated(r: &mut Reader<'_>) -> Result<Replicated, Corruption> {
     let (samples, bounds) = (r.varint()?, read_range(r)?);
     let dropped_before_ms = i64::from_le_bytes(r.array()?);
     // What is in records of its own follows.
-    let tombstones = Tombstones::default();
-    let (ring, exemplars, families) = Default::default();
-    let replicated = Replicated {
-        applied,
-        extra,
-        time_ms,
-        limits,
-        map,
-        next_sid,
-        samples,
-        bounds,
-        dropped_before_ms,
-        tombstones,
-        ring,
-        exemplars,
-        families,
-    };
-    Ok(replicated)
+    let empty = Replicated::default();
+    Ok(Replicated { applied, extra, time_ms, limits, map, next_sid, samples, bounds, dropped_before_ms, ..empty })
 }
 
 fn read_series(r: &mut Reader<'_>) -> Result<(Series, Line), Corruption> {

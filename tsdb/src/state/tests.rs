@@ -1,7 +1,10 @@
 use super::ring::KEEP_MS;
 use super::*;
 use crate::entry::PartKey;
+use crate::head::{Line, Series};
 use crate::verdict::{FirstError, PartVerdict, Refusal};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 fn key(n: u128) -> PartKey {
     PartKey { batch_id: n, hash: 1, generation: 1 }
@@ -77,4 +80,50 @@ fn c8_list_puts_every_sample_on_exactly_one_shard() {
     }
     map.open(7, vec![generation(2, 3, 2000, &[1])]);
     assert!(map.places(ShardId(1), 0, 2000) && map.generations.len() == 2);
+}
+
+/// Takes everything and keeps what it has to.
+#[derive(Default)]
+struct Sink {
+    state: Replicated,
+    exemplars: Exemplars,
+    families: Families,
+    taken: usize,
+}
+
+impl Restored for Sink {
+    fn replicated(&mut self, _: Replicated) {
+        self.taken += 1;
+    }
+    fn ring(&mut self) -> &mut BatchRing {
+        &mut self.state.ring
+    }
+    fn exemplars(&mut self) -> &mut Exemplars {
+        &mut self.exemplars
+    }
+    fn families(&mut self) -> &mut Families {
+        &mut self.families
+    }
+    fn tombstone(&mut self, _: Tombstone) {
+        self.taken += 1;
+    }
+    fn pair(&mut self, _: u32, _: &str, _: &str) {
+        self.taken += 1;
+    }
+    fn series(&mut self, _: Series, _: Line) {
+        self.taken += 1;
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_as_a_page_of_a_checkpoint_or_refused(
+        kind in 0u8..9,
+        bytes in vec(prop_oneof![3 => 0u8..4, 1 => any::<u8>()], 0..400),
+    ) {
+        let page: Vec<u8> = [2, kind].into_iter().chain(bytes).collect();
+        let mut sink = Sink::default();
+        let _ = read_page(&page, &mut sink);
+        prop_assert!(sink.taken < page.len());
+    }
 }

@@ -17,7 +17,7 @@ use crate::wire::{Reader, check_crc, put_crc, put_varint, put_zigzag};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::Xxh3Default;
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 const SERIES_MAX: usize = 256;
 const BYTES_TARGET: usize = 16 << 10;
 /// Samples that a group's time columns hold at most while it is built: bounds memory where no two series share their times.
@@ -227,7 +227,9 @@ impl<'a> Group<'a> {
 #[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::chunk::{Decoded, PageValues};
+    use crate::chunk::{Decoded, PageValues, Samples, summary};
+    use crate::record::Value;
+    use crate::record::tests::value;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -270,6 +272,45 @@ mod tests {
             value[i] ^= flip;
             prop_assert!(Group::read(&value, DAY, first_sid).is_err());
             prop_assert!(Group::read(&value[..i], DAY, first_sid).is_err());
+        }
+
+        #[test]
+        fn damage_under_a_right_checksum_gives_pages_of_the_length_that_the_group_says(
+            pages in vec((0u32..3, 0usize..4, value(), 1usize..60), 1..20),
+            damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let (mut builder, mut sid) = (GroupBuilder::default(), 7);
+            for (delta, grid, value, count) in pages {
+                sid += delta;
+                let times: Vec<i64> = (0..count as i64).map(|i| DAY.first_ms() + grid as i64 * 7 + i * 15_000).collect();
+                let (floats, histograms) = match value {
+                    Value::Float(value) => ((0..count).map(|i| if i % 3 == 0 { value } else { i as f64 / 10.0 }).collect(), Vec::new()),
+                    Value::Histogram(h) => (Vec::new(), vec![h; count]),
+                };
+                let values = if floats.is_empty() { PageValues::Histograms(&histograms) } else { PageValues::Floats(&floats) };
+                let starts = vec![5; if grid == 0 { count } else { 0 }];
+                builder.add(sid, 1, PageInput { times: &times, values, starts: &starts });
+            }
+            let first_sid = builder.first_sid;
+            let mut stored = builder.take(DAY);
+            stored.truncate(stored.len() - 4);
+            for (at, byte) in damage {
+                let at = at.index(stored.len());
+                stored[at] = byte;
+            }
+            put_crc(&mut stored, 0);
+            let Ok(mut group) = Group::read(&stored, DAY, first_sid) else { return Ok(()) };
+            let mut coder = PageCoder::default();
+            while let Ok(Some(entry)) = group.next_entry() {
+                let column = group.times()[entry.times];
+                let (mut times, mut out) = (Vec::new(), Samples::default());
+                if coder.decode_times(column.bytes, column.count, &mut times).is_ok()
+                    && coder.decode_samples(&times, entry.values, &mut out).is_ok()
+                {
+                    prop_assert_eq!(out.ts.len() + out.records.len(), column.count);
+                }
+                let _ = summary(entry.values);
+            }
         }
 
         #[test]

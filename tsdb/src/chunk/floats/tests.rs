@@ -1,5 +1,6 @@
 #![allow(clippy::indexing_slicing)]
 
+use super::summary::GROWS;
 use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,6 +1,7 @@
 #![allow(clippy::indexing_slicing)]
 
 use super::*;
+use model::histogram::Span;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -122,47 +123,17 @@ fn page_bytes_are_frozen() {
         positive_buckets: vec![1.0, 2.0],
         ..FloatHistogram::default()
     };
+    #[rustfmt::skip]
     let golden = [
-        1,
-        SAME_HINT,
-        2,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        1,
-        1,
-        2,
-        0,
-        0,
-        0,
-        3,
-        0,
-        0,
-        6,
-        3,
-        0,
-        0,
-        0,
-        3,
-        0,
-        1,
-        50,
-        3,
-        0,
-        0,
-        2,
-        3,
-        0,
-        0,
-        4,
-        1,
-        STALE | SAME_HINT,
-        0,
+        1, SAME_HINT,
+        // Layout: schema, zero threshold, one span, none, no bounds; the hint.
+        2, 0, 1, 1, 2, 0, 0, 0,
+        3, 0, 0, 6,
+        3, 0, 0, 0,
+        3, 0, 1, 50,
+        3, 0, 0, 2,
+        3, 0, 0, 4,
+        1, STALE | SAME_HINT, 0,
     ];
     assert_eq!(encoded(&[Arc::new(h), Arc::new(FloatHistogram::stale())]), golden);
 }
