@@ -1,23 +1,25 @@
 //! One decoded request into one buffer of rows for each shard.
 
-use crate::ingest::admit::{AdmitLimits, Refusal, admit_labels, admit_sample, is_label_text, series_text};
+mod parts;
+
+use crate::ingest::admit::{AdmitLimits, Refusal, admit_labels, is_label_text, series_text};
 use crate::ingest::decode::{
     BadHistogram, BodyLimits, DecodeError, LabelBytes, Samples, SeriesBody, SeriesMetadata, SeriesReader, SnappyBuffer, Version,
     WriteRequestReader,
 };
 use crate::ingest::known::{Entry, Key, KnownSeries, Lookup};
 use crate::ingest::verdict::Rejections;
-use bytes::Bytes;
-use model::generation::Placement;
 use model::hash::PlacementHasher;
 use model::labels::METRIC_NAME;
-use model::{GenerationList, Sample, ShardId, Timestamp};
+use model::{GenerationList, Sample};
 use parking_lot::Mutex;
+pub use parts::Part;
+use parts::{Adding, Identified, OpenParts};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tsdb::metadata::{FamilyMetadata, MetricKind};
 use tsdb::record::{Exemplar, Record, Value};
-use tsdb::rows::{RowsBuilder, push_label};
+use tsdb::rows::push_label;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 /// Ends each name and each value in the bytes that identify a series, as in `model::hash`.
@@ -26,8 +28,6 @@ const SEPARATOR: u8 = 0xff;
 const SCRATCH_KEPT_BYTES: usize = 64 << 10;
 /// Bytes of an exemplar's labels beyond which they have more runes than Prometheus takes.
 const EXEMPLAR_BYTES_MAX: usize = 2048;
-/// Bytes of rows at which the next series begins another part, so that each fits an entry.
-const PART_BYTES_TARGET: usize = 2 << 20;
 /// Idle splitters that keep their buffers.
 const SPLITTERS_KEPT: usize = 8;
 
@@ -42,21 +42,6 @@ pub struct SplitRules<'a> {
     pub hash_key: u64,
     /// Series whose labels need not be read and are left out of the rows; with `None` every row has its labels.
     pub known: Option<&'a KnownSeries>,
-}
-
-/// The rows of one shard in one generation.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// The shard.
-    pub shard: ShardId,
-    /// The generation that put the samples there.
-    pub generation: u64,
-    /// Rows as `tsdb::rows` lays them out; ordinals are places in the request.
-    pub rows: Bytes,
-    /// Series in `rows`.
-    pub row_count: u32,
-    /// Floats and histograms in `rows`.
-    pub sample_count: u32,
 }
 
 /// A write request, ready for its shards.
@@ -108,24 +93,6 @@ struct Scratch {
     identity: Vec<u8>,
     region: Vec<u8>,
     known_key: Option<Key>,
-}
-
-/// A part under construction.
-#[derive(Debug)]
-struct OpenPart {
-    placement: Placement,
-    rows: RowsBuilder,
-    /// Ordinal of the series begun last.
-    ordinal: u32,
-}
-
-/// A series whose labels were admitted.
-#[derive(Clone, Copy, Debug)]
-struct Identified<'s> {
-    ordinal: u32,
-    fp128: u128,
-    placement: u64,
-    region: &'s [u8],
 }
 
 impl Default for Splitter {
@@ -246,7 +213,7 @@ impl<'b> Splitting<'_, 'b> {
     fn samples(&mut self, adding: &mut Adding<'_>, samples: Samples<'_>) {
         for sample in samples {
             if let Some(part) = self.place(adding, sample) {
-                self.parts.open[part].rows.sample(sample);
+                self.parts.rows(part).sample(sample);
             }
         }
     }
@@ -313,7 +280,7 @@ impl<'b> Splitting<'_, 'b> {
 
     fn record(&mut self, adding: &mut Adding<'_>, record: Record) {
         if let Some(part) = self.place(adding, Sample { timestamp_ms: record.timestamp_ms, value: 0.0 }) {
-            self.parts.open[part].rows.record(&record);
+            self.parts.rows(part).record(&record);
         }
     }
 
@@ -349,7 +316,7 @@ impl<'b> Splitting<'_, 'b> {
             // Longer ones are refused wherever they come; they need not travel.
             if region.len() <= EXEMPLAR_BYTES_MAX {
                 let exemplar = Exemplar { timestamp_ms: exemplar.timestamp_ms, value: exemplar.value, labels: region };
-                parts.open[part].rows.exemplar(&exemplar);
+                parts.rows(part).exemplar(&exemplar);
             }
         })
     }
@@ -417,93 +384,6 @@ impl Scratch {
         }
         let fp128 = xxh3_128_with_seed(&self.identity, self.hash_key);
         Identified { ordinal, fp128, placement: self.hasher.finish(), region: &self.region }
-    }
-}
-
-/// A series on its way into parts.
-struct Adding<'s> {
-    series: &'s Identified<'s>,
-    /// Generation and part of the sample before.
-    current: Option<(usize, usize)>,
-    /// The first refusal and the number of samples refused.
-    refused: Option<(Refusal, u32)>,
-}
-
-struct OpenParts<'a> {
-    open: Vec<OpenPart>,
-    /// `by_slot[generation][slot]` is a place in `open`, if that part was begun; a generation without a sample has no slots yet.
-    by_slot: Vec<Vec<Option<usize>>>,
-    generations: &'a GenerationList,
-}
-
-impl<'a> OpenParts<'a> {
-    fn new(generations: &'a GenerationList) -> Self {
-        Self { open: Vec::new(), by_slot: vec![Vec::new(); generations.as_slice().len()], generations }
-    }
-
-    /// The part that a sample goes to, with its series begun there.
-    #[inline]
-    fn place(&mut self, adding: &mut Adding<'_>, sample: Sample, limits: &AdmitLimits) -> Result<usize, Refusal> {
-        admit_sample(sample, limits)?;
-        let too_old = Refusal::TooOld { timestamp_ms: sample.timestamp_ms };
-        let generation = self.generations.index_at(sample.timestamp_ms).ok_or(too_old)?;
-        match adding.current {
-            Some((known, part)) if known == generation => Ok(part),
-            _ => {
-                let place = self.generations.shard_of(sample.timestamp_ms, adding.series.placement).ok_or(too_old)?;
-                let part = self.begin(adding.series, place);
-                adding.current = Some((generation, part));
-                Ok(part)
-            }
-        }
-    }
-
-    /// Metadata lives in the newest generation, on the shard of its family's hash.
-    fn metadata(&mut self, metadata: &FamilyMetadata<'_>, family_hash: u64) {
-        if let Some(placement) = self.generations.shard_of(Timestamp::MAX, family_hash) {
-            let part = self.part(placement);
-            self.open[part].rows.metadata(metadata);
-        }
-    }
-
-    /// The part of `placement`, with the series begun in it.
-    fn begin(&mut self, series: &Identified<'_>, placement: Placement) -> usize {
-        let mut index = self.part(placement);
-        let is_begun = |part: &OpenPart| part.rows.rows() > 0 && part.ordinal == series.ordinal;
-        if self.open[index].rows.bytes() >= PART_BYTES_TARGET && !is_begun(&self.open[index]) {
-            self.by_slot[placement.index][placement.slot as usize] = None;
-            index = self.part(placement);
-        }
-        let part = &mut self.open[index];
-        if !is_begun(part) {
-            part.rows.series(series.ordinal, series.fp128, series.placement, series.region);
-            part.ordinal = series.ordinal;
-        }
-        index
-    }
-
-    fn part(&mut self, placement: Placement) -> usize {
-        let slots = &mut self.by_slot[placement.index];
-        if slots.is_empty() {
-            slots.resize(self.generations.as_slice()[placement.index].shards.len(), None);
-        }
-        *slots[placement.slot as usize].get_or_insert_with(|| {
-            self.open.push(OpenPart { placement, rows: RowsBuilder::default(), ordinal: 0 });
-            self.open.len() - 1
-        })
-    }
-
-    fn finish(self) -> Vec<Part> {
-        self.open
-            .into_iter()
-            .map(|part| Part {
-                shard: part.placement.shard,
-                generation: part.placement.generation,
-                row_count: part.rows.rows(),
-                sample_count: part.rows.samples(),
-                rows: part.rows.finish(),
-            })
-            .collect()
     }
 }
 

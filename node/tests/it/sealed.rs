@@ -34,7 +34,7 @@ async fn c11_nothing_of_a_series_is_found_on_disk_and_all_of_it_after_every_node
     let key = dir.path().join("key");
     fs::write(&key, "5a".repeat(32)).unwrap();
     let flag = format!("--storage.encryption-key-file={}", key.display());
-    let value = 1234.567_890_123_f64;
+    let value = 1_234.567_890_123_f64;
     let t = now_ms() / 1000 * 1000;
     let mut needles: Vec<Vec<u8>> = NEEDLES.iter().map(|text| text.as_bytes().to_vec()).collect();
     needles.extend([value.to_le_bytes().to_vec(), value.to_be_bytes().to_vec()]);

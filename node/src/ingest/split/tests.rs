@@ -1,6 +1,7 @@
 use super::*;
 use crate::ingest::decode::Fault;
 use model::Generation;
+use model::ShardId;
 use model::hash::{fp128, placement_hash};
 use proptest::prelude::*;
 use prost::Message;

@@ -20,13 +20,16 @@ struct Model {
     state: Mutex<State>,
 }
 
+/// Metric, shard and samples of a late write.
+type Late = (String, u64, Vec<(i64, f64)>);
+
 #[derive(Default)]
 struct State {
     series: BTreeMap<Labels, BTreeMap<i64, f64>>,
     shards: Vec<(u64, Changes)>,
     evaluated: Vec<(i64, i64)>,
     /// Written when the next evaluation begins: after the shards told their changes.
-    late: Option<(String, u64, Vec<(i64, f64)>)>,
+    late: Option<Late>,
     asked_changes: usize,
     /// How long an evaluation takes.
     takes: Duration,
