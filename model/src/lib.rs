@@ -27,6 +27,7 @@ pub mod histogram;
 pub mod ids;
 pub mod labels;
 pub mod limits;
+pub mod lru;
 pub mod matcher;
 pub mod number;
 pub mod regex;

@@ -48,7 +48,7 @@ pub(crate) fn count_index_cache(is_hit: bool) {
 }
 
 /// Tells how many bytes of answers are kept.
-pub(crate) fn set_index_cache_bytes(bytes: usize) {
+pub(crate) fn set_index_cache_bytes(bytes: u64) {
     gauge!(INDEX_CACHE_BYTES).set(bytes as f64);
 }
 

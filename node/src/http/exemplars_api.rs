@@ -16,7 +16,6 @@ use model::number::write_float;
 use model::{Labels, Matcher};
 use promql::ast::{Expr, ExprKind};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Exemplars of the selected series, sorted by their labels; nothing (204) for a query that selects none.
@@ -34,8 +33,7 @@ pub async fn query_exemplars(node: &Node, workspace: &WorkspaceRecord, params: &
     if matcher_sets.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let spec =
-        ReadSpec { kind: ReadKind::Exemplars, matcher_sets, start_ms, end_ms, known_revision: 0, limit: None, gathered: Arc::default() };
+    let spec = ReadSpec { matcher_sets, ..ReadSpec::new(ReadKind::Exemplars, start_ms, end_ms) };
     let cancel = CancelOnDrop::default();
     let deadline = Instant::now() + node.config.query.timeout;
     let parts = scatter(node, workspace, spec, deadline, &cancel.cancelled).await.map_err(read_error)?;

@@ -12,7 +12,6 @@ use crate::query::fragment_service::{Found, ReadKind, ReadSpec};
 use crate::query::scatter::scatter;
 use axum::response::Response;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use tokio::time::Instant;
 use tsdb::metadata::Known;
 
@@ -25,15 +24,7 @@ pub async fn metadata(node: &Node, workspace: &WorkspaceRecord, params: &Params)
     // There is one entry a family, which no limit of entries takes away: 0 and less are no limit.
     self::limit(params, "limit_per_metric")?;
     let family = Some(params.get("metric")).filter(|family| !family.is_empty()).map(str::to_owned);
-    let spec = ReadSpec {
-        kind: ReadKind::Metadata { family },
-        matcher_sets: Vec::new(),
-        start_ms: i64::MIN,
-        end_ms: i64::MAX,
-        known_revision: 0,
-        limit: None,
-        gathered: Arc::default(),
-    };
+    let spec = ReadSpec::new(ReadKind::Metadata { family }, i64::MIN, i64::MAX);
     let cancel = CancelOnDrop::default();
     let deadline = Instant::now() + node.config.query.timeout;
     let parts = scatter(node, workspace, spec, deadline, &cancel.cancelled).await.map_err(read_error)?;

@@ -13,7 +13,6 @@ use crate::query::scatter::scatter;
 use axum::response::Response;
 use model::{Labels, Matcher};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Label sets that match any of `match[]`.
@@ -79,7 +78,7 @@ async fn read(
         .collect::<Result<_, _>>()?;
     // One more than asked for tells that there is more.
     let limit = limit.map(|l| l.saturating_add(1));
-    let spec = ReadSpec { kind, matcher_sets, start_ms, end_ms, known_revision: 0, limit, gathered: Arc::default() };
+    let spec = ReadSpec { matcher_sets, limit, ..ReadSpec::new(kind, start_ms, end_ms) };
     let cancel = CancelOnDrop::default();
     scatter(node, workspace, spec, Instant::now() + node.config.query.timeout, &cancel.cancelled).await.map_err(read_error)
 }

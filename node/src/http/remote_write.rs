@@ -129,28 +129,41 @@ fn announced_bytes(headers: &HeaderMap) -> usize {
 }
 
 /// Writes once more, with labels, all parts of the shards that did not know a series; what was stored already is met again unchanged.
-/// Parts are told by their shard and generation and not by their place: rows with labels are longer, so more parts may be needed.
 async fn write_with_labels(node: &Node, workspace: &str, sent: &[Part], whole: Vec<Part>, outcomes: Vec<PartOutcome>) -> Vec<PartOutcome> {
-    let again = homes_that_need_labels(sent, &outcomes);
-    let whole: Vec<Part> = whole.into_iter().filter(|part| again.contains(&home(part))).collect();
-    let mut answers = route::write(node, workspace, &whole).await;
-    for (part, outcome) in sent.iter().zip(outcomes) {
-        match outcome {
-            _ if !again.contains(&home(part)) => answers.push(outcome),
-            PartOutcome::Final(verdict) => metrics::count_ingested(workspace, u64::from(verdict.accepted)),
-            PartOutcome::NeedsLabels | PartOutcome::Unfinished { .. } => {}
+    let Again { parts, mut outcomes, accepted } = Again::of(sent, whole, outcomes);
+    metrics::count_ingested(workspace, accepted);
+    outcomes.extend(route::write(node, workspace, &parts).await);
+    outcomes
+}
+
+/// What goes out a second time, and what stands of the first.
+#[derive(Debug)]
+struct Again {
+    /// With labels.
+    parts: Vec<Part>,
+    /// Of the shards that nothing goes to again.
+    outcomes: Vec<PartOutcome>,
+    /// Samples that were accepted where parts go again: there they will be unchanged.
+    accepted: u64,
+}
+
+impl Again {
+    /// Parts are told by their shard and generation and not by their place: rows with labels are longer, so more parts may be needed.
+    fn of(sent: &[Part], mut whole: Vec<Part>, outcomes: Vec<PartOutcome>) -> Self {
+        let home = |part: &Part| (part.shard, part.generation);
+        let lacking = sent.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == PartOutcome::NeedsLabels);
+        let lacking: BTreeSet<(ShardId, u64)> = lacking.map(|(part, _)| home(part)).collect();
+        whole.retain(|part| lacking.contains(&home(part)));
+        let mut again = Self { parts: whole, outcomes: Vec::new(), accepted: 0 };
+        for (part, outcome) in sent.iter().zip(outcomes) {
+            match outcome {
+                _ if !lacking.contains(&home(part)) => again.outcomes.push(outcome),
+                PartOutcome::Final(verdict) => again.accepted += u64::from(verdict.accepted),
+                PartOutcome::NeedsLabels | PartOutcome::Unfinished { .. } => {}
+            }
         }
+        again
     }
-    answers
-}
-
-/// Where a part goes.
-fn home(part: &Part) -> (ShardId, u64) {
-    (part.shard, part.generation)
-}
-
-fn homes_that_need_labels(sent: &[Part], outcomes: &[PartOutcome]) -> BTreeSet<(ShardId, u64)> {
-    sent.iter().zip(outcomes).filter(|(_, outcome)| **outcome == PartOutcome::NeedsLabels).map(|(part, _)| home(part)).collect()
 }
 
 async fn split(
@@ -247,11 +260,12 @@ mod tests {
             row_count: 1,
             sample_count: 1,
         };
-        let sent = [part(7, "short"), part(8, "short")];
-        let outcomes = [PartOutcome::NeedsLabels, PartOutcome::Final(PartVerdict::default())];
-        let again = homes_that_need_labels(&sent, &outcomes);
-        let whole = [part(7, "first half"), part(8, "all"), part(7, "second half")];
-        let rows: Vec<Bytes> = whole.into_iter().filter(|part| again.contains(&home(part))).map(|part| part.rows).collect();
-        assert_eq!(rows, ["first half", "second half"], "a part in the place of another would leave rows unwritten");
+        let sent = [part(7, "short"), part(8, "short"), part(7, "short too")];
+        let verdict = |accepted| PartOutcome::Final(PartVerdict { accepted, ..PartVerdict::default() });
+        let whole = vec![part(7, "first half"), part(8, "all"), part(7, "second half"), part(7, "third half")];
+        let again = Again::of(&sent, whole, vec![PartOutcome::NeedsLabels, verdict(2), verdict(3)]);
+        let rows: Vec<&[u8]> = again.parts.iter().map(|part| part.rows.as_ref()).collect();
+        assert_eq!(rows, [&b"first half"[..], b"second half", b"third half"], "a part in the place of another would leave rows unwritten");
+        assert_eq!((again.outcomes, again.accepted), (vec![verdict(2)], 3));
     }
 }

@@ -11,7 +11,6 @@ use crate::query::CancelOnDrop;
 use crate::query::fragment_service::{Found, ReadKind, ReadSpec};
 use crate::query::scatter::{scatter, shards_in_range};
 use axum::response::Response;
-use std::sync::Arc;
 use tokio::time::Instant;
 use tsdb::cardinality::{Cardinality, Count};
 
@@ -26,15 +25,7 @@ const LIMIT_MAX: usize = 10_000;
 pub async fn status(node: &Node, workspace: &WorkspaceRecord, params: &Params) -> Result<Response, ApiError> {
     let limit = limit(params)?;
     let shards = shards_in_range(workspace, i64::MIN, i64::MAX).len();
-    let spec = ReadSpec {
-        kind: ReadKind::Cardinality { shards },
-        matcher_sets: Vec::new(),
-        start_ms: i64::MIN,
-        end_ms: i64::MAX,
-        known_revision: 0,
-        limit: Some(limit),
-        gathered: Arc::default(),
-    };
+    let spec = ReadSpec { limit: Some(limit), ..ReadSpec::new(ReadKind::Cardinality { shards }, i64::MIN, i64::MAX) };
     let cancel = CancelOnDrop::default();
     let deadline = Instant::now() + node.config.query.timeout;
     let told = scatter(node, workspace, spec, deadline, &cancel.cancelled).await.map_err(read_error)?;

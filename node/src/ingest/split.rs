@@ -61,8 +61,6 @@ pub struct SplitRequest {
     pub series: u32,
     /// What [`KnownSeries::learn`] should take in once the shards have judged the parts.
     pub learned: Vec<Entry>,
-    /// Whether rows of known series lack their labels.
-    pub lacks_labels: bool,
 }
 
 impl SplitRequest {
@@ -203,7 +201,6 @@ impl<'b> Splitting<'_, 'b> {
     /// Adds a series that was recognised; gives the first refusal and how many samples were refused.
     fn known(&mut self, ordinal: u32, known: Entry, samples: Samples<'_>) -> Option<(Refusal, u32)> {
         self.request.series += 1;
-        self.request.lacks_labels = true;
         let identified = Identified { ordinal, fp128: known.fp128, placement: known.placement, region: &[] };
         let mut adding = Adding { series: &identified, current: None, refused: None };
         self.samples(&mut adding, samples);

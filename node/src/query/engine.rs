@@ -272,14 +272,11 @@ impl Run<'_> {
         self.versions.extend(shards_in_range(&self.workspace, i64::MIN, i64::MAX).into_iter().map(|shard| (shard, 0)));
         let gathered = Arc::<AtomicU64>::default();
         let fetches = plan.fragments().iter().map(|select| {
+            let kind = ReadKind::Samples { samples_max: self.node.config.query.max_samples as u64 };
             let spec = ReadSpec {
-                kind: ReadKind::Samples { samples_max: self.node.config.query.max_samples as u64 },
                 matcher_sets: vec![select.matchers.clone()],
-                start_ms: select.start_ms,
-                end_ms: select.end_ms,
-                known_revision: 0,
-                limit: None,
                 gathered: Arc::clone(&gathered),
+                ..ReadSpec::new(kind, select.start_ms, select.end_ms)
             };
             self.fetch(select.id, spec)
         });

@@ -90,6 +90,14 @@ pub struct ReadSpec {
     pub gathered: Arc<AtomicU64>,
 }
 
+impl ReadSpec {
+    /// A read of all series from `start_ms` to `end_ms`, whatever the shard map, without a limit.
+    #[must_use]
+    pub fn new(kind: ReadKind, start_ms: i64, end_ms: i64) -> Self {
+        Self { kind, matcher_sets: Vec::new(), start_ms, end_ms, known_revision: 0, limit: None, gathered: Arc::default() }
+    }
+}
+
 /// What a read found.
 #[derive(Clone, Debug)]
 pub enum Found {

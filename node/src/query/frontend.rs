@@ -207,15 +207,7 @@ impl Upstream for Query<'_> {
     }
 
     async fn changes(&self, range: TimeRange) -> Result<Vec<ShardChanges>, QueryError> {
-        let spec = ReadSpec {
-            kind: ReadKind::Changes,
-            matcher_sets: Vec::new(),
-            start_ms: range.after_ms,
-            end_ms: range.to_ms,
-            known_revision: 0,
-            limit: None,
-            gathered: Arc::default(),
-        };
+        let spec = ReadSpec::new(ReadKind::Changes, range.after_ms, range.to_ms);
         let found = scatter(self.node, self.workspace, spec, engine::patience(self.deadline), &self.active.handle().flag()).await?;
         let changes = found.into_iter().filter_map(|found| if let Found::Changes(changes) = found { Some(changes) } else { None });
         Ok(changes.collect())

@@ -292,13 +292,6 @@ pub fn from_wire(request: &ReadRequest) -> Result<ReadSpec, tonic::Status> {
         read_request::Kind::Cardinality => ReadKind::Cardinality { shards: usize::try_from(request.shards).unwrap_or(usize::MAX) },
     };
     let limit = usize::try_from(request.limit).ok().filter(|l| *l > 0);
-    Ok(ReadSpec {
-        kind,
-        matcher_sets,
-        start_ms: request.start_ms,
-        end_ms: request.end_ms,
-        known_revision: request.known_revision,
-        limit,
-        gathered: Arc::default(),
-    })
+    let spec = ReadSpec::new(kind, request.start_ms, request.end_ms);
+    Ok(ReadSpec { matcher_sets, known_revision: request.known_revision, limit, ..spec })
 }

@@ -95,15 +95,8 @@ impl Piece {
         from_ms: Timestamp,
         to_ms: Timestamp,
     ) -> Result<(), ReadError> {
-        let spec = ReadSpec {
-            kind: ReadKind::Samples { samples_max: u64::MAX },
-            matcher_sets: Vec::new(),
-            start_ms: from_ms - 1,
-            end_ms: to_ms,
-            known_revision: u64::MAX,
-            limit: None,
-            gathered: Arc::default(),
-        };
+        let every_sample = ReadKind::Samples { samples_max: u64::MAX };
+        let spec = ReadSpec { known_revision: u64::MAX, ..ReadSpec::new(every_sample, from_ms - 1, to_ms) };
         let found = read_from(node, local.workspace.as_str(), local.id, store, &spec, Instant::now() + REQUEST).await?;
         let Found::Samples(found) = found else { return Ok(()) };
         for series in found {

@@ -1,6 +1,6 @@
 //! Remote write of both versions with all that it can carry, read back on every node, and again after all were killed.
 
-use crate::cluster::{Caller, now_ms};
+use crate::cluster::{Caller, now_ms, series};
 use crate::local::Up;
 use crate::wire::*;
 use prost::Message;
@@ -253,4 +253,37 @@ async fn metadata_is_answered_within_its_limits() {
     }
     let (status, body) = metadata(&[("limit", "x")]).await;
     assert_eq!((status, &body["error"]), (StatusCode::BAD_REQUEST, &json!("limit must be a number")));
+}
+
+/// A router knows a series by its labels as soon as it sent them, whatever the shard made of its samples; one that the shard refused is
+/// not known there. Rows with labels fill more parts than those without.
+#[tokio::test]
+async fn c7_shards_that_lack_a_series_get_its_labels_and_every_sample() {
+    const SERIES: usize = 12_000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut up = Up::start(1, &dir);
+    up.wait_ready();
+    let caller = Caller::new(&up);
+    let now = now_ms();
+    let padding = ["a".repeat(700), "b".repeat(700)];
+    let request = |t: i64| {
+        let one =
+            |n: usize| series(&[("__name__", "known"), ("n", &n.to_string()), ("x", &padding[0]), ("y", &padding[1])], &[(t, n as f64)]);
+        (0..SERIES).map(one).collect()
+    };
+    let (status, text) = caller.write(0, "/api/v1/write", request(now - 48 * 3_600_000)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{text}");
+    assert_eq!(caller.write(0, "/api/v1/write", request(now)).await.0, StatusCode::NO_CONTENT);
+    let time = (now / 1000 + 1).to_string();
+    for (query, value) in [("count(known)", SERIES), ("sum(known)", SERIES * (SERIES - 1) / 2)] {
+        let (_, found) = caller.get(0, "/api/v1/query", &[("query", query), ("time", &time)]).await;
+        assert_eq!(found["data"]["result"][0]["value"][1], value.to_string(), "{query}: {found}");
+    }
+    let metrics = reqwest::get(format!("{}/metrics", caller.urls[0])).await.unwrap().text().await.unwrap();
+    let recognised: f64 = metrics
+        .lines()
+        .filter(|line| line.starts_with("flotilla_ingest_series_lookup_total") && !line.contains("\"new\""))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum();
+    assert!(recognised >= SERIES as f64, "no labels went with the first try: {recognised}");
 }

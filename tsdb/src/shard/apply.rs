@@ -8,6 +8,7 @@ use crate::head::{Head, Series};
 use crate::metrics;
 use crate::rows::RowError;
 use crate::state::Replicated;
+use crate::store::StoreView;
 use crate::verdict::{ApplyResponse, PartVerdict};
 use bytes::Bytes;
 use model::{Labels, LogPoint, Timestamp};
@@ -206,29 +207,32 @@ impl Shard {
         Ok(verdict)
     }
 
-    /// Seals what idle series have open and lets those go of which parts hold everything.
+    /// Seals what idle series have open and lets those go of which the store holds everything: samples, number and labels. Which those
+    /// are differs among replicas; that a series is known, and by which number, must not.
     fn evict_idle(&self, replicated: &Replicated) {
         let window = replicated.limits.late_window_ms.max(replicated.limits.out_of_order_window_ms);
         let before_ms = replicated.time_ms.saturating_sub(window);
         let slots = self.head.read().slot_count();
+        let stored = self.store().view();
         let mut sealed = 0;
         for from in (0..slots).step_by(SWEEP_SLOTS as usize) {
             let mut head = self.head.write();
             for slot in from..slots.min(from.saturating_add(SWEEP_SLOTS)) {
-                sealed += u64::from(self.evict_slot(&mut head, slot, before_ms));
+                sealed += u64::from(self.evict_slot(&mut head, &stored, slot, before_ms));
             }
         }
         self.since_checkpoint.lock().changes += sealed;
     }
 
     /// Tells whether it sealed what the series had open.
-    fn evict_slot(&self, head: &mut Head, slot: u32, before_ms: Timestamp) -> bool {
-        let Some(line) = head.series(slot).and_then(|_| head.line(slot)) else { return false };
+    fn evict_slot(&self, head: &mut Head, stored: &StoreView, slot: u32, before_ms: Timestamp) -> bool {
+        let Some(series) = head.series(slot) else { return false };
+        let (Some(line), is_listed) = (head.line(slot), stored.lists_series(series.sid)) else { return false };
         if line.newest.is_some_and(|(t, _)| t >= before_ms) {
             return false;
         }
         if line.is_all_stored() {
-            if let Some(series) = head.remove(slot) {
+            if is_listed && let Some(series) = head.remove(slot) {
                 self.index.write().remove(series.sid, &series.pairs);
             }
             return false;

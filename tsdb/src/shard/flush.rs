@@ -3,7 +3,7 @@
 use crate::chunk::{PAGE_SAMPLES, PageInput, PageValues, Samples};
 use crate::db::corrupt;
 use crate::error::StoreError;
-use crate::head::{HeadChunk, SealedChunk};
+use crate::head::{HeadChunk, SealedChunk, Series};
 use crate::keys::Family;
 use crate::rows::push_label;
 use crate::state::{ShardState, Tombstones};
@@ -81,6 +81,10 @@ pub(super) fn write_parts(state: &ShardState, writer: &mut CheckpointWriter<'_>)
         let mut days: Vec<Day> = days.filter(|day| day.first_ms() >= state.replicated.dropped_before_ms).collect();
         days.sort_unstable();
         days.dedup();
+        if days.is_empty() {
+            // Nothing of it goes into a part, and it may leave the head all the same: its number must outlive its samples.
+            writer.series(key_of(series), |out| put_labels(state, series, out))?;
+        }
         jobs.extend(days.into_iter().map(|day| Job { day, metric: series.metric, sid: series.sid, slot }));
     }
     jobs.sort_unstable_by_key(|job| (job.day, job.metric, job.sid));
@@ -99,17 +103,22 @@ pub(super) fn write_parts(state: &ShardState, writer: &mut CheckpointWriter<'_>)
 fn write_series(state: &ShardState, job: &Job, part: &mut PartWriter<'_, '_>, joined: &mut Joined) -> Result<(), StoreError> {
     let slot = job.slot as usize;
     let (Some(series), Some(line)) = (state.head.series.get(slot), state.head.lines.get(slot)) else { return Ok(()) };
-    let key = PartSeries { metric: job.metric, sid: SeriesId(job.sid), fp128: series.fp128, placement: series.placement };
-    part.series(key, |out| {
-        let labels = series.pairs.iter().filter_map(|pair| state.pairs.get(*pair as usize)?.as_ref());
-        labels.for_each(|(name, value)| push_label(out, name.as_bytes(), value.as_bytes()));
-    })?;
+    part.series(key_of(series), |out| put_labels(state, series, out))?;
     let mut chunks: Vec<&Arc<SealedChunk>> = line.unlisted().iter().filter(|sealed| day_of_chunk(sealed) == job.day).collect();
     chunks.sort_by_key(|sealed| sealed.chunk.first_ms());
     for sealed in chunks {
         joined.add(part, sealed, &state.replicated.tombstones)?;
     }
     joined.write(part)
+}
+
+fn key_of(series: &Series) -> PartSeries {
+    PartSeries { metric: series.metric, sid: SeriesId(series.sid), fp128: series.fp128, placement: series.placement }
+}
+
+fn put_labels(state: &ShardState, series: &Series, out: &mut Vec<u8>) {
+    let labels = series.pairs.iter().filter_map(|pair| state.pairs.get(*pair as usize)?.as_ref());
+    labels.for_each(|(name, value)| push_label(out, name.as_bytes(), value.as_bytes()));
 }
 
 fn day_of_chunk(sealed: &SealedChunk) -> Day {

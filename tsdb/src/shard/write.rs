@@ -157,7 +157,7 @@ impl<'a> Writer<'a> {
                 self.verdict.stale_row(row.ordinal);
                 continue;
             }
-            if is_stale(sample.value) && newest_content(line).is_some_and(Content::is_histogram) {
+            if is_stale(sample.value) && newest_content(state, line).is_some_and(Content::is_histogram) {
                 self.record(state, head, (slot, row.ordinal), Record::float(sample))?;
                 continue;
             }
@@ -204,7 +204,7 @@ impl<'a> Writer<'a> {
             self.verdict.stale_row(ordinal);
             return Ok(());
         }
-        let record = as_stored(record, newest_content(line));
+        let record = as_stored(record, newest_content(state, line));
         let content = record.value.content();
         let find = || self.shard.find(&state.tombstones, series, line, timestamp_ms, &mut self.scratch);
         let decision = judge(state.rules(), newest_of(line), (timestamp_ms, content), find)?;
@@ -323,9 +323,9 @@ fn as_stored(record: Record, newest: Option<Content>) -> Record {
     }
 }
 
-/// The newest sample of a line, unless it was deleted: what a deleted one was is not known once its series left the head.
-fn newest_content(line: &Line) -> Option<Content> {
-    newest_of(line).and_then(|(_, content)| content)
+/// The newest sample of a line, unless it was deleted or its day dropped: what such a one was is not known once its series left the head.
+fn newest_content(state: &Replicated, line: &Line) -> Option<Content> {
+    newest_of(line).filter(|(t, _)| *t >= state.dropped_before_ms).and_then(|(_, content)| content)
 }
 
 impl Shard {

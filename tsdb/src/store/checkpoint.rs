@@ -3,7 +3,7 @@
 use super::file::{FileWriter, TempFiles};
 use super::manifest::{Day, Manifest, Part, PartKind, Pending};
 use super::pack::pack;
-use super::part::PartWriter;
+use super::part::{PartSeries, PartWriter};
 use super::segment::{IndexBuilder, Segment};
 use super::series::NewRecord;
 use super::{Dataset, Step, StoreInner};
@@ -196,12 +196,33 @@ impl<'a> CheckpointWriter<'a> {
             let key = SeriesKey { local: dataset.local, sid }.encode();
             index.added.add(sid, record.labels).map_err(corrupt(Family::Index, &key))?;
         }
-        if !self.is_recorded(sid) {
-            record.put(dataset, &mut self.records)?;
-            self.series.insert(sid);
-            if self.records.size_in_bytes() >= RECORD_BATCH_BYTES {
-                self.write_records()?;
-            }
+        self.list_series(record)
+    }
+
+    /// Lists a series of which no part holds a sample, so that its number and its labels stay known. `labels` as in
+    /// [`PartWriter::series`].
+    ///
+    /// # Errors
+    /// A write failed.
+    pub(crate) fn series(&mut self, series: PartSeries, labels: impl FnOnce(&mut Vec<u8>)) -> Result<(), StoreError> {
+        let PartSeries { metric, sid, fp128, placement } = series;
+        if self.is_recorded(sid.0) {
+            return Ok(());
+        }
+        let mut encoded = Vec::new();
+        labels(&mut encoded);
+        self.list_series(NewRecord { sid, metric, fp128, placement, newest_ms: None, labels: &encoded })
+    }
+
+    fn list_series(&mut self, record: NewRecord<'_>) -> Result<(), StoreError> {
+        let sid = record.sid.0;
+        if self.is_recorded(sid) {
+            return Ok(());
+        }
+        record.put(self.dataset(), &mut self.records)?;
+        self.series.insert(sid);
+        if self.records.size_in_bytes() >= RECORD_BATCH_BYTES {
+            self.write_records()?;
         }
         Ok(())
     }

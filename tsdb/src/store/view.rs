@@ -101,12 +101,17 @@ impl StoreView {
         Ok(())
     }
 
+    /// Whether a record of a series is listed. Looks at nothing on disk.
+    pub(crate) fn lists_series(&self, sid: u32) -> bool {
+        self.manifest.series.contains(sid)
+    }
+
     /// The record of a series, if one is listed.
     ///
     /// # Errors
     /// The record is missing or damaged.
     pub fn series(&self, sid: SeriesId) -> Result<Option<SeriesRecord>, StoreError> {
-        if !self.manifest.series.contains(sid.0) {
+        if !self.lists_series(sid.0) {
             return Ok(None);
         }
         let key = SeriesKey { local: self.dataset.local, sid: sid.0 }.encode();
@@ -137,6 +142,6 @@ impl StoreView {
     /// # Errors
     /// A record is damaged.
     pub fn find_by_fp128(&self, fp128: u128) -> Result<Option<SeriesId>, StoreError> {
-        Ok(series::find(&self.dataset, fp128)?.filter(|sid| self.manifest.series.contains(*sid)).map(SeriesId))
+        Ok(series::find(&self.dataset, fp128)?.filter(|sid| self.lists_series(*sid)).map(SeriesId))
     }
 }

@@ -9,6 +9,7 @@ use tsdb::rows::RowsBuilder;
 
 /// Bytes of rows at which the next series begins another part, so that each fits an entry.
 const PART_BYTES_TARGET: usize = 2 << 20;
+
 /// The rows of one shard in one generation.
 #[derive(Clone, Debug)]
 pub struct Part {

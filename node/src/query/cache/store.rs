@@ -2,12 +2,10 @@
 
 use super::extent::Extent;
 use crate::metrics;
+use model::lru::ByteLru;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// One entry may take this share of the room at most, so that a huge result does not drive out all others.
-const ENTRY_SHARE: u64 = 8;
 /// Bytes of an entry beside its extent.
 const ENTRY_BYTES: u64 = 256;
 
@@ -42,49 +40,21 @@ pub(super) enum Kept {
     Cut,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
-    entries: HashMap<Arc<Key>, Entry>,
-    /// By last use.
-    order: BTreeMap<u64, Arc<Key>>,
-    uses: u64,
-    bytes: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    kept: Kept,
-    bytes: u64,
-    used: u64,
-}
-
 /// The store.
 #[derive(Debug)]
-pub(super) struct Store {
-    bytes_max: u64,
-    inner: Mutex<Inner>,
-}
+pub(super) struct Store(Mutex<ByteLru<Key, Kept>>);
 
 impl Store {
     pub(super) fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, inner: Mutex::default() }
+        Self(Mutex::new(ByteLru::new(bytes_max)))
     }
 
     pub(super) fn is_off(&self) -> bool {
-        self.bytes_max == 0
+        self.0.lock().bytes_max() == 0
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Kept> {
-        let mut inner = self.inner.lock();
-        let Inner { entries, order, uses, .. } = &mut *inner;
-        let (known, _) = entries.get_key_value(key)?;
-        let known = Arc::clone(known);
-        let entry = entries.get_mut(key)?;
-        *uses += 1;
-        order.remove(&entry.used);
-        entry.used = *uses;
-        order.insert(*uses, known);
-        Some(entry.kept.clone())
+        self.0.lock().get(key).cloned()
     }
 
     pub(super) fn put(&self, key: Key, kept: Kept) {
@@ -93,41 +63,17 @@ impl Store {
             Kept::Whole | Kept::Cut => 0,
         };
         let bytes = ENTRY_BYTES + (key.workspace.len() + key.text.len()) as u64 + extent_bytes;
-        let mut inner = self.inner.lock();
-        inner.remove(&key);
-        if bytes <= self.bytes_max / ENTRY_SHARE {
-            inner.insert(key, kept, bytes);
-        }
-        while inner.bytes > self.bytes_max {
-            let Some(oldest) = inner.order.values().next().cloned() else { break };
-            inner.remove(&oldest);
-        }
-        metrics::set_query_cache_bytes(inner.bytes);
+        let mut inner = self.0.lock();
+        inner.insert(key, kept, bytes);
+        metrics::set_query_cache_bytes(inner.bytes());
     }
 
     pub(super) fn remove(&self, key: &Key) {
-        self.inner.lock().remove(key);
+        self.0.lock().remove(key);
     }
 
     #[cfg(test)]
     pub(super) fn bytes(&self) -> u64 {
-        self.inner.lock().bytes
-    }
-}
-
-impl Inner {
-    fn insert(&mut self, key: Key, kept: Kept, bytes: u64) {
-        self.uses += 1;
-        let key = Arc::new(key);
-        self.order.insert(self.uses, Arc::clone(&key));
-        self.entries.insert(key, Entry { kept, bytes, used: self.uses });
-        self.bytes += bytes;
-    }
-
-    fn remove(&mut self, key: &Key) {
-        if let Some(entry) = self.entries.remove(key) {
-            self.order.remove(&entry.used);
-            self.bytes -= entry.bytes;
-        }
+        self.0.lock().bytes()
     }
 }

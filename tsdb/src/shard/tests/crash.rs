@@ -223,6 +223,47 @@ proptest! {
 }
 
 #[test]
+fn c2_series_whose_samples_are_all_gone_differ_in_nothing_that_is_read() {
+    let mut story = Story::new();
+    for action in [
+        Action::Write(vec![(7, 0, 0)]),
+        Action::Advance(35 * HOUR),
+        Action::Limits(0, HOUR, 30 * HOUR),
+        Action::Records(vec![(4, 7087, 8), (2, 47_048, 2), (5, 28_913, 1), (3, 55_581, 11), (6, -579_518, 9), (6, 21_415, 11)]),
+        Action::Delete(2, 14 * HOUR, -HOUR),
+        Action::DropDay,
+        Action::RewriteCrashAt(1),
+        Action::Evict,
+    ] {
+        story.play(action);
+    }
+    story.restart();
+    let now_ms = story.now_ms;
+    compare(story.replica.take().unwrap(), now_ms, &story.responses);
+}
+
+#[test]
+fn c2_what_a_series_was_before_a_dropped_day_decides_nothing() {
+    let mut story = Story::new();
+    for action in [
+        Action::Records(vec![(1, 0, 2)]),
+        Action::Limits(0, HOUR, 30 * HOUR),
+        Action::Advance(80 * HOUR),
+        Action::Evict,
+        Action::DropDay,
+        Action::Checkpoint,
+        Action::Evict,
+    ] {
+        story.play(action);
+    }
+    assert_eq!(story.replica().shard.stats().active_series, 0, "only a replica with checkpoints lets it go");
+    // A stale marker is one of histograms only behind a histogram.
+    story.play(Action::Records(vec![(1, 0, 6)]));
+    let now_ms = story.now_ms;
+    compare(story.replica.take().unwrap(), now_ms, &story.responses);
+}
+
+#[test]
 fn c2_checkpoint_holds_everything_a_replay_needs() {
     for step in Step::CHECKPOINT {
         let mut story = Story::new();
