@@ -4,6 +4,7 @@
 //! `cargo bench -p node --bench million -- [SERIES] [SCRAPES]`; by default 1,000,000 series and 20 scrapes. Linux only: memory and
 //! CPU are read off `/proc`.
 #![allow(missing_docs)]
+#![allow(clippy::disallowed_methods, reason = "a sender has its own clock")]
 
 use prost::Message;
 use proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
@@ -154,7 +155,6 @@ async fn send(client: &reqwest::Client, url: &str, body: Vec<u8>) {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "a sender has its own clock")]
 fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| i64::try_from(t.as_millis()).unwrap_or(0))
 }
