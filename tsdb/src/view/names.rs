@@ -99,8 +99,8 @@ impl ReadView {
         let range = self.kept(range);
         let among = self.among(matchers, range)?;
         let mut merged = Merged::new(limit);
-        self.ask_head(&among, range, |index, is_meant| names_into(index, Some(is_meant), &mut merged))?;
         self.store.names_into((range.first_ms(), range.to_ms), among.stored.as_ref(), &mut merged)?;
+        self.ask_head(&among, range, |index, is_meant| names_into(index, Some(is_meant), &mut merged))?;
         Ok(merged.finish())
     }
 
@@ -112,12 +112,13 @@ impl ReadView {
         let range = self.kept(range);
         let among = self.among(matchers, range)?;
         let mut merged = Merged::new(limit);
-        self.ask_head(&among, range, |index, is_meant| values_into(index, name, Some(is_meant), &mut merged))?;
         self.store.values_into(name, (range.first_ms(), range.to_ms), among.stored.as_ref(), &mut merged)?;
+        self.ask_head(&among, range, |index, is_meant| values_into(index, name, Some(is_meant), &mut merged))?;
         Ok(merged.finish())
     }
 
-    /// Asks the head's index with a test whether any of some series is meant, which looks at no more series than it must.
+    /// Asks the head's index with a test whether any of some series is meant, which looks at no more series than it must. To be asked
+    /// behind the store, which needs no such test: what it gave is not tested again.
     fn ask_head(
         &self,
         among: &Among,
