@@ -18,7 +18,7 @@ pub(crate) use chunk::HeadChunk;
 pub(crate) use cow::CowVec;
 #[cfg(test)]
 use line::day_of;
-pub(crate) use line::{Found, Line, OutOfOrder, STORABLE_MS, SealedChunk, content_at, join};
+pub(crate) use line::{Found, Line, OutOfOrder, SEAL_SAMPLES, STORABLE_MS, SealedChunk, content_at, join};
 
 use lookup::{FpTable, SidMap};
 use std::sync::Arc;

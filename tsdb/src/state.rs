@@ -1,6 +1,7 @@
 //! What the log alone determines, beside the samples: time, settings, generations, ids, counters, the ring of verdicts.
 
 mod exemplars;
+mod lines;
 mod pages;
 mod ring;
 #[cfg(test)]

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! tag u8
-//!   CONSTANT        exponent u8 | integer zigzag
-//!   CONSTANT_RAW    bits u64le
-//!   DECIMAL         exponent u8 | flags u8 | [summary] | column of integers | [exceptions]
-//!   PCO             summary_flags u8 | [summary of bits] | pco's own bytes
-//!   RAW             count x bits u64le
+//!   CONSTANT + exponent                integer zigzag
+//!   CONSTANT_RAW                       bits u64le
+//!   DECIMAL + flags x 16 + exponent    [summary] | column of integers | [exceptions]
+//!   PCO                                summary_flags u8 | [summary of bits] | pco's own bytes
+//!   RAW                                count x bits u64le
 //! summary:     last, first - min, max - first (zigzag, varint, varint), of integers; left out if values only grow: last alone
 //!              | resets varint | resets x gap varint
 //! exceptions:  count varint | count x (gap varint, kind u8, [bits u64le])
@@ -29,11 +29,17 @@ use crate::wire::{Reader, put_varint, put_zigzag};
 use model::sample::{NORMAL_NAN_BITS, STALE_NAN_BITS};
 use summary::{put_bit_summary, put_summary, skip_bit_summary, skip_summary};
 
-const CONSTANT: u8 = 0;
 const CONSTANT_RAW: u8 = 1;
-const DECIMAL: u8 = 2;
 const PCO: u8 = 3;
 const RAW: u8 = 4;
+/// To 0x1f: the exponent is in the low four bits.
+const CONSTANT: u8 = 0x10;
+/// To 0x7f: flags above the exponent.
+const DECIMAL: u8 = 0x40;
+const CONSTANT_LAST: u8 = CONSTANT | EXPONENT;
+const DECIMAL_LAST: u8 = 0x7f;
+const EXPONENT: u8 = 0xf;
+const FLAGS_SHIFT: u32 = 4;
 
 /// One exception for so many values at most.
 const EXCEPTION_SHARE: usize = 16;
@@ -128,11 +134,10 @@ impl FloatCoder {
     }
 
     fn encode_decimal(&mut self, exponent: u8, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[DECIMAL, exponent]);
         if self.exceptions.is_empty() {
-            put_summary(&self.scaled, out);
+            put_summary(&self.scaled, DECIMAL | exponent, out);
         } else {
-            out.push(HAS_EXCEPTIONS);
+            out.push(DECIMAL | HAS_EXCEPTIONS << FLAGS_SHIFT | exponent);
         }
         self.ints.encode(&self.scaled, out);
         if !self.exceptions.is_empty() {
@@ -147,16 +152,15 @@ impl FloatCoder {
     pub(super) fn decode(&mut self, bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Corruption> {
         let mut reader = Reader::new(bytes);
         match reader.u8()? {
-            CONSTANT => {
-                let exponent = reader.u8()?;
-                let value = reader.zigzag()? as f64 / power(exponent)?;
+            tag @ CONSTANT..=CONSTANT_LAST => {
+                let value = reader.zigzag()? as f64 / power(tag)?;
                 out.resize(out.len() + count, value);
             }
             CONSTANT_RAW => {
                 let value = f64::from_bits(reader.u64_le()?);
                 out.resize(out.len() + count, value);
             }
-            DECIMAL => self.decode_decimal(&mut reader, count, out)?,
+            tag @ DECIMAL..=DECIMAL_LAST => self.decode_decimal(tag, &mut reader, count, out)?,
             PCO => {
                 skip_bit_summary(&mut reader)?;
                 decode_pco(reader.rest(), count, out)?;
@@ -171,21 +175,19 @@ impl FloatCoder {
         if reader.rest().is_empty() { Ok(()) } else { Err(Corruption::new("bytes behind a column")) }
     }
 
-    fn decode_decimal(&mut self, reader: &mut Reader<'_>, count: usize, out: &mut Vec<f64>) -> Result<(), Corruption> {
-        let exponent = reader.u8()?;
-        let power = power(exponent)?;
-        let flags = reader.u8()?;
-        if flags & HAS_EXCEPTIONS == 0 {
+    fn decode_decimal(&mut self, tag: u8, reader: &mut Reader<'_>, count: usize, out: &mut Vec<f64>) -> Result<(), Corruption> {
+        let (power, flags) = (power(tag)?, flags_of(tag));
+        if flags != HAS_EXCEPTIONS {
             skip_summary(reader, flags)?;
         }
         let from = out.len();
         self.ints.decode(reader, count, out, |i| i as f64)?;
         let values = out.get_mut(from..).unwrap_or_default();
-        if exponent != 0 {
+        if tag & EXPONENT != 0 {
             // A pass of its own: several divisions go on at once.
             values.iter_mut().for_each(|value| *value /= power);
         }
-        if flags & HAS_EXCEPTIONS != 0 {
+        if flags == HAS_EXCEPTIONS {
             patch(reader, values)?;
         }
         Ok(())
@@ -203,14 +205,19 @@ fn scaled(value: f64, exponent: u8) -> Option<i64> {
     (back.to_bits() == value.to_bits() && integer.unsigned_abs() <= INTEGER_MAX as u64).then_some(integer)
 }
 
-fn power(exponent: u8) -> Result<f64, Corruption> {
-    POWERS.get(usize::from(exponent)).copied().ok_or(Corruption::new("exponent of a column"))
+/// The power that a tag tells in its low bits.
+fn power(tag: u8) -> Result<f64, Corruption> {
+    POWERS.get(usize::from(tag & EXPONENT)).copied().ok_or(Corruption::new("exponent of a column"))
+}
+
+fn flags_of(tag: u8) -> u8 {
+    tag >> FLAGS_SHIFT & 3
 }
 
 fn encode_constant(value: f64, out: &mut Vec<u8>) {
     for exponent in 0..=EXPONENT_MAX {
         if let Some(integer) = scaled(value, exponent) {
-            out.extend_from_slice(&[CONSTANT, exponent]);
+            out.push(CONSTANT | exponent);
             return put_zigzag(out, integer);
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::keys::Family;
 use rocksdb::{
-    BlockBasedOptions, Cache, ChecksumType, ColumnFamilyDescriptor, DBCompressionType, Options, WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, ChecksumType, ColumnFamilyDescriptor, DBCompressionType, LogLevel, Options, WriteBufferManager, WriteOptions,
 };
 
 const MEMTABLE_BYTES_MIN: usize = 1 << 20;
@@ -72,9 +72,10 @@ fn family_options(family: Family, cache: &Cache, memtable: usize) -> Options {
     options.set_max_write_buffer_number(2);
     options.set_target_file_size_base(FILE_BYTES);
     options.set_compression_type(match family {
-        Family::Series => DBCompressionType::Zstd,
+        // Hashes do not shrink, what is around them does.
+        Family::Series | Family::Fpr => DBCompressionType::Zstd,
         Family::Meta => DBCompressionType::Lz4,
-        Family::Fpr | Family::Chunk | Family::Index | Family::Head => DBCompressionType::None,
+        Family::Chunk | Family::Index | Family::Head => DBCompressionType::None,
     });
     options
 }
@@ -90,8 +91,10 @@ fn database_options(memtables: &WriteBufferManager, memtable_bytes_max: usize) -
     options.set_max_background_jobs(2);
     options.set_max_open_files(1024);
     options.set_bytes_per_sync(1 << 20);
-    options.set_keep_log_file_num(4);
-    options.set_max_log_file_size(4 << 20);
+    // What it tells of every flush and compaction would be a hundredth of a small node's data.
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(1 << 20);
     options
 }
 

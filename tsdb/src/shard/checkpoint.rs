@@ -197,9 +197,8 @@ fn write(state: &ShardState, writer: &mut CheckpointWriter<'_>) -> Result<Vec<Fl
     for (number, pair) in pairs.iter().enumerate() {
         pages.pair(number as u32, pair)?;
     }
-    let mut scratch = Vec::new();
     for (_, series, line) in head.slots() {
-        pages.series(series, line, &mut scratch)?;
+        pages.series(series, line)?;
     }
     pages.finish()?;
     writer.remove_days_before(replicated.dropped_before_ms);

@@ -1,27 +1,26 @@
 //! A checkpoint's pages: records of one kind behind a format and a kind byte.
 //!
 //! ```text
-//! page:    format u8 = 2 | kind u8 | record*
-//! records: 1 replicated | 2 verdict | 3 pair | 4 series | 5 tombstone | 6 exemplar | 7 metadata of a family
+//! page:    format u8 = 3 | kind u8 | record*
+//! records: 1 replicated | 2 verdict | 3 pair | 4 series (see `lines`) | 5 tombstone | 6 exemplar | 7 metadata of a family
 //! ```
 //!
 //! Sealed chunks are not here: the same checkpoint writes them to parts.
 
+use super::lines::{LineReader, LineWriter};
 use super::{Replicated, ShardMap, Tombstone};
 use crate::entry::{put_generations, put_limits, read_generations, read_limits};
 use crate::error::Corruption;
-use crate::head::{HeadChunk, Line, OutOfOrder, Series, join};
+use crate::head::{Line, Series};
 use crate::metadata::Families;
 use crate::postings::Pair;
-use crate::record::{Content, Item};
-use crate::wire::{Reader, put_bytes, put_varint, put_zigzag};
+use crate::wire::{Reader, put_bytes, put_varint};
 use bytes::Bytes;
 use model::{LogPoint, ReplicaId};
-use std::sync::Arc;
 
 /// Bytes at which a page is handed over.
 pub(crate) const PAGE_BYTES: usize = 256 << 10;
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -39,12 +38,15 @@ enum Kind {
 pub(crate) struct PageWriter<F> {
     page: Vec<u8>,
     kind: Option<Kind>,
+    lines: LineWriter,
+    /// Buffer of the record of a series.
+    record: Vec<u8>,
     sink: F,
 }
 
 impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
     pub(crate) fn new(sink: F) -> Self {
-        Self { page: Vec::with_capacity(PAGE_BYTES), kind: None, sink }
+        Self { page: Vec::with_capacity(PAGE_BYTES), kind: None, lines: LineWriter::default(), record: Vec::new(), sink }
     }
 
     /// Hands over the last page.
@@ -132,43 +134,22 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
     }
 
     /// Writes a series whose sealed chunks lie in parts once the checkpoint is committed.
-    pub(crate) fn series(&mut self, series: &Series, line: &Line, scratch: &mut Vec<u8>) -> Result<(), E> {
-        scratch.clear();
-        let Series { sid, metric, fp128, placement, pairs } = series;
-        put_varint(scratch, u64::from(*sid));
-        put_varint(scratch, u64::from(*metric));
-        scratch.extend_from_slice(&fp128.to_le_bytes());
-        scratch.extend_from_slice(&placement.to_le_bytes());
-        put_varint(scratch, pairs.len() as u64);
-        for pair in pairs.iter() {
-            put_varint(scratch, u64::from(*pair));
+    pub(crate) fn series(&mut self, series: &Series, line: &Line) -> Result<(), E> {
+        if self.kind != Some(Kind::Series) {
+            self.lines.begin_page();
         }
-        // The chunks are numbered anew after a restart: none is sealed then.
-        let Line { newest, is_newest_deleted, open, open_index, sealed, first_sealed: _, listed: _, out_of_order, stored } = line;
-        let (kind, bits) = newest.map_or((0, 0), |(_, content)| content.parts());
-        put_range(scratch, newest.map(|(t, _)| (t, bits.cast_signed())));
-        scratch.push(kind);
-        let stored = sealed.iter().fold(*stored, |range, s| Some(join(range, s.chunk.first_ms(), s.chunk.last_ms())));
-        put_range(scratch, stored);
-        scratch.push(u8::from(open.is_some()) | u8::from(out_of_order.is_some()) << 1 | u8::from(*is_newest_deleted) << 2);
-        if let Some(open) = open {
-            put_varint(scratch, *open_index);
-            open.write_to(scratch);
+        let mut record = std::mem::take(&mut self.record);
+        record.clear();
+        self.lines.write(series, line, &mut record);
+        if self.page.len() + record.len() > PAGE_BYTES {
+            // Records lean on those before them in their page.
+            self.lines.begin_page();
+            record.clear();
+            self.lines.write(series, line, &mut record);
+            self.flush()?;
         }
-        if let Some(pending) = out_of_order {
-            let OutOfOrder { samples, records, min_index } = pending.as_ref();
-            put_varint(scratch, *min_index);
-            put_varint(scratch, samples.len() as u64);
-            for (t, bits) in samples {
-                put_zigzag(scratch, *t);
-                scratch.extend_from_slice(&bits.to_le_bytes());
-            }
-            put_varint(scratch, records.len() as u64);
-            records.iter().for_each(|record| record.write(scratch));
-        }
-        let record = std::mem::take(scratch);
         let result = self.record(Kind::Series, &record);
-        *scratch = record;
+        self.record = record;
         result
     }
 }
@@ -214,6 +195,7 @@ pub(crate) fn read_page(page: &[u8], into: &mut impl Restored) -> Result<(), Cor
         return Err(Corruption::new("checkpoint page of unknown format"));
     }
     let kind = r.u8()?;
+    let mut lines = LineReader::default();
     while !r.rest().is_empty() {
         match kind {
             k if k == Kind::Replicated as u8 => into.replicated(read_replicated(&mut r)?),
@@ -223,7 +205,7 @@ pub(crate) fn read_page(page: &[u8], into: &mut impl Restored) -> Result<(), Cor
             k if k == Kind::Tombstone as u8 => into.tombstone(Tombstone::read(&mut r)?),
             k if k == Kind::Pair as u8 => into.pair(r.varint_u32()?, r.text()?, r.text()?),
             k if k == Kind::Series as u8 => {
-                let (series, line) = read_series(&mut r)?;
+                let (series, line) = lines.read(&mut r)?;
                 into.series(series, line);
             }
             _ => return Err(Corruption::new("checkpoint page of unknown kind")),
@@ -247,34 +229,4 @@ fn read_replicated(r: &mut Reader<'_>) -> Result<Replicated, Corruption> {
     // What is in records of its own follows.
     let empty = Replicated::default();
     Ok(Replicated { applied, extra, time_ms, limits, map, next_sid, samples, bounds, dropped_before_ms, ..empty })
-}
-
-fn read_series(r: &mut Reader<'_>) -> Result<(Series, Line), Corruption> {
-    let (sid, metric) = (r.varint_u32()?, r.varint_u32()?);
-    let (fp128, placement) = (u128::from_le_bytes(r.array()?), r.u64_le()?);
-    let n = r.count(1)?;
-    let pairs: Arc<[u32]> = (0..n).map(|_| r.varint_u32()).collect::<Result<_, _>>()?;
-    let newest = read_range(r)?;
-    let kind = r.u8()?;
-    let newest = newest.map(|(t, bits)| Ok((t, Content::from_parts(kind, bits.cast_unsigned())?))).transpose()?;
-    let stored = read_range(r)?;
-    let flags = r.u8()?;
-    let mut line = Line { newest, is_newest_deleted: flags & 4 != 0, stored, ..Line::default() };
-    if flags & 1 != 0 {
-        line.open_index = r.varint()?;
-        line.open = Some(HeadChunk::read_from(r)?);
-    }
-    if flags & 2 != 0 {
-        let min_index = r.varint()?;
-        let n = r.count(9)?;
-        let samples = (0..n).map(|_| Ok((r.zigzag()?, r.u64_le()?))).collect::<Result<_, Corruption>>()?;
-        let n = r.count(4)?;
-        let records = (0..n).map(|_| match Item::read(r)? {
-            Item::Sample(record) => Ok(record),
-            Item::Exemplar(_) => Err(Corruption::new("exemplar among samples")),
-        });
-        let records = records.collect::<Result<_, _>>()?;
-        line.out_of_order = Some(Box::new(OutOfOrder { samples, records, min_index }));
-    }
-    Ok((Series { sid, metric, fp128, placement, pairs }, line))
 }

@@ -121,7 +121,7 @@ proptest! {
         kind in 0u8..9,
         bytes in vec(prop_oneof![3 => 0u8..4, 1 => any::<u8>()], 0..400),
     ) {
-        let page: Vec<u8> = [2, kind].into_iter().chain(bytes).collect();
+        let page: Vec<u8> = [3, kind].into_iter().chain(bytes).collect();
         let mut sink = Sink::default();
         let _ = read_page(&page, &mut sink);
         prop_assert!(sink.taken < page.len());

@@ -3,7 +3,7 @@
 //! ```text
 //! format u8 | directory length u32le | directory | time columns | values of pages | crc32c u32le of all before
 //! directory: t varint, t x (count, first_ms in the day, last - first, bytes: varints)
-//!            n varint, n x (sid delta varint, time column varint, log index - the one before zigzag, bytes varint)
+//!            n varint, n x (sid delta varint, time column varint, log index - the one before of this time column zigzag, bytes varint)
 //! ```
 //!
 //! The directory alone tells where one series' pages are and what times they cover.
@@ -17,7 +17,7 @@ use crate::wire::{Reader, check_crc, put_crc, put_varint, put_zigzag};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::Xxh3Default;
 
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 const SERIES_MAX: usize = 256;
 const BYTES_TARGET: usize = 16 << 10;
 /// Samples that a group's time columns hold at most while it is built: bounds memory where no two series share their times.
@@ -33,6 +33,8 @@ pub(crate) struct TimeColumn<'a> {
     pub(crate) last_ms: i64,
     /// For [`PageCoder::decode_times`].
     pub(crate) bytes: &'a [u8],
+    /// Of the page with these times that was read last.
+    log_index: u64,
 }
 
 /// One page of a group.
@@ -54,6 +56,8 @@ struct Column {
     from: usize,
     count: usize,
     bytes: usize,
+    /// Of the last page with these times.
+    log_index: u64,
 }
 
 /// Gathers pages until the group is full.
@@ -61,7 +65,6 @@ struct Column {
 pub(crate) struct GroupBuilder {
     pub(crate) first_sid: u32,
     last_sid: u32,
-    last_log_index: u64,
     series: usize,
     entries: usize,
     coder: PageCoder,
@@ -86,18 +89,19 @@ impl GroupBuilder {
     /// Adds a page of at least one sample; series must not go down.
     pub(crate) fn add(&mut self, sid: u32, log_index: u64, page: PageInput<'_>) {
         if self.entries == 0 {
-            (self.first_sid, self.last_sid, self.last_log_index, self.series) = (sid, sid, 0, 1);
+            (self.first_sid, self.last_sid, self.series) = (sid, sid, 1);
         } else if sid != self.last_sid {
             self.series += 1;
         }
         let times = self.share(page.times);
+        let index_before = self.columns.get_mut(times).map_or(0, |column| std::mem::replace(&mut column.log_index, log_index));
         let before = self.values.len();
         self.coder.encode_values(page.values, page.starts, &mut self.values);
         put_varint(&mut self.directory, u64::from(sid - self.last_sid));
         put_varint(&mut self.directory, times as u64);
-        put_zigzag(&mut self.directory, log_index.wrapping_sub(self.last_log_index) as i64);
+        put_zigzag(&mut self.directory, log_index.wrapping_sub(index_before) as i64);
         put_varint(&mut self.directory, (self.values.len() - before) as u64);
-        (self.last_sid, self.last_log_index) = (sid, log_index);
+        self.last_sid = sid;
         self.entries += 1;
     }
 
@@ -115,7 +119,7 @@ impl GroupBuilder {
         let (from, before) = (self.times.len(), self.time_bytes.len());
         self.times.extend_from_slice(times);
         self.coder.encode_times(times, &mut self.time_bytes);
-        self.columns.push(Column { hash, from, count: times.len(), bytes: self.time_bytes.len() - before });
+        self.columns.push(Column { hash, from, count: times.len(), bytes: self.time_bytes.len() - before, log_index: 0 });
         let columns = &self.columns;
         let hash_of = |number: &u32| columns.get(*number as usize).map_or(0, |column| column.hash);
         self.by_times.insert_unique(hash, number as u32, hash_of);
@@ -172,7 +176,6 @@ pub(crate) struct Group<'a> {
     values: &'a [u8],
     left: usize,
     sid: u32,
-    log_index: u64,
 }
 
 impl<'a> Group<'a> {
@@ -194,10 +197,10 @@ impl<'a> Group<'a> {
             if samples == 0 || samples > crate::chunk::SAMPLES_MAX || last_ms < first_ms {
                 return Err(Corruption::new("time column contradicts itself"));
             }
-            times.push(TimeColumn { count: samples, first_ms, last_ms, bytes: reader.take(bytes)? });
+            times.push(TimeColumn { count: samples, first_ms, last_ms, bytes: reader.take(bytes)?, log_index: 0 });
         }
         let left = directory.count(ENTRY_BYTES_MIN)?;
-        Ok(Self { times, directory, values: reader.rest(), left, sid: first_sid, log_index: 0 })
+        Ok(Self { times, directory, values: reader.rest(), left, sid: first_sid })
     }
 
     /// The time columns.
@@ -212,14 +215,13 @@ impl<'a> Group<'a> {
         let delta = self.directory.varint_u32()?;
         self.sid = self.sid.checked_add(delta).ok_or(Corruption::new("series of a group"))?;
         let times = self.directory.varint_u32()? as usize;
-        self.log_index = self.log_index.wrapping_add(self.directory.zigzag()? as u64);
+        let column = self.times.get_mut(times).ok_or(Corruption::new("time column of a page"))?;
+        column.log_index = column.log_index.wrapping_add_signed(self.directory.zigzag()?);
+        let log_index = column.log_index;
         let length = usize::try_from(self.directory.varint()?).map_err(|_| Corruption::new("length of a page"))?;
         let (values, rest) = self.values.split_at_checked(length).ok_or(Corruption::new("group is cut off"))?;
-        if times >= self.times.len() {
-            return Err(Corruption::new("time column of a page"));
-        }
         self.values = rest;
-        Ok(Some(GroupEntry { sid: self.sid, log_index: self.log_index, times, values }))
+        Ok(Some(GroupEntry { sid: self.sid, log_index, times, values }))
     }
 }
 

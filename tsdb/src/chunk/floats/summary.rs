@@ -2,7 +2,7 @@
 
 #![deny(clippy::indexing_slicing)]
 
-use super::{CONSTANT, CONSTANT_RAW, DECIMAL, HAS_EXCEPTIONS, PCO, RAW, power};
+use super::{CONSTANT, CONSTANT_LAST, CONSTANT_RAW, DECIMAL, DECIMAL_LAST, FLAGS_SHIFT, HAS_EXCEPTIONS, PCO, RAW, flags_of, power};
 use crate::chunk::ints::IntCoder;
 use crate::error::Corruption;
 use crate::wire::{Reader, put_varint, put_zigzag};
@@ -12,7 +12,7 @@ const RESET_SHARE: usize = 32;
 /// No value is below the one before it.
 pub(super) const GROWS: u8 = 2;
 /// Values fall too often for their places to be listed.
-const FALLS_OFTEN: u8 = 4;
+const FALLS_OFTEN: u8 = 3;
 
 /// What a column tells of its values without being decoded.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,24 +66,24 @@ fn read_places(reader: &mut Reader<'_>) -> Result<Vec<u32>, Corruption> {
 /// Reads past the summary of integers, whose flags were read already.
 pub(super) fn skip_summary(reader: &mut Reader<'_>, flags: u8) -> Result<(), Corruption> {
     reader.varint()?;
-    if flags & GROWS != 0 {
+    if flags == GROWS {
         return Ok(());
     }
     reader.varint()?;
     reader.varint()?;
-    if flags & FALLS_OFTEN == 0 { skip_places(reader) } else { Ok(()) }
+    if flags != FALLS_OFTEN { skip_places(reader) } else { Ok(()) }
 }
 
-/// Appends the flags and the summary of integers.
-pub(super) fn put_summary(scaled: &[i64], out: &mut Vec<u8>) {
+/// Appends the tag with its flags and the summary of integers.
+pub(super) fn put_summary(scaled: &[i64], tag: u8, out: &mut Vec<u8>) {
     let (first, last) = (scaled.first().copied().unwrap_or(0), scaled.last().copied().unwrap_or(0));
     let (places, often) = falls(scaled);
     if places.is_empty() && often == 0 {
-        out.push(GROWS);
+        out.push(tag | GROWS << FLAGS_SHIFT);
         put_varint(out, (last - first) as u64);
         return;
     }
-    out.push(often);
+    out.push(tag | often << FLAGS_SHIFT);
     put_zigzag(out, last - first);
     let (min, max) = scaled.iter().fold((first, first), |(min, max), v| (min.min(*v), max.max(*v)));
     put_varint(out, (first - min) as u64);
@@ -107,13 +107,13 @@ struct Summed {
 
 impl Summed {
     fn read(reader: &mut Reader<'_>, flags: u8) -> Result<Self, Corruption> {
-        if flags & GROWS != 0 {
+        if flags == GROWS {
             let last = reader.varint()? as i64;
             return Ok(Self { last, min: 0, max: last, resets: Some(Vec::new()) });
         }
         let last = reader.zigzag()?;
         let (min, max) = ((reader.varint()? as i64).wrapping_neg(), reader.varint()? as i64);
-        let resets = if flags & FALLS_OFTEN == 0 { Some(read_places(reader)?) } else { None };
+        let resets = if flags != FALLS_OFTEN { Some(read_places(reader)?) } else { None };
         Ok(Self { last, min, max, resets })
     }
 }
@@ -139,23 +139,23 @@ pub(super) fn put_bit_summary(values: &[f64], out: &mut Vec<u8>) {
 
 fn read_bit_summary(reader: &mut Reader<'_>) -> Result<Option<Summary>, Corruption> {
     let flags = reader.u8()?;
-    if flags & HAS_EXCEPTIONS != 0 {
+    if flags == HAS_EXCEPTIONS {
         return Ok(None);
     }
     let mut float = || reader.u64_le().map(f64::from_bits);
     let (first, last, min, max) = (float()?, float()?, float()?, float()?);
-    let resets = if flags & FALLS_OFTEN == 0 { Some(read_places(reader)?) } else { None };
+    let resets = if flags != FALLS_OFTEN { Some(read_places(reader)?) } else { None };
     Ok(Some(Summary { first, last, min, max, resets }))
 }
 
 /// Reads past the summary of floats.
 pub(super) fn skip_bit_summary(reader: &mut Reader<'_>) -> Result<(), Corruption> {
     let flags = reader.u8()?;
-    if flags & HAS_EXCEPTIONS != 0 {
+    if flags == HAS_EXCEPTIONS {
         return Ok(());
     }
     reader.take(4 * 8)?;
-    if flags & FALLS_OFTEN == 0 { skip_places(reader) } else { Ok(()) }
+    if flags != FALLS_OFTEN { skip_places(reader) } else { Ok(()) }
 }
 
 /// What a column tells without being decoded; `None` if it has to be decoded: it holds markers or infinities, or is raw.
@@ -163,14 +163,11 @@ pub(in crate::chunk) fn summary(bytes: &[u8]) -> Result<Option<Summary>, Corrupt
     let mut reader = Reader::new(bytes);
     let constant = |value: f64| Summary { first: value, last: value, min: value, max: value, resets: Some(Vec::new()) };
     match reader.u8()? {
-        CONSTANT => {
-            let power = power(reader.u8()?)?;
-            Ok(Some(constant(reader.zigzag()? as f64 / power)))
-        }
+        tag @ CONSTANT..=CONSTANT_LAST => Ok(Some(constant(reader.zigzag()? as f64 / power(tag)?))),
         CONSTANT_RAW => Ok(Some(f64::from_bits(reader.u64_le()?)).filter(|v| !v.is_nan()).map(constant)),
-        DECIMAL => {
-            let (power, flags) = (power(reader.u8()?)?, reader.u8()?);
-            if flags & HAS_EXCEPTIONS != 0 {
+        tag @ DECIMAL..=DECIMAL_LAST => {
+            let (power, flags) = (power(tag)?, flags_of(tag));
+            if flags == HAS_EXCEPTIONS {
                 return Ok(None);
             }
             let Summed { last, min, max, resets } = Summed::read(&mut reader, flags)?;

@@ -122,10 +122,10 @@ fn monotone_counter_is_summed_up_with_its_last_value_alone() {
 
 #[test]
 fn column_bytes_are_frozen() {
-    assert_eq!(encoded(&[2.5, 2.5]), [CONSTANT, 1, 50]);
+    assert_eq!(encoded(&[2.5, 2.5]), [CONSTANT | 1, 50]);
     assert_eq!(encoded(&[f64::INFINITY]), [CONSTANT_RAW, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f]);
-    assert_eq!(encoded(&[1.0, 2.0, 3.0]), [DECIMAL, 0, GROWS, 2, 1, 2, 2]);
+    assert_eq!(encoded(&[1.0, 2.0, 3.0]), [DECIMAL | GROWS << FLAGS_SHIFT, 2, 1, 2, 2]);
     let mut marked = vec![1.0; 32];
     marked[30] = f64::from_bits(STALE_NAN_BITS);
-    assert_eq!(encoded(&marked), [DECIMAL, 0, HAS_EXCEPTIONS, 0, 2, 1, 30, STALE]);
+    assert_eq!(encoded(&marked), [DECIMAL | HAS_EXCEPTIONS << FLAGS_SHIFT, 0, 2, 1, 30, STALE]);
 }

@@ -128,11 +128,11 @@ fn page_bytes_are_frozen() {
         1, SAME_HINT,
         // Layout: schema, zero threshold, one span, none, no bounds; the hint.
         2, 0, 1, 1, 2, 0, 0, 0,
-        3, 0, 0, 6,
-        3, 0, 0, 0,
-        3, 0, 1, 50,
-        3, 0, 0, 2,
-        3, 0, 0, 4,
+        2, 0x10, 6,
+        2, 0x10, 0,
+        2, 0x11, 50,
+        2, 0x10, 2,
+        2, 0x10, 4,
         1, STALE | SAME_HINT, 0,
     ];
     assert_eq!(encoded(&[Arc::new(h), Arc::new(FloatHistogram::stale())]), golden);

@@ -2,10 +2,8 @@
 
 #![deny(clippy::indexing_slicing)]
 
-use super::BLOCK;
-
 /// Values that are unpacked together: as many bits as their width has words.
-const LANE: usize = 64;
+pub(super) const LANE: usize = 64;
 
 /// Appends the low `width` bits of each value.
 pub(super) fn pack_bits(values: &[u64], width: usize, out: &mut Vec<u8>) {
@@ -28,8 +26,8 @@ pub(super) fn pack_bits(values: &[u64], width: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(bytes.get(..used.div_ceil(8)).unwrap_or_default());
 }
 
-/// Unpacks the values that `packed` holds, at most a block; what is behind them in `out` is anything.
-pub(super) fn unpack_bits(packed: &[u8], width: usize, out: &mut [u64; BLOCK]) {
+/// Unpacks the values that `packed` holds into whole lanes of `out`; what is behind them is anything.
+pub(super) fn unpack_bits(packed: &[u8], width: usize, out: &mut [u64]) {
     if width == 0 {
         return out.fill(0);
     }
