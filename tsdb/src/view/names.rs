@@ -1,6 +1,6 @@
 //! Series, label names and label values without their samples.
 
-use super::{ReadError, ReadView, TimeRange};
+use super::{ReadError, ReadView, TimeRange, Wanted};
 use crate::postings::Index;
 use crate::select::{Merged, Postings, names_into, values_into};
 use model::labels::METRIC_NAME;
@@ -162,7 +162,7 @@ impl ReadView {
             touched |= self.store.select(&tombstone.matchers, range.first_ms(), range.to_ms)? & stored;
         }
         let mut gone = touched.clone();
-        self.visit(&touched, &(stored & &touched), range, &mut |series| {
+        self.visit(&touched, &(stored & &touched), Wanted { range, newest_only: true }, &mut |series| {
             gone.remove(series.sid);
             ControlFlow::Continue(())
         })?;
