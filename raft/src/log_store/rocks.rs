@@ -8,7 +8,9 @@ use crate::error::OpenError;
 use bytes::Bytes;
 use model::ReplicaId;
 use rocksdb::properties::LIVE_SST_FILES_SIZE;
-use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options, ReadOptions};
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, LogLevel, Options, ReadOptions,
+};
 use rocksdb::{WriteBatch, WriteOptions};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -162,7 +164,10 @@ fn database_options(options: RocksOptions) -> Options {
     db.set_wal_bytes_per_sync(512 << 10);
     db.set_max_background_jobs(2);
     db.set_max_open_files(256);
-    db.set_keep_log_file_num(4);
+    // What it tells of every flush and compaction would be a hundredth of a small node's data.
+    db.set_log_level(LogLevel::Warn);
+    db.set_max_log_file_size(1 << 20);
+    db.set_keep_log_file_num(2);
     db
 }
 

@@ -223,7 +223,7 @@ fn unpack_block(reader: &mut Reader<'_>, size: usize, block: &mut [u64]) -> Resu
     padded.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
     let words = padded.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
     let count: usize = words.clone().map(|word| word.count_ones() as usize).sum();
-    if size % 8 != 0 && bytes.last().is_some_and(|last| last >> (size % 8) != 0) {
+    if !size.is_multiple_of(8) && bytes.last().is_some_and(|last| last >> (size % 8) != 0) {
         return Err(Corruption::new("value behind a block"));
     }
     let mut list = [0u64; LIST_MAX];

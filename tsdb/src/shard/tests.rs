@@ -1,5 +1,6 @@
 //! Rules of the replicated core, on real stores in temporary folders.
 
+mod blocks;
 mod churn;
 mod crash;
 mod labels;

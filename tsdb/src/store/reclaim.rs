@@ -19,15 +19,25 @@ impl StoreInner {
             let prefix = [self.dataset.local.to_be_bytes(), generation.to_be_bytes()].concat();
             self.dataset.engine().delete_prefix(Family::Head, &prefix)?;
         }
+        let mut stuck = Vec::new();
         for part in &parts {
-            self.delete_part(part)?;
+            match self.delete_part(part) {
+                Ok(()) => {}
+                // Blocks that cannot be read hide their keys: the bytes stay, and must not keep checkpoints from being written.
+                Err(error) if error.is_damage() => {
+                    tracing::warn!(part = part.id, day = part.day.0, %error, "a part that is no more listed cannot be deleted");
+                    stuck.push(part.id);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             if part.kind.family() == Family::Index {
                 self.dataset.forget_segment(part.id);
             }
         }
         let mut state = self.state.lock();
         state.stale_generations.retain(|generation| !generations.contains(generation));
-        state.unlisted.retain(|part| !parts.contains(part));
+        state.unlisted.retain(|part| stuck.contains(&part.id) || !parts.contains(part));
         Ok(())
     }
 

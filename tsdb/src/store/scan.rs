@@ -120,6 +120,8 @@ impl StoreView {
             let mut iterator = self.dataset.iterate(Family::Chunk, key.get(..16).unwrap_or_default(), true);
             iterator.seek_for_prev(key);
             if !iterator.valid() {
+                // A block that cannot be read is not the lack of an earlier group.
+                iterator.status()?;
                 iterator.seek(key);
             }
             while let Some((key, sealed)) = iterator.item() {

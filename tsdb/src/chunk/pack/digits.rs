@@ -6,8 +6,8 @@
 
 #![deny(clippy::indexing_slicing)]
 
-use super::bits::{pack_bits, unpack_bits};
 use super::LIST_MAX;
+use super::bits::{pack_bits, unpack_bits};
 use crate::error::Corruption;
 use crate::wire::Reader;
 

@@ -226,7 +226,7 @@ proptest! {
     }
 }
 
-fn up(n: u32, t: i64, value: f64) -> (Labels, i64, f64) {
+pub(super) fn up(n: u32, t: i64, value: f64) -> (Labels, i64, f64) {
     (series(n), t, value)
 }
 

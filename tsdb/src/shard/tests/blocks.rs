@@ -1,0 +1,89 @@
+//! Blocks of files that RocksDB itself cannot read any more.
+
+use super::life::up;
+use super::*;
+use crate::store::Day;
+use model::SeriesId;
+use roaring::RoaringBitmap;
+use std::sync::atomic::AtomicBool;
+
+const SERIES: u32 = 600;
+const SAMPLES: i64 = 240;
+const DAY_MS: i64 = 24 * HOUR;
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+/// Values that fill many blocks.
+fn with_many_blocks() -> Replica {
+    let mut replica = Replica::new();
+    let value = |n: u32, i: i64| {
+        let word = (u64::from(n) << 20 | i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        f64::from_bits(0x3ff0_0000_0000_0000 | (word ^ word >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 12)
+    };
+    for batch in 0..SAMPLES / 60 {
+        let steps = batch * 60..(batch + 1) * 60;
+        let rows: Vec<_> = steps.flat_map(|i| (0..SERIES).map(move |n| up(n, T0 + i * 15_000, value(n, i)))).collect();
+        replica.write(T0 + HOUR, batch as u128, &rows);
+    }
+    replica.shard.checkpoint().unwrap();
+    replica
+}
+
+/// Flips a byte in the middle of every file that begins with a key of `day`; gives the number of files.
+fn damage_files(replica: &Replica, day: Day) -> usize {
+    let mut damaged = 0;
+    for entry in std::fs::read_dir(replica.folder.path().join("rocks")).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(mut bytes) = std::fs::read(&path) else { continue };
+        let begins = bytes.windows(4).take(16).any(|at| at[..2] == day.0.to_be_bytes() && at[2..] == [0, 0]);
+        if begins && bytes.len() > 100_000 {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x10;
+            std::fs::write(&path, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    damaged
+}
+
+#[test]
+fn unreadable_block_is_an_error_for_whoever_needs_it_and_checkpoints_go_on_beside_it() {
+    let replica = with_many_blocks();
+    let part = *replica.shard.store().view().parts().iter().find(|part| part.kind.has_samples()).unwrap();
+    assert_eq!(damage_files(&replica, part.day), 1);
+    let mut replica = replica.restart();
+    let view = replica.shard.store().view();
+    let mut refused = 0;
+    let metrics = 3;
+    for from in 0..SERIES - 8 * metrics {
+        // Those of one metric, more than are sought one by one.
+        let sids: RoaringBitmap = (from..SERIES).filter(|sid| sid % metrics == from % metrics).collect();
+        let metric = view.series(SeriesId(from)).unwrap().unwrap().metric;
+        let mut seen = RoaringBitmap::new();
+        let scanned = view.scan(&sids, metric, 0, i64::MAX, |page| {
+            seen.insert(page.sid.0);
+        });
+        match scanned {
+            Ok(()) => assert_eq!(seen, sids, "nothing is left out"),
+            Err(error) => {
+                assert!(error.is_damage(), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!((1..SERIES - 8 * metrics).contains(&refused), "{refused} scans met the block");
+    drop(view);
+    assert!(replica.shard.read_view().select(&[], TimeRange::ALL, |_| ControlFlow::Continue(())).unwrap_err().is_damage());
+    assert!(replica.shard.scrub_next(None, &RUNNING).unwrap().unwrap().is_damaged);
+    let refuses = |replica: &Replica| {
+        let error = replica.shard.read_view().select(&[], TimeRange::ALL, |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(error.is_damage(), "{error}");
+    };
+    refuses(&replica);
+    let repair = replica.shard.begin_repair(part.day).unwrap();
+    replica.shard.finish_repair(&repair).unwrap();
+    for batch in 0..2 {
+        let t = T0 + DAY_MS + batch * HOUR;
+        assert_eq!(replica.write(t, 100 + batch as u128, &[up(1, t, 1.0)]).accepted, 1);
+        assert!(replica.shard.checkpoint().unwrap().is_some(), "what cannot be deleted is left");
+    }
+}
