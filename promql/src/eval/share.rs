@@ -30,10 +30,11 @@ impl Fragment {
     /// Those of `send` alone.
     pub fn execute(&self, source: &dyn SeriesSource, budget: &Budget, send: Send<'_>) -> Result<(), EvalError> {
         let mut evaluator = Evaluator::new(&self.plan, source, budget);
-        evaluator.kept.extend(self.exports.iter().filter_map(|export| match export {
-            Export::Raw(select) => Some(*select),
-            Export::Series(_) | Export::Partial(_) => None,
-        }));
+        for export in &self.exports {
+            if let Export::Raw(select) = export {
+                evaluator.keep(*select);
+            }
+        }
         let mut seen = Vec::new();
         for (number, export) in self.exports.iter().enumerate() {
             let mut is_wanted = true;
