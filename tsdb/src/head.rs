@@ -11,6 +11,7 @@ mod chunk;
 mod cow;
 mod line;
 mod lookup;
+mod recent;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,8 @@ use line::day_of;
 pub(crate) use line::{Found, Line, OutOfOrder, STORABLE_MS, SealedChunk, content_at, join};
 
 use lookup::{FpTable, SidMap};
+use model::Timestamp;
+use recent::Recent;
 use std::sync::Arc;
 
 /// Id that no series has: marks a free slot.
@@ -40,7 +43,7 @@ pub(crate) struct Series {
 }
 
 /// Bytes of a slot with its share of the look-up tables, without label text and samples.
-const SLOT_BYTES: u64 = (size_of::<Series>() + size_of::<Line>() + 64) as u64;
+const SLOT_BYTES: u64 = (size_of::<Series>() + size_of::<Line>() + 68) as u64;
 
 /// The slots of a shard and the ways to find them.
 #[derive(Debug, Default)]
@@ -49,6 +52,7 @@ pub(crate) struct Head {
     lines: CowVec<Line>,
     by_fp: FpTable,
     by_sid: SidMap,
+    recent: Recent,
     free: Vec<u32>,
     live: u64,
     pair_count: u64,
@@ -78,6 +82,7 @@ impl Head {
         self.pair_count += series.pairs.len() as u64;
         self.sample_bytes += line.bytes();
         let (fp128, sid) = (series.fp128, series.sid);
+        let newest_ms = line.newest_in_open();
         let slot = if let Some(slot) = self.free.pop() {
             if let (Some(s), Some(l)) = (self.series.get_mut(slot as usize), self.lines.get_mut(slot as usize)) {
                 (*s, *l) = (series, line);
@@ -90,6 +95,7 @@ impl Head {
         };
         self.by_fp.insert(fp128, slot);
         self.by_sid.insert(sid, slot);
+        self.recent.set(slot, newest_ms);
         slot
     }
 
@@ -104,6 +110,7 @@ impl Head {
         }
         self.by_fp.remove(series.fp128);
         self.by_sid.remove(series.sid);
+        self.recent.vacate(slot);
         self.free.push(slot);
         self.live -= 1;
         self.pair_count -= series.pairs.len() as u64;
@@ -136,6 +143,22 @@ impl Head {
         self.lines.get_mut(slot as usize)
     }
 
+    /// Takes note of a sample later than all before that was appended to the line of a slot.
+    pub(crate) fn note_appended(&mut self, slot: u32, timestamp_ms: Timestamp) {
+        self.recent.set(slot, Some(timestamp_ms));
+    }
+
+    /// Takes note that samples of a slot were deleted.
+    pub(crate) fn note_deleted(&mut self, slot: u32) {
+        self.recent.set(slot, None);
+    }
+
+    /// Slots of series that are not sure to have a sample in (`after_ms`, `to_ms`], in the head or in a listed part; `None` if they
+    /// are more than `most`. Looks at four bytes a slot. Deletes since the range must be none.
+    pub(crate) fn unsure_in(&self, after_ms: Timestamp, to_ms: Timestamp, most: usize) -> Option<Vec<u32>> {
+        self.recent.unsure_in(after_ms, to_ms, most)
+    }
+
     /// Lets go of a slot's sealed chunks numbered below `end`, which parts hold.
     pub(crate) fn drop_listed(&mut self, slot: u32, end: u32) {
         if let Some(line) = self.lines.get_mut(slot as usize) {
@@ -163,7 +186,7 @@ impl Head {
     /// The slots as they are now, in O(slots / 64).
     pub(crate) fn freeze(&self) -> FrozenHead {
         // Tables and counters follow from the slots; whoever adds a field decides here whether a replay needs it.
-        let Self { series, lines, by_fp: _, by_sid: _, free: _, live: _, pair_count: _, sample_bytes: _ } = self;
+        let Self { series, lines, by_fp: _, by_sid: _, recent: _, free: _, live: _, pair_count: _, sample_bytes: _ } = self;
         FrozenHead { series: series.clone(), lines: lines.clone() }
     }
 }

@@ -1,10 +1,12 @@
 //! From matchers to series, over any source of postings: the head's index or a segment of a day's.
 
 mod merged;
+mod one_by_one;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use merged::Merged;
+pub(crate) use one_by_one::{OneByOne, is_cheaper};
 
 use model::Matcher;
 use model::matcher::MatchOp;
@@ -73,7 +75,7 @@ impl Postings<'_> {
         match (self, among) {
             (Self::Listed(sids), among) => sids.iter().any(|sid| among.is_none_or(|among| among.contains(*sid)) && is_meant(*sid)),
             (Self::Bitmap(bitmap), None) => bitmap.iter().any(is_meant),
-            (Self::Bitmap(bitmap), Some(among)) => (bitmap & among).iter().any(is_meant),
+            (Self::Bitmap(bitmap), Some(among)) => !bitmap.is_disjoint(among) && (bitmap & among).iter().any(is_meant),
         }
     }
 }
@@ -107,6 +109,9 @@ pub(crate) trait Source {
     /// The label names, in order.
     fn names(&self) -> impl Iterator<Item = &str>;
 
+    /// Distinct values of `name`.
+    fn value_count(&self, name: &str) -> u64;
+
     /// Hands over the meant values of `name` with their series, in order.
     fn visit(&self, name: &str, values: Values<'_>, visit: Visit<'_>) -> Result<(), Self::Error>;
 
@@ -121,6 +126,9 @@ pub(crate) trait Source {
         combine(self, matcher, how, among)
     }
 }
+
+/// Series up to which those left by the matchers before are compared with the postings of each value.
+const GATHERED_MAX: u64 = 1 << 16;
 
 /// What to do with the series that tell about a matcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,23 +190,41 @@ pub(crate) fn combine<S: Source + ?Sized>(source: &S, matcher: &Matcher, how: Ho
         return Ok(());
     }
     if how == How::Keep {
-        let mut kept = RoaringBitmap::new();
-        combine(source, matcher, How::Add, &mut kept)?;
-        *among &= kept;
-        return Ok(());
+        return keep(source, matcher, &about, among);
     }
-    let mut each = |_: &str, postings: Postings<'_>| {
+    each_about(source, matcher, &about, &mut |_, postings| {
         postings.apply(how, among);
         ControlFlow::Continue(())
-    };
-    match about {
+    })
+}
+
+/// Keeps of `among` what tells about a matcher. What is left of each value is gathered, so that a value costs no more than the
+/// smaller of its series and those left; unless so many are left that one union costs less.
+fn keep<S: Source + ?Sized>(source: &S, matcher: &Matcher, about: &About<'_>, among: &mut RoaringBitmap) -> Result<(), S::Error> {
+    let mut kept = RoaringBitmap::new();
+    let is_few = among.len() <= GATHERED_MAX;
+    each_about(source, matcher, about, &mut |_, postings| {
+        match postings {
+            Postings::Bitmap(bitmap) if is_few => kept |= bitmap & &*among,
+            postings => postings.add_to(&mut kept),
+        }
+        ControlFlow::Continue(())
+    })?;
+    *among &= kept;
+    Ok(())
+}
+
+/// Hands over the values that tell about a matcher.
+fn each_about<S: Source + ?Sized>(source: &S, matcher: &Matcher, about: &About<'_>, each: Visit<'_>) -> Result<(), S::Error> {
+    let name = matcher.name.as_str();
+    match *about {
         About::Nothing => Ok(()),
-        About::All => source.visit(name, Values::ALL, &mut each),
-        About::One(value) => source.visit(name, Values::One(value), &mut each),
-        About::Set(set) => set.iter().try_for_each(|value| source.visit(name, Values::One(value), &mut each)),
+        About::All => source.visit(name, Values::ALL, each),
+        About::One(value) => source.visit(name, Values::One(value), each),
+        About::Set(set) => set.iter().try_for_each(|value| source.visit(name, Values::One(value), each)),
         About::Pattern { prefix, finds } => {
             let keep = |value: &str| matcher.regex().is_some_and(|regex: &Regex| regex.is_match(value)) == finds;
-            source.visit(name, Values::Where { prefix, keep: &keep }, &mut each)
+            source.visit(name, Values::Where { prefix, keep: &keep }, each)
         }
     }
 }

@@ -301,6 +301,11 @@ impl Line {
         self.open.is_none() && self.sealed.is_empty() && self.out_of_order.is_none()
     }
 
+    /// Time of the newest sample, if that lies in the open chunk and was not deleted.
+    pub(crate) fn newest_in_open(&self) -> Option<Timestamp> {
+        self.open.as_ref().filter(|_| !self.is_newest_deleted).map(HeadChunk::last_ms)
+    }
+
     /// Whether a sample may lie in (`after_ms`, `to_ms`], by the bounds of the chunks.
     pub(crate) fn overlaps(&self, after_ms: Timestamp, to_ms: Timestamp) -> bool {
         let chunks = self.open.iter().chain(self.sealed.iter().map(|sealed| &sealed.chunk));

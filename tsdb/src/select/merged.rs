@@ -19,6 +19,19 @@ impl Merged {
         Self { limit: if limit == 0 { usize::MAX } else { limit }, done: Vec::new(), at: 0, next: Vec::new() }
     }
 
+    /// How many it keeps at most.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Takes texts in any order as one source.
+    pub(crate) fn take(&mut self, mut texts: Vec<String>) {
+        texts.sort_unstable();
+        texts.dedup();
+        let _ = texts.iter().try_for_each(|text| self.offer(text, || true));
+        self.end_source();
+    }
+
     /// Takes the next text of the present source, later than the one before, if it is new and `is_meant`; tells whether the source can
     /// have more to give.
     pub(crate) fn offer(&mut self, text: &str, is_meant: impl FnOnce() -> bool) -> ControlFlow<()> {

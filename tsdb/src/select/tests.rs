@@ -2,7 +2,7 @@ use super::*;
 use model::Labels;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 struct Model {
@@ -19,6 +19,10 @@ impl Source for Model {
 
     fn names(&self) -> impl Iterator<Item = &str> {
         ["x", "y"].into_iter()
+    }
+
+    fn value_count(&self, name: &str) -> u64 {
+        self.series.iter().filter_map(|labels| labels.get(name)).collect::<BTreeSet<_>>().len() as u64
     }
 
     fn visit(&self, name: &str, values: Values<'_>, visit: Visit<'_>) -> Result<(), Infallible> {

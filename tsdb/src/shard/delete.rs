@@ -54,6 +54,7 @@ impl Shard {
             line.delete(first_ms, last_ms);
             let after = line.bytes();
             head.sample_bytes = head.sample_bytes + after - before;
+            head.note_deleted(slot);
         }
     }
 

@@ -7,6 +7,7 @@ mod life;
 mod memory;
 mod records;
 mod rules;
+mod values;
 
 use super::*;
 use crate::db::{Db, DbOptions, ShardIdentity};

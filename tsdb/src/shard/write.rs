@@ -168,6 +168,7 @@ impl<'a> Writer<'a> {
                 Decision::Append => {
                     let grown = line.append(sample, self.log_index);
                     head.sample_bytes = head.sample_bytes.saturating_add_signed(grown);
+                    head.note_appended(slot, sample.timestamp_ms);
                 }
                 Decision::Insert => {
                     let before = line.bytes();
@@ -220,6 +221,9 @@ impl<'a> Writer<'a> {
         }
         let after = line.bytes();
         head.sample_bytes = head.sample_bytes + after - before;
+        if decision == Decision::Append {
+            head.note_appended(slot, timestamp_ms);
+        }
         self.verdict.histograms += u32::from(content.is_histogram());
         if decision != Decision::Unchanged {
             self.count(state, timestamp_ms);

@@ -7,9 +7,10 @@ use super::segment::Segment;
 use super::series::{self, SeriesRecord};
 use crate::error::StoreError;
 use crate::keys::{Family, HeadKey, SeriesKey};
-use crate::select::{Merged, Postings, names_into, select, values_into};
+use crate::select::{Merged, OneByOne, Postings, Source, names_into, select, values_into};
 use model::{Labels, LogPoint, Matcher, SeriesId};
 use roaring::RoaringBitmap;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What was listed when the view was made; it stays readable while the view, or a clone of it, lives.
@@ -72,33 +73,71 @@ impl StoreView {
         self.manifest.parts_in(Family::Index, start_ms, end_ms).map(|part| Segment::open(&self.dataset, *part?))
     }
 
-    /// Gives `merged` the names of the labels that series of the days carry; `among` limits the series.
+    /// Gives `merged` the names of the labels that series of the days carry; `among` limits the series. Few series go to `few` instead.
+    /// Gives the series that it answered for.
     pub(crate) fn names_into(
         &self,
-        (start_ms, end_ms): (i64, i64),
+        days: (i64, i64),
         among: Option<&RoaringBitmap>,
+        few: &mut OneByOne<'_>,
         merged: &mut Merged,
-    ) -> Result<(), StoreError> {
-        let is_meant: &dyn Fn(Postings<'_>) -> bool = &|postings| among.is_none_or(|among| postings.intersects(among));
-        for segment in self.segments(start_ms, end_ms) {
-            names_into(&segment?, among.map(|_| is_meant), merged)?;
-        }
-        Ok(())
+    ) -> Result<RoaringBitmap, StoreError> {
+        self.each_unseen(days, among, |segment, new| {
+            let values = segment.names().map(|name| segment.value_count(name)).sum();
+            if among.is_some() && few.takes(new, values, &Merged::new(0)) {
+                return Ok(());
+            }
+            let is_meant: &dyn Fn(Postings<'_>) -> bool = &|postings| postings.intersects(new);
+            names_into(segment, among.map(|_| is_meant), merged)
+        })
     }
 
-    /// Gives `merged` the values of a label that series of the days carry; `among` limits the series.
+    /// Gives `merged` the values of a label that series of the days carry; `among` limits the series. Few series go to `few` instead.
+    /// Gives the series that it answered for.
     pub(crate) fn values_into(
         &self,
         name: &str,
+        days: (i64, i64),
+        among: Option<&RoaringBitmap>,
+        few: &mut OneByOne<'_>,
+        merged: &mut Merged,
+    ) -> Result<RoaringBitmap, StoreError> {
+        self.each_unseen(days, among, |segment, new| {
+            let values = segment.value_count(name);
+            if values == 0 || few.takes(new, values, merged) {
+                return Ok(());
+            }
+            let is_all = among.is_none_or(|among| segment.all().is_subset(among));
+            let is_meant: &dyn Fn(Postings<'_>) -> bool = &|postings| postings.intersects(new);
+            values_into(segment, name, (!is_all).then_some(is_meant), merged)
+        })
+    }
+
+    /// Hands over each segment of the days with those of its series, of `among` if that is given, that no segment before has: a series
+    /// has the same labels wherever it is listed. Gives all of them.
+    fn each_unseen(
+        &self,
         (start_ms, end_ms): (i64, i64),
         among: Option<&RoaringBitmap>,
-        merged: &mut Merged,
-    ) -> Result<(), StoreError> {
-        let is_meant: &dyn Fn(Postings<'_>) -> bool = &|postings| among.is_none_or(|among| postings.intersects(among));
+        mut ask: impl FnMut(&Segment<'_>, &RoaringBitmap) -> Result<(), StoreError>,
+    ) -> Result<RoaringBitmap, StoreError> {
+        let mut seen = RoaringBitmap::new();
         for segment in self.segments(start_ms, end_ms) {
-            values_into(&segment?, name, among.map(|_| is_meant), merged)?;
+            let segment = segment?;
+            if segment.all().is_subset(&seen) {
+                continue;
+            }
+            let new = match among {
+                Some(among) => Cow::Owned((segment.all() & among) - &seen),
+                None if seen.is_empty() => Cow::Borrowed(segment.all()),
+                None => Cow::Owned(segment.all() - &seen),
+            };
+            if !new.is_empty() {
+                ask(&segment, &new)?;
+                seen |= new.as_ref();
+            }
         }
-        Ok(())
+        Ok(seen)
     }
 
     /// Whether a record of a series is listed. Looks at nothing on disk.

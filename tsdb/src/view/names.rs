@@ -1,12 +1,12 @@
 //! Series, label names and label values without their samples.
 
+mod in_head;
+
 use super::{ReadError, ReadView, TimeRange, Wanted};
-use crate::postings::Index;
-use crate::select::{Merged, Postings, names_into, values_into};
+use crate::select::{Merged, OneByOne, Postings, names_into, values_into};
 use model::labels::METRIC_NAME;
 use model::{Labels, Matcher};
 use roaring::RoaringBitmap;
-use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 /// The series that names and values are asked of.
@@ -65,11 +65,11 @@ impl ReadView {
             let Ok(()) = names_into(&*index, None, &mut first_name);
             let Ok(()) = values_into(&*index, METRIC_NAME, Some(&is_left), &mut metrics);
         }
-        self.store.names_into(days, None, &mut first_name)?;
+        self.store.names_into(days, None, &mut OneByOne::never(), &mut first_name)?;
         if first_name.finish().first().is_none_or(|name| name != METRIC_NAME) {
             return Ok(());
         }
-        self.store.values_into(METRIC_NAME, days, Some(&*left), &mut metrics)?;
+        self.store.values_into(METRIC_NAME, days, Some(&*left), &mut OneByOne::never(), &mut metrics)?;
         for metric in metrics.finish() {
             let of_metric = [Matcher::equal(METRIC_NAME, metric)];
             let sids = (self.matching_in_head(&of_metric) | self.store.select(&of_metric, days.0, days.1)?) & &*left;
@@ -99,8 +99,11 @@ impl ReadView {
         let range = self.kept(range);
         let among = self.among(matchers, range)?;
         let mut merged = Merged::new(limit);
-        self.store.names_into((range.first_ms(), range.to_ms), among.stored.as_ref(), &mut merged)?;
-        self.ask_head(&among, range, |index, is_meant| names_into(index, Some(is_meant), &mut merged))?;
+        let cost_of = |sids: &RoaringBitmap| self.cost_of_labels(sids);
+        let mut few = OneByOne::new(&cost_of);
+        let told = self.store.names_into((range.first_ms(), range.to_ms), among.stored.as_ref(), &mut few, &mut merged)?;
+        few.sids |= self.names_in_head(&among, &told, range, &mut merged)?;
+        merged.take(self.names_of(&few.sids)?);
         Ok(merged.finish())
     }
 
@@ -112,31 +115,12 @@ impl ReadView {
         let range = self.kept(range);
         let among = self.among(matchers, range)?;
         let mut merged = Merged::new(limit);
-        self.store.values_into(name, (range.first_ms(), range.to_ms), among.stored.as_ref(), &mut merged)?;
-        self.ask_head(&among, range, |index, is_meant| values_into(index, name, Some(is_meant), &mut merged))?;
+        let cost_of = |sids: &RoaringBitmap| self.cost_of_labels(sids);
+        let mut few = OneByOne::new(&cost_of);
+        let told = self.store.values_into(name, (range.first_ms(), range.to_ms), among.stored.as_ref(), &mut few, &mut merged)?;
+        few.sids |= self.values_in_head(name, &among, &told, range, &mut merged)?;
+        merged.take(self.values_of(name, &few.sids)?);
         Ok(merged.finish())
-    }
-
-    /// Asks the head's index with a test whether any of some series is meant, which looks at no more series than it must. To be asked
-    /// behind the store, which needs no such test: what it gave is not tested again.
-    fn ask_head(
-        &self,
-        among: &Among,
-        range: TimeRange,
-        ask: impl FnOnce(&Index, &dyn Fn(Postings<'_>) -> bool) -> Result<(), Infallible>,
-    ) -> Result<(), ReadError> {
-        let head = self.head()?;
-        let meets = |sid: u32| {
-            let line = head.slot_of_sid(sid).and_then(|slot| head.line(slot));
-            line.is_some_and(|line| line.overlaps(range.after_ms, range.to_ms))
-        };
-        let is_meant = |postings: Postings<'_>| match &among.in_head {
-            Some(sids) if among.is_checked => postings.intersects(sids),
-            in_head => postings.any_in(in_head.as_ref(), &meets),
-        };
-        let index = self.shard.index.read();
-        let Ok(()) = ask(&index, &is_meant);
-        Ok(())
     }
 
     fn among(&self, matchers: &[Matcher], range: TimeRange) -> Result<Among, ReadError> {

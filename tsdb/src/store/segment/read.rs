@@ -185,6 +185,10 @@ impl Source for Segment<'_> {
         self.directory.names.iter().map(|name| name.text.as_ref())
     }
 
+    fn value_count(&self, name: &str) -> u64 {
+        self.directory.name(name).map_or(0, |(_, name)| name.values)
+    }
+
     fn visit(&self, name: &str, values: Values<'_>, visit: Visit<'_>) -> Result<(), StoreError> {
         let Some(name) = self.directory.name(name) else { return Ok(()) };
         let (prefix, keep) = match values {

@@ -154,9 +154,10 @@ proptest! {
         for (op, value) in [(MatchOp::Equal, "even"), (MatchOp::NotEqual, "host-7"), (MatchOp::Regex, "host-1.*"), (MatchOp::NotRegex, ".*d")] {
             for name in ["parity", "instance", "__name__"] {
                 let _ = view.select(&[Matcher::new(name, op, value).unwrap()], 0, i64::MAX);
-                let mut merged = crate::select::Merged::new(0);
-                let _ = view.values_into(name, (0, i64::MAX), None, &mut merged);
-                let _ = view.values_into(name, (0, i64::MAX), Some(&(0..9).collect()), &mut merged);
+                for among in [None, Some((0..9).collect())] {
+                    let (mut few, mut merged) = (crate::select::OneByOne::never(), crate::select::Merged::new(0));
+                    let _ = view.values_into(name, (0, i64::MAX), among.as_ref(), &mut few, &mut merged);
+                }
             }
         }
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::select::Merged;
+use crate::select::{Merged, OneByOne};
 use model::matcher::MatchOp;
 
 #[test]
@@ -27,13 +27,13 @@ fn c13_flushed_series_are_found_through_segments() {
 
 fn label_names(view: &StoreView, days: (i64, i64), among: Option<&RoaringBitmap>) -> Vec<String> {
     let mut merged = Merged::new(0);
-    view.names_into(days, among, &mut merged).unwrap();
+    view.names_into(days, among, &mut OneByOne::never(), &mut merged).unwrap();
     merged.finish()
 }
 
 fn label_values(view: &StoreView, name: &str, days: (i64, i64), among: Option<&RoaringBitmap>) -> Vec<String> {
     let mut merged = Merged::new(0);
-    view.values_into(name, days, among, &mut merged).unwrap();
+    view.values_into(name, days, among, &mut OneByOne::never(), &mut merged).unwrap();
     merged.finish()
 }
 
