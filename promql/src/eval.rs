@@ -91,20 +91,23 @@ impl<'p> Evaluator<'p> {
 
     /// What was collected beside the value.
     pub(crate) fn finish(self) -> (Annotations, Stats) {
-        let stats = Stats { samples_queryable: self.seen.total(), samples_per_step: self.seen.0, ..self.stats };
+        let samples_queryable = self.seen.total();
+        let Seen { looked: samples_per_step, read: samples_read_per_step } = self.seen;
+        let stats = Stats { samples_queryable, samples_per_step, samples_read_per_step, ..self.stats };
         (self.annotations, stats)
     }
 
-    /// Evaluates something on another grid; also answers how many samples that looked at. The room for the grid must be reserved.
+    /// Evaluates something on another grid; also answers how many samples that looked at and read. The room for the grid must be
+    /// reserved.
     pub(crate) fn on_grid<T>(
         &mut self,
         steps: usize,
         evaluate: impl FnOnce(&mut Self) -> Result<T, EvalError>,
-    ) -> Result<(T, u64), EvalError> {
+    ) -> Result<(T, Seen), EvalError> {
         let outer = std::mem::replace(&mut self.seen, Seen::new(steps));
         let outcome = evaluate(self);
         let inner = std::mem::replace(&mut self.seen, outer);
-        outcome.map(|value| (value, inner.total()))
+        outcome.map(|value| (value, inner))
     }
 
     /// The value of the whole query.
@@ -113,7 +116,7 @@ impl<'p> Evaluator<'p> {
         let node = self.node(root);
         let is_instant = self.plan.params.step_ms == 0;
         let at = node.grid.start_ms;
-        self.held.push(self.budget.reserve(0, (node.grid.steps as u64).saturating_mul(8))?);
+        self.held.push(self.budget.reserve(0, (node.grid.steps as u64).saturating_mul(Seen::STEP_BYTES))?);
         self.seen = Seen::new(node.grid.steps);
         match node.value_type {
             ValueType::String => Ok(Value::String { timestamp_ms: at, value: self.string(root) }),
@@ -273,7 +276,7 @@ impl<'p> Evaluator<'p> {
             NodeKind::Number(value) => Ok(vec![*value; steps]),
             NodeKind::StepInvariant(once) => {
                 let (values, seen) = self.on_grid(1, |evaluator| evaluator.scalar(*once))?;
-                self.seen.add_everywhere(seen);
+                self.seen.add_invariant(&seen);
                 Ok(vec![values.first().copied().unwrap_or(f64::NAN); steps])
             }
             NodeKind::Negate(inner) => Ok(self.scalar(*inner)?.into_iter().map(|v| -v).collect()),
@@ -343,7 +346,7 @@ impl<'p> Evaluator<'p> {
                     })
                 };
                 let ((), seen) = self.on_grid(1, stream)?;
-                self.seen.add_everywhere(seen);
+                self.seen.add_invariant(&seen);
                 Ok(())
             }
             NodeKind::Aggregate { .. } => {

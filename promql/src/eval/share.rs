@@ -75,7 +75,7 @@ impl<'p> Evaluator<'p> {
         send: Pieces<'_>,
     ) -> Result<(), EvalError> {
         let steps = grid.map_or(0, |grid| grid.steps);
-        self.held.push(self.budget.reserve(0, (steps as u64).saturating_mul(8))?);
+        self.held.push(self.budget.reserve(0, (steps as u64).saturating_mul(Seen::STEP_BYTES))?);
         self.seen = Seen::new(steps);
         self.share(export, what, send)?;
         seen.push(std::mem::take(&mut self.seen));
