@@ -135,6 +135,8 @@ impl Join<'_> {
         earliest: &mut Earliest,
     ) -> Result<(), EvalError> {
         let mut is_result = Vec::with_capacity(of_many.len());
+        let mut rows_of = vec![0_usize; ones.len()];
+        of_many.iter().for_each(|signature| rows_of[*signature] += 1);
         for (row, signature) in of_many.iter().enumerate() {
             evaluator.budget.check()?;
             let Some(other) = ones[*signature].first() else {
@@ -147,7 +149,10 @@ impl Join<'_> {
                 continue;
             }
             let meta = self.result_meta(&self.many.series[row].labels, &self.one.series[*other].labels);
-            self.note_match(*signature, &meta, &both, earliest);
+            // One pair alone meets no other.
+            if rows_of[*signature] > 1 {
+                self.note_match(*signature, &meta, &both, earliest);
+            }
             if self.operation.is_trim() {
                 notes.add_floats();
             }
