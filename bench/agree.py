@@ -7,7 +7,9 @@ dashboard queries and compares: same series, same timestamps, values within 1e-9
 Needs `prometheus` and `prometheus-node-exporter` in the PATH. Everything listens on 127.0.0.1 and ends with the script. Exit 1 if any
 query differs. Query times lie between two scrapes: Prometheus 2.x and 3.x differ about a sample on a window's left edge.
 """
-import argparse, json, os, shutil, signal, subprocess, sys, tempfile, time, urllib.parse, urllib.request
+import argparse, os, shutil, sys, tempfile, time
+
+import local
 
 QUERIES = [
     "up",
@@ -38,36 +40,17 @@ QUERIES = [
 ]
 
 
-def wait(url, seconds=60):
-    deadline = time.time() + seconds
-    while time.time() < deadline:
-        try:
-            if urllib.request.urlopen(url, timeout=2).status == 200:
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise SystemExit(f"not ready: {url}")
-
-
-def ask(base, query, start, end, step):
-    form = urllib.parse.urlencode({"query": query, "start": start, "end": end, "step": step}).encode()
-    answer = json.load(urllib.request.urlopen(base + "/api/v1/query_range", form, timeout=60))
-    if answer["status"] != "success":
-        raise SystemExit(f"{base}: {query}: {answer}")
-    return {json.dumps(r["metric"], sort_keys=True): r["values"] for r in answer["data"]["result"]}
-
-
-def differs(a, b):
-    if a.keys() != b.keys():
-        return f"series differ: {sorted(a.keys() ^ b.keys())[:2]}"
-    for series in a:
-        if [p[0] for p in a[series]] != [p[0] for p in b[series]]:
-            return f"timestamps differ: {series}"
-        for (t, x), (_, y) in zip(a[series], b[series]):
-            fx, fy = float(x), float(y)
-            if not (fx == fy or (fx != fx and fy != fy) or abs(fx - fy) <= 1e-9 * max(abs(fx), abs(fy))):
-                return f"{series} at {t}: {x} and {y}"
-    return None
+def compare(start, end):
+    """Whether both answer each query alike."""
+    equal = 0
+    for i, query in enumerate(QUERIES):
+        reference = local.ask("http://127.0.0.1:19190", query, end, start, 15)
+        found = local.difference(reference, local.ask(f"http://127.0.0.1:{19580 + 2 * (i % 3)}", query, end, start, 15))
+        points = sum(map(len, reference.values()))
+        print(f"{'DIFFERS ' + found if found else 'equal'}  {len(reference)} series {points} points  {query}", flush=True)
+        equal += found is None and "error" not in reference
+    print(f"{equal} of {len(QUERIES)} queries equal")
+    return equal == len(QUERIES)
 
 
 def main():
@@ -88,39 +71,20 @@ def main():
             "remote_write:\n"
             "- {url: 'http://127.0.0.1:19580/api/v1/write'}\n"
         )
-    log = open(os.path.join(directory, "log"), "ab")
-    commands = [
-        [a.flotilla, "up", "--nodes", "3", "--data", os.path.join(directory, "flotilla"), "--http-port", "19580", "--log.level=warn"],
-        ["prometheus-node-exporter", "--web.listen-address=127.0.0.1:19191"],
-        ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={directory}/prometheus", "--web.listen-address=127.0.0.1:19190"],
-    ]
-    processes = []
     try:
-        processes.append(subprocess.Popen(commands[0], stdout=log, stderr=log))
-        wait("http://127.0.0.1:19580/-/ready")
-        processes += [subprocess.Popen(c, stdout=log, stderr=log) for c in commands[1:]]
-        wait("http://127.0.0.1:19190/-/ready")
-        began = time.time()
-        time.sleep(a.minutes * 60)
-        time.sleep(20)  # what is scraped last has to arrive
-        start, end, step = int(began) + 0.5 + min(330, a.minutes * 33), int(time.time()) - 30.5, 15
-        bad = 0
-        for i, query in enumerate(QUERIES):
-            reference = ask("http://127.0.0.1:19190", query, start, end, step)
-            difference = differs(reference, ask(f"http://127.0.0.1:{19580 + 2 * (i % 3)}", query, start, end, step))
-            points = sum(map(len, reference.values()))
-            print(f"{'DIFFERS ' + difference if difference else 'equal'}  {len(reference)} series {points} points  {query}", flush=True)
-            bad += difference is not None
-        print(f"{len(QUERIES) - bad} of {len(QUERIES)} queries equal")
-        sys.exit(1 if bad else 0)
+        with open(os.path.join(directory, "log"), "ab") as log, local.Processes(log) as processes:
+            processes.start(a.flotilla, "up", "--nodes", "3", "--data", os.path.join(directory, "flotilla"), "--http-port", "19580",
+                            "--log.level=warn")
+            local.wait_ready("http://127.0.0.1:19580")
+            processes.start("prometheus-node-exporter", "--web.listen-address=127.0.0.1:19191")
+            processes.start("prometheus", f"--config.file={config}", f"--storage.tsdb.path={directory}/prometheus",
+                            "--web.listen-address=127.0.0.1:19190")
+            local.wait_ready("http://127.0.0.1:19190")
+            began = time.time()
+            time.sleep(a.minutes * 60)
+            time.sleep(20)  # what is scraped last has to arrive
+            sys.exit(0 if compare(int(began) + 0.5 + min(330, a.minutes * 33), int(time.time()) - 30.5) else 1)
     finally:
-        for process in reversed(processes):
-            process.send_signal(signal.SIGTERM)
-        for process in processes:
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
         if not a.dir:
             shutil.rmtree(directory, ignore_errors=True)
 

@@ -8,12 +8,11 @@ Everything listens on 127.0.0.1 from --port on and ends with the script. No samp
 2.x and 3.x differ about a sample on the left edge of a window. Flotilla is asked three times, twice on one node, where the second answer
 may come from its result cache, and once on another. Exit 1 if a query differs without a cause named in dashboards.txt, or fails.
 """
-import argparse, json, os, shutil, signal, subprocess, sys, tempfile, time, urllib.error, urllib.parse, urllib.request
+import argparse, json, os, shutil, subprocess, sys, tempfile, time
 
-import dashboards_data
+import dashboards_data, local
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TOLERANCE = 1e-9
 
 
 def queries(path):
@@ -27,98 +26,40 @@ def queries(path):
         yield text.removeprefix("instant "), instant, cause
 
 
-def wait(url, seconds=120):
-    deadline = time.time() + seconds
-    while time.time() < deadline:
-        try:
-            if urllib.request.urlopen(url, timeout=2).status == 200:
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise SystemExit(f"not ready: {url}")
-
-
-def ask(base, text, instant, start, end, step):
-    form = {"query": text, "time": end} if instant else {"query": text, "start": start, "end": end, "step": step}
-    url = base + ("/api/v1/query" if instant else "/api/v1/query_range")
-    try:
-        answer = json.load(urllib.request.urlopen(url, urllib.parse.urlencode(form).encode(), timeout=120))
-    except urllib.error.HTTPError as error:
-        return {"error": json.load(error).get("error", str(error))}
-    data = answer["data"]
-    if data["resultType"] in ("scalar", "string"):
-        return {"": [data["result"]]}
-    return {json.dumps(r["metric"], sort_keys=True): r.get("values") or [r["value"]] for r in data["result"]}
-
-
-def same(x, y):
-    x, y = float(x), float(y)
-    return x == y or (x != x and y != y) or abs(x - y) <= TOLERANCE * max(abs(x), abs(y))
-
-
-def difference(reference, other):
-    """What is different, or None."""
-    if "error" in reference or "error" in other:
-        return None if reference == other else f"errors: {reference.get('error')} | {other.get('error')}"
-    if reference.keys() != other.keys():
-        only = sorted(reference.keys() ^ other.keys())
-        return f"{len(only)} series in one only, such as {only[0]}"
-    for series, points in reference.items():
-        if [p[0] for p in points] != [p[0] for p in other[series]]:
-            return f"timestamps of {series}: {len(points)} and {len(other[series])}"
-        for (t, x), (_, y) in zip(points, other[series]):
-            if not same(x, y):
-                return f"{series} at {t}: {x} and {y}"
-    return None
-
-
 class Servers:
-    """Both servers, filled and ready."""
+    """Both servers, ready."""
 
-    def __init__(self, a, directory):
-        self.processes = []
-        self.log = open(os.path.join(directory, "log"), "ab")
+    def __init__(self, a, directory, processes):
         self.prometheus = f"http://127.0.0.1:{a.port}"
         first = a.port + 1
         self.flotilla = [f"http://127.0.0.1:{first + 2 * i}" for i in range(a.nodes)]
-        self.start([a.prometheus, "--config.file=/dev/null", "--web.enable-remote-write-receiver", f"--storage.tsdb.path={directory}/prometheus",
-                    f"--web.listen-address=127.0.0.1:{a.port}"])
-        self.start([a.flotilla, "up", "--nodes", str(a.nodes), "--http-port", str(first), "--data", f"{directory}/flotilla",
-                    "--limits.late-window=48h", "--self-metrics.interval=0", "--log.level=warn"])
+        processes.start(a.prometheus, "--config.file=/dev/null", "--web.enable-remote-write-receiver", f"--storage.tsdb.path={directory}/prometheus",
+                        f"--web.listen-address=127.0.0.1:{a.port}")
+        processes.start(a.flotilla, "up", "--nodes", a.nodes, "--http-port", first, "--data", f"{directory}/flotilla",
+                        "--limits.late-window=48h", "--self-metrics.interval=0", "--log.level=warn")
         for base in [self.prometheus, *self.flotilla]:
-            wait(base + "/-/ready")
-
-    def start(self, command):
-        self.processes.append(subprocess.Popen(command, stdout=self.log, stderr=self.log))
-
-    def stop(self):
-        for process in self.processes:
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes:
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            local.wait_ready(base)
 
 
-def fill(a, servers, directory, start, steps):
+def fill(a, servers, directory, log, start, steps):
     profile = os.path.join(directory, "profile.json")
     with open(profile, "w") as f:
         json.dump(dashboards_data.profile(), f)
     for base in (servers.prometheus, servers.flotilla[0]):
         subprocess.run([a.tsload, "write", "--profile", profile, "--instances", str(a.clusters), "--start", str(start), "--steps", str(steps),
-                        "--url", base + "/api/v1/write", "--connections", "2"], check=True, stdout=servers.log, stderr=servers.log)
+                        "--url", base + "/api/v1/write", "--connections", "2"], check=True, stdout=log, stderr=log)
 
 
 def compare(servers, path, start, end, step):
     counts = {"equal": 0, "explained": 0, "DIFFERS": 0}
     points = empty = 0
     for i, (text, instant, cause) in enumerate(queries(path)):
-        reference = ask(servers.prometheus, text, instant, start, end, step)
+        window = {} if instant else {"start": start, "step": step}
+        reference = local.ask(servers.prometheus, text, end, **window)
         nodes = len(servers.flotilla)
         found = None
         for node in (i % nodes, i % nodes, (i + 1) % nodes):
-            found = found or difference(reference, ask(servers.flotilla[node], text, instant, start, end, step))
+            found = found or local.difference(reference, local.ask(servers.flotilla[node], text, end, **window))
         verdict = "equal" if found is None else "explained" if cause else "DIFFERS"
         counts[verdict] += 1
         points += sum(map(len, reference.values())) if "error" not in reference else 0
@@ -155,14 +96,12 @@ def main():
     first = (int(time.time()) - 120 - steps * interval) // 60 * 60 + 7
     # Most windows lie within the data, where both versions extrapolate alike.
     start, end = first + 23 + 4200, first + 23 + ((steps - 1) * interval // 60 - 1) * 60
-    servers = None
     try:
-        servers = Servers(a, directory)
-        fill(a, servers, directory, first, steps)
-        sys.exit(0 if compare(servers, a.queries, start, end, step) else 1)
+        with open(os.path.join(directory, "log"), "ab") as log, local.Processes(log) as processes:
+            servers = Servers(a, directory, processes)
+            fill(a, servers, directory, log, first, steps)
+            sys.exit(0 if compare(servers, a.queries, start, end, step) else 1)
     finally:
-        if servers:
-            servers.stop()
         if not a.dir:
             shutil.rmtree(directory, ignore_errors=True)
 

@@ -6,25 +6,15 @@ reads back on every node what was acknowledged, bit for bit.
 
 Prints tsload's lines; exit 1 if a request failed for good or a sample is missing, wrong or was never sent.
 """
-import argparse, json, os, pathlib, shutil, signal, subprocess, sys, tempfile, time, urllib.error, urllib.request
+import argparse, json, os, pathlib, shutil, signal, subprocess, sys, tempfile, time
+
+import local
 
 PORT = 19680
 
 
-def ready(port, seconds=60):
-    deadline = time.time() + seconds
-    last = None
-    while time.time() < deadline:
-        try:
-            if urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=2).status == 200:
-                return
-        except urllib.error.HTTPError as e:
-            last = e.read()
-            time.sleep(0.05)
-        except OSError as e:
-            last = e
-            time.sleep(0.05)
-    raise SystemExit(f"not ready in {seconds} s: {port}: {last}")
+def ready(port):
+    local.wait_ready(f"http://127.0.0.1:{port}", 60)
 
 
 def main():

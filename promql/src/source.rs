@@ -21,6 +21,8 @@ pub struct Select {
     pub start_ms: Timestamp,
     /// Samples are needed up to and including this time.
     pub end_ms: Timestamp,
+    /// Whether of each series the newest of those samples is enough.
+    pub newest_only: bool,
 }
 
 /// A native histogram at one time.
@@ -141,6 +143,14 @@ impl<'a> SeriesView<'a> {
         }
     }
 
+    /// The newest sample alone.
+    #[must_use]
+    pub fn newest(self) -> Self {
+        let float = self.timestamps.last().copied();
+        let histogram = self.histograms.last().map(|h| h.timestamp_ms);
+        self.between(float.max(histogram).map_or(i64::MAX, |newest_ms| newest_ms.saturating_sub(1)), i64::MAX)
+    }
+
     /// When the counter of `values[index]` started, 0 if that is not known.
     #[must_use]
     pub fn start_ms(&self, index: usize) -> Timestamp {
@@ -196,7 +206,7 @@ pub enum SourceError {
     Refused(Box<EvalError>),
 }
 
-/// Answers selects. It may return samples outside the asked time range, never fewer.
+/// Answers selects. It may return more samples than asked for, never fewer.
 pub trait SeriesSource {
     /// The series that match, sorted by labels.
     ///
@@ -236,11 +246,26 @@ impl MemorySource {
     }
 }
 
+impl MemorySource {
+    fn matching(&self, select: &Select) -> impl Iterator<Item = &Arc<RawSeries>> {
+        let matches = |series: &&Arc<RawSeries>| select.matchers.iter().all(|m| m.matches_labels(&series.labels));
+        let in_range = |series: &&Arc<RawSeries>| series.has_samples_between(select.start_ms, select.end_ms);
+        self.set.series.iter().filter(matches).filter(in_range)
+    }
+}
+
 impl SeriesSource for MemorySource {
     fn select(&self, select: &Select) -> Result<SeriesSet, SourceError> {
-        let matches = |series: &&Arc<RawSeries>| select.matchers.iter().all(|m| m.matches_labels(&series.labels));
-        let in_range = |series: &Arc<RawSeries>| series.has_samples_between(select.start_ms, select.end_ms).then(|| Arc::clone(series));
-        Ok(SeriesSet { series: self.set.series.iter().filter(matches).filter_map(in_range).collect() })
+        let newest = |series: &Arc<RawSeries>| Arc::new(series.view().between(select.start_ms, select.end_ms).newest().to_raw());
+        let wanted = |series: &Arc<RawSeries>| if select.newest_only { newest(series) } else { Arc::clone(series) };
+        Ok(SeriesSet { series: self.matching(select).map(wanted).collect() })
+    }
+
+    fn visit(&self, select: &Select, visit: Visitor<'_>) -> Result<(), EvalError> {
+        self.matching(select).try_for_each(|series| {
+            let series = series.view();
+            visit(if select.newest_only { series.between(select.start_ms, select.end_ms).newest() } else { series })
+        })
     }
 }
 
@@ -328,7 +353,7 @@ mod tests {
         let parts =
             [(id, vec![series("b", &[(1, 1.0)]), series("a", &[(30, 3.0), (40, 4.0)])]), (id, vec![series("a", &[(10, 1.0), (30, 3.0)])])];
         let source = GatheredSource::new(parts);
-        let select = Select { id, matchers: Vec::new(), start_ms: 0, end_ms: 100 };
+        let select = Select { id, matchers: Vec::new(), start_ms: 0, end_ms: 100, newest_only: false };
         let set = source.select(&select).unwrap();
         assert_eq!(set.series.len(), 2);
         assert_eq!((set.series[0].labels.metric_name(), &set.series[0].timestamps[..]), ("a", &[10, 30, 40][..]));
@@ -354,8 +379,32 @@ mod tests {
     #[test]
     fn memory_leaves_out_series_without_samples_in_the_range() {
         let source = MemorySource::new(vec![series("a", &[(10, 1.0)]), series("b", &[(11, 1.0)])]);
-        let select = Select { id: SelectId(0), matchers: Vec::new(), start_ms: 10, end_ms: 20 };
+        let select = Select { id: SelectId(0), matchers: Vec::new(), start_ms: 10, end_ms: 20, newest_only: false };
         let found = source.select(&select).unwrap();
         assert_eq!(found.series.iter().map(|s| s.labels.metric_name()).collect::<Vec<_>>(), ["b"]);
+    }
+    #[test]
+    fn the_newest_sample_is_a_float_or_a_histogram() {
+        let mut both = series("a", &[(10, 1.0), (20, 2.0)]);
+        both.histograms = vec![HistogramSample { timestamp_ms: 30, start_ms: 0, histogram: Arc::new(FloatHistogram::default()) }];
+        both.start_timestamps = vec![1, 2];
+        let source = MemorySource::new(vec![both, series("b", &[]), series("c", &[(i64::MIN, 0.0)])]);
+        let newest = |end_ms: i64| {
+            let select = Select { id: SelectId(0), matchers: Vec::new(), start_ms: 5, end_ms, newest_only: true };
+            let (mut visited, set) = (Vec::new(), source.select(&select).unwrap());
+            source
+                .visit(&select, &mut |series| {
+                    visited.push((series.timestamps.to_vec(), series.start_timestamps.to_vec(), series.histograms.len()));
+                    Ok(())
+                })
+                .unwrap();
+            let selected = set.series.iter().map(|s| (s.timestamps.clone(), s.start_timestamps.clone(), s.histograms.len()));
+            assert_eq!(selected.collect::<Vec<_>>(), visited);
+            visited
+        };
+        assert_eq!(newest(40), [(vec![], vec![], 1)]);
+        assert_eq!(newest(29), [(vec![20], vec![2], 0)]);
+        assert_eq!(newest(19), [(vec![10], vec![1], 0)]);
+        assert_eq!(newest(9), []);
     }
 }

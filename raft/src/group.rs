@@ -25,7 +25,7 @@ use openraft::errors::{ForwardToLeader, LinearizableReadError, RaftError};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -48,6 +48,8 @@ pub(crate) struct Inner {
     /// Bytes of proposals that may still be taken in, here and on this node.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) node_room: Arc<Semaphore>,
+    /// Bytes of entries of earlier terms that were taken in since the disk has been full.
+    pub(crate) inherited_bytes: AtomicUsize,
     pub(crate) applied: tokio::sync::watch::Receiver<Option<u64>>,
     pub(crate) status: tokio::sync::watch::Receiver<GroupStatus>,
     /// Set once an append of a leader arrived since the start.

@@ -16,8 +16,11 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{Semaphore, watch};
+
+/// Bytes of purged entries for which a flush is worth its cost.
+const RECLAIM_BYTES_MIN: u64 = 2 << 20;
 
 /// Which replica of which group to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +87,8 @@ pub struct Groups {
     barrier: Barrier,
     /// Shards being opened: two openings of one must not race.
     opening: Mutex<Vec<ShardId>>,
+    /// Bytes that the log took after [`Groups::reclaim_log`] flushed it.
+    reclaimed: AtomicU64,
     /// What was refused as lost, and not destroyed since.
     lost: Mutex<BTreeMap<ReplicaId, LostReplica>>,
 }
@@ -120,6 +125,7 @@ impl Groups {
             barrier: Barrier::new(identity.clone(), Arc::clone(&registry), Arc::clone(&transport)),
             mux: Mux::new(transport),
             opening: Mutex::default(),
+            reclaimed: AtomicU64::new(0),
             lost: Mutex::default(),
             config,
             identity,
@@ -240,6 +246,7 @@ impl Groups {
                 probes,
                 room: Arc::new(Semaphore::new(self.config.group_pending_bytes)),
                 node_room: Arc::clone(&self.node_room),
+                inherited_bytes: AtomicUsize::new(0),
                 applied: applied_seen,
                 status: status_seen,
                 heard_leader: AtomicBool::new(false),
@@ -303,6 +310,23 @@ impl Groups {
         lost.remove(&replica);
         metrics::set_lost(lost.len());
         Ok(())
+    }
+
+    /// Gives the space of purged entries back if it is most of what the log takes and worth a flush; tells whether it did. Meant for idle
+    /// moments: it rewrites the entries that are left.
+    ///
+    /// # Errors
+    /// The flush failed; nothing acknowledged is lost by that.
+    pub async fn reclaim_log(&self) -> std::io::Result<bool> {
+        let kept: u64 = self.list().iter().map(|group| group.inner.store.log.kept_bytes()).sum();
+        let after_last = self.reclaimed.load(Ordering::Relaxed);
+        if self.engine.stored_bytes() < after_last.max(kept.saturating_mul(2)).saturating_add(RECLAIM_BYTES_MIN) {
+            return Ok(false);
+        }
+        let engine = Arc::clone(&self.engine);
+        let flushed = tokio::task::spawn_blocking(move || engine.flush().map(|()| engine.stored_bytes()));
+        self.reclaimed.store(flushed.await.map_err(std::io::Error::other)??, Ordering::Relaxed);
+        Ok(true)
     }
 
     /// Closes all groups, then the log writer, and flushes the log so that its write-ahead files can go.

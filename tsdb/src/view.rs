@@ -15,7 +15,7 @@ use crate::shard::Shard;
 use crate::state::Tombstones;
 use crate::store::StoreView;
 use merge::{Merger, StoredPages};
-use model::{Labels, Matcher, SeriesId, Timestamp};
+use model::{Labels, Matcher, Sample, SeriesId, Timestamp};
 use parking_lot::RwLockReadGuard;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
@@ -173,6 +173,16 @@ struct Gathered {
     sealed: Vec<Arc<SealedChunk>>,
     open: Option<(HeadChunk, u64)>,
     out_of_order: Option<Box<OutOfOrder>>,
+    /// The newest sample, where that is all that is wanted.
+    newest: Option<Sample>,
+}
+
+/// What is wanted of each series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    range: TimeRange,
+    /// Whether the newest sample of the range is enough.
+    newest_only: bool,
 }
 
 impl ReadView {
@@ -188,10 +198,33 @@ impl ReadView {
         range: TimeRange,
         mut visit: impl FnMut(SelectedSeries<'_>) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
-        let range = self.kept(range);
+        self.select_wanted(matchers, Wanted { range, newest_only: false }, &mut visit)
+    }
+
+    /// As [`ReadView::select`], where of each series the newest sample of the range is enough: a series may come with no others. What
+    /// the head knows to be the newest need not be decoded.
+    ///
+    /// # Errors
+    /// As [`ReadView::select`].
+    pub fn select_newest(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        mut visit: impl FnMut(SelectedSeries<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.select_wanted(matchers, Wanted { range, newest_only: true }, &mut visit)
+    }
+
+    fn select_wanted(
+        &self,
+        matchers: &[Matcher],
+        wanted: Wanted,
+        visit: &mut dyn FnMut(SelectedSeries<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let range = self.kept(wanted.range);
         let stored = self.store.select(matchers, range.first_ms(), range.to_ms)?;
         let found = self.matching_in_head(matchers) | &stored;
-        self.visit(&found, &stored, range, &mut visit)
+        self.visit(&found, &stored, Wanted { range, ..wanted }, visit)
     }
 
     /// The part of `range` that retention has not dropped.
@@ -204,9 +237,10 @@ impl ReadView {
         &self,
         found: &RoaringBitmap,
         stored: &RoaringBitmap,
-        range: TimeRange,
+        wanted: Wanted,
         visit: &mut dyn FnMut(SelectedSeries<'_>) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
+        let range = wanted.range;
         let tombstones = self.tombstones.meeting(range.first_ms(), range.to_ms);
         let (mut merger, mut pages) = (Merger::default(), StoredPages::default());
         let mut sids = found.iter();
@@ -215,7 +249,7 @@ impl ReadView {
             if batch.is_empty() {
                 return Ok(());
             }
-            let gathered = self.gather(&batch, stored, range)?;
+            let gathered = self.gather(&batch, stored, wanted)?;
             self.read_parts(&gathered, stored, range, &mut pages)?;
             for series in &gathered {
                 let sid = series.sid;
@@ -235,7 +269,7 @@ impl ReadView {
     fn read_parts(&self, batch: &[Gathered], stored: &RoaringBitmap, range: TimeRange, pages: &mut StoredPages) -> Result<(), StoreError> {
         pages.clear();
         let mut by_metric: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
-        for series in batch.iter().filter(|series| stored.contains(series.sid)) {
+        for series in batch.iter().filter(|series| series.newest.is_none() && stored.contains(series.sid)) {
             by_metric.entry(series.metric).or_default().insert(series.sid);
         }
         for (metric, sids) in by_metric {
@@ -254,13 +288,13 @@ impl ReadView {
     }
 
     /// Copies what the head holds of a batch; series that are neither in the head's range nor stored are left out.
-    fn gather(&self, batch: &RoaringBitmap, stored: &RoaringBitmap, range: TimeRange) -> Result<Vec<Gathered>, ReadError> {
+    fn gather(&self, batch: &RoaringBitmap, stored: &RoaringBitmap, wanted: Wanted) -> Result<Vec<Gathered>, ReadError> {
         let (mut gathered, mut absent) = (Vec::with_capacity(batch.len() as usize), Vec::new());
         {
             let head = self.head()?;
             for sid in batch {
                 match head.slot_of_sid(sid) {
-                    Some(slot) => gathered.extend(self.gather_slot(&head, slot, stored.contains(sid), range)),
+                    Some(slot) => gathered.extend(self.gather_slot(&head, slot, stored.contains(sid), wanted)),
                     None if stored.contains(sid) => absent.push(sid),
                     None => {}
                 }
@@ -274,9 +308,15 @@ impl ReadView {
         Ok(gathered)
     }
 
-    fn gather_slot(&self, head: &Head, slot: u32, is_stored: bool, range: TimeRange) -> Option<Gathered> {
-        let TimeRange { after_ms, to_ms } = range;
+    fn gather_slot(&self, head: &Head, slot: u32, is_stored: bool, wanted: Wanted) -> Option<Gathered> {
+        let TimeRange { after_ms, to_ms } = wanted.range;
         let (series, line) = (head.series(slot)?, head.line(slot)?);
+        if wanted.newest_only
+            && let Some(newest) = line.newest_float().filter(|newest| newest.timestamp_ms > after_ms && newest.timestamp_ms <= to_ms)
+        {
+            let labels = self.shard.labels_in_head(head, slot);
+            return Some(Gathered { sid: series.sid, metric: series.metric, labels, newest: Some(newest), ..Gathered::default() });
+        }
         if !is_stored && !line.overlaps(after_ms, to_ms) {
             return None;
         }
@@ -288,6 +328,7 @@ impl ReadView {
             sealed: line.sealed.iter().filter(|s| meets(&s.chunk)).map(Arc::clone).collect(),
             open: line.open.as_ref().filter(|c| meets(c)).map(|c| (c.clone(), line.open_index)),
             out_of_order: line.out_of_order.clone(),
+            newest: None,
         })
     }
 

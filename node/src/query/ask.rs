@@ -1,16 +1,17 @@
 //! Asks the shards of a query for their shares, each at its own replica here or at another node, and tries again elsewhere.
 
-use super::execute::{ExecuteSpec, FRAGMENT_BYTES_MAX, Report, Sent, execute_local};
+use super::execute::{ExecuteSpec, Execution, FRAGMENT_BYTES_MAX, Report, Sent};
 use super::fragment_service::ReadError;
 use super::scatter::{attempt_deadline, backoff_before, error_of};
 use crate::node::Node;
 use crate::rpc::client::{header, request};
+use crate::shard::LocalShard;
 use model::{ShardId, StoreId};
 use promql::budget::Reservation;
-use promql::{Budget, DecodeError, Frame, Residence};
+use promql::{Budget, DecodeError, EvalError, Frame, Residence};
 use proto::node::{ExecuteFrame, ExecuteReport, ExecuteRequest, GenerationShards};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -51,8 +52,8 @@ pub struct Question {
     pub workspace: String,
     /// What they compute.
     pub spec: ExecuteSpec,
-    /// The fragment as bytes.
-    pub encoded: bytes::Bytes,
+    /// The fragment as bytes, once another node was asked.
+    pub encoded: OnceLock<bytes::Bytes>,
     /// When a shard is given up.
     pub deadline: Instant,
     /// Room for what comes from other nodes.
@@ -62,22 +63,16 @@ pub struct Question {
 }
 
 impl Question {
-    /// Asks one shard until a replica answers or the deadline passes.
+    /// Asks one shard until a replica answers or the deadline passes, the first being attempt number `first`.
     ///
     /// # Errors
     /// No replica answered in time, the shard map has changed, or a replica gave an answer that no other will better.
-    pub async fn ask(&self, node: &Node, shard: ShardId) -> Result<ShardAnswer, ReadError> {
-        for attempt in 0.. {
+    pub async fn ask(&self, node: &Node, shard: ShardId, first: usize) -> Result<ShardAnswer, ReadError> {
+        for attempt in first.. {
             let deadline = attempt_deadline(self.deadline);
             let outcome = match node.shards.get(shard) {
                 // Every other attempt asks elsewhere: the own replica may be the one that is cut off.
-                Some(local) if attempt % 2 == 0 => {
-                    let store = node.store_id();
-                    match execute_local(node, local, self.spec.clone(), deadline, Arc::clone(&self.cancelled)).await {
-                        Ok(frames) => self.gather_local(shard, store, frames, deadline).await,
-                        Err(error) => Err(error),
-                    }
-                }
+                Some(local) if attempt % 2 == 0 => self.ask_here(node, local, |answer| answer).await,
                 _ => self.ask_remote(node, shard, attempt, deadline).await,
             };
             let backoff = backoff_before(attempt + 1);
@@ -95,22 +90,27 @@ impl Question {
         Err(ReadError::Cancelled)
     }
 
-    async fn gather_local(
+    /// Asks this node's replica once, and gives what `then` makes of its answer on the thread that computed it.
+    ///
+    /// # Errors
+    /// The replica gave no answer in time, the shard map has changed, or the answer is one that no other replica will better.
+    pub async fn ask_here<T: Send + 'static>(
         &self,
-        shard: ShardId,
-        store: StoreId,
-        mut sent: tokio::sync::mpsc::Receiver<Result<Sent, ReadError>>,
-        deadline: Instant,
-    ) -> Result<ShardAnswer, ReadError> {
-        let mut answer = Unfinished::new(shard, store);
-        while let Ok(Some(sent)) = tokio::time::timeout_at(deadline, sent.recv()).await {
-            let Sent { frame, report } = sent?;
-            answer.push(frame, &self.budget)?;
-            if let Some(report) = report {
-                return Ok(answer.finish(report));
-            }
+        node: &Node,
+        local: Arc<LocalShard>,
+        then: impl FnOnce(ShardAnswer) -> T + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let (shard, store, deadline) = (local.id, node.store_id(), attempt_deadline(self.deadline));
+        let execution = Execution::ready(node, local, self.spec.clone(), deadline, Arc::clone(&self.cancelled)).await?;
+        let budget = self.budget.clone();
+        // It has the query's place; the budget ends it by the deadline.
+        let work = tokio::task::spawn_blocking(move || answer_of(execution, Unfinished::new(shard, store), &budget).map(then));
+        let unavailable = |reason: &str| ReadError::Unavailable { shard, reason: reason.to_owned() };
+        match tokio::time::timeout_at(deadline, work).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(unavailable("the evaluation was aborted")),
+            Err(_) => Err(unavailable("the evaluation did not end in time")),
         }
-        Err(ReadError::Unavailable { shard, reason: "the evaluation did not end in time".to_owned() })
     }
 
     async fn ask_remote(&self, node: &Node, shard: ShardId, attempt: usize, deadline: Instant) -> Result<ShardAnswer, ReadError> {
@@ -158,12 +158,32 @@ impl Question {
             workspace: self.workspace.clone(),
             shard: shard.0,
             known_revision: self.spec.known_revision,
-            fragment: self.encoded.clone(),
+            fragment: self.encoded.get_or_init(|| self.spec.fragment.encode().into()).clone(),
             placement_key: residence.map_or(0, |residence| residence.key),
             generations: residence.map(|residence| residence.generations.iter().map(ids).collect()).unwrap_or_default(),
             samples_max: self.spec.samples_max,
             bytes_max: self.spec.bytes_max,
         }
+    }
+}
+
+/// The whole answer of this node's replica.
+fn answer_of(execution: Execution, mut answer: Unfinished, budget: &Budget) -> Result<ShardAnswer, ReadError> {
+    let (mut report, mut failed) = (None, None);
+    execution.run(&mut |outcome| {
+        let taken = outcome.and_then(|sent| {
+            report = sent.report;
+            answer.push(sent.frame, budget)
+        });
+        taken.map_err(|error| {
+            failed = Some(error);
+            EvalError::Cancelled
+        })
+    });
+    match (failed, report) {
+        (Some(error), _) => Err(error),
+        (None, Some(report)) => Ok(answer.finish(report)),
+        (None, None) => Err(ReadError::Unavailable { shard: answer.shard, reason: "the answer has no end".to_owned() }),
     }
 }
 
@@ -272,8 +292,8 @@ mod tests {
 
     #[test]
     fn a_fragment_of_another_version_is_unimplemented_so_that_the_asker_reads_samples() {
-        let version_2 = vec![0x08, 0x02];
-        let status = asked(version_2, &[]).unwrap_err();
+        let version_77 = vec![0x08, 77];
+        let status = asked(version_77, &[]).unwrap_err();
         assert_eq!(status.code(), tonic::Code::Unimplemented);
         assert_eq!(error_of(ShardId(3), &status), ReadError::Unsupported { shard: ShardId(3) });
         assert_eq!(asked(vec![0xff], &[]).unwrap_err().code(), tonic::Code::InvalidArgument);

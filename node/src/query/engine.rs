@@ -1,7 +1,7 @@
 //! Evaluates one plan: cut it, have the shards compute their shares, merge them, evaluate the rest here.
 
 use super::admit::TooManyQueries;
-use super::ask::{Question, ShardStats};
+use super::ask::{Question, ShardAnswer, ShardStats};
 use super::changes::Versions;
 use super::execute::{ExecuteSpec, FRAGMENT_BYTES_MAX};
 use super::fragment_service::{Found, ReadError, ReadKind, ReadSpec};
@@ -13,16 +13,16 @@ use futures::future::try_join_all;
 use futures::stream::FuturesUnordered;
 use model::ShardId;
 use promql::ast::Expr;
-use promql::budget::{BYTES_MAX_DEFAULT, Budget};
+use promql::budget::{BYTES_MAX_DEFAULT, Budget, Reservation};
 use promql::error::{EvalError, PlanError};
 use promql::plan::{Plan, QueryParams};
 use promql::source::{GatheredSource, RawSeries, SelectId};
 use promql::value::QueryOutput;
-use promql::{Distributed, Gather, ParseErrors, Residence, Steps};
+use promql::{Distributed, Frame, Gather, ParseErrors, Residence, Steps};
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -200,26 +200,27 @@ impl Run<'_> {
     async fn steps(&mut self, plan: Plan) -> Result<Steps, QueryError> {
         let distributed = Arc::new(Distributed::new(plan));
         let mut gather = Gather::new(&distributed, &self.job.budget);
+        let mut last = None;
         if let Some((after_ms, until_ms)) = distributed.fragment().time_range() {
             let shards = shards_in_range(&self.workspace, after_ms.saturating_add(1), until_ms);
             let question = self.question(&distributed, (after_ms, until_ms))?;
+            let here = self.steps_here(&distributed, &question, &shards).await?;
+            self.asked.extend(&shards);
+            let first_attempt = match here {
+                Here::Done(steps) => return Ok(steps),
+                Here::Failed => 1,
+                Here::Elsewhere => 0,
+            };
             let node = self.node;
             let mut answers: FuturesUnordered<_> =
-                shards.iter().map(|shard| async { (*shard, question.ask(node, *shard).await) }).collect();
+                shards.iter().map(|shard| async { (*shard, question.ask(node, *shard, first_attempt).await) }).collect();
             while let Some((shard, answer)) = answers.next().await {
                 match answer {
                     Ok(answer) => {
-                        let applied = answer.stats.report.applied;
-                        self.versions.entry(shard).and_modify(|known| *known = applied.min(*known)).or_insert(applied);
-                        self.shards.push(answer.stats);
-                        // Merging is work too: it is done off the reactor's threads, and while other shards still compute.
-                        let (frames, held) = (answer.frames, answer.held);
-                        gather = compute(node, move || {
-                            // From here on what is kept of the frames has room of its own.
-                            drop(held);
-                            gather.add(frames).map(|()| gather)
-                        })
-                        .await??;
+                        // The answer before is merged while other shards still compute; merging is work too, so not on the reactor's threads.
+                        if let Some(earlier) = last.replace(self.noted(answer)) {
+                            gather = compute(node, move || add(&mut gather, earlier).map(|()| gather)).await??;
+                        }
                     }
                     Err(ReadError::Unavailable { .. }) if self.job.partial_response => {
                         self.missing.insert(shard);
@@ -230,9 +231,49 @@ impl Run<'_> {
             }
             drop(answers);
             self.shards.sort_by_key(|stats| stats.shard);
-            self.asked.extend(shards);
         }
-        Ok(compute(self.node, move || gather.finish_steps(&distributed)).await??)
+        let finish = move || last.map_or(Ok(()), |last| add(&mut gather, last)).and_then(|()| gather.finish_steps(&distributed));
+        Ok(compute(self.node, finish).await??)
+    }
+
+    /// Evaluates where the only shard is, on one thread: most work there is short, and going from thread to thread takes longer.
+    async fn steps_here(
+        &mut self,
+        distributed: &Arc<Distributed>,
+        question: &Question,
+        shards: &BTreeSet<ShardId>,
+    ) -> Result<Here, QueryError> {
+        let mut shards = shards.iter();
+        let (Some(only), None) = (shards.next(), shards.next()) else { return Ok(Here::Elsewhere) };
+        let Some(local) = self.node.shards.get(*only) else { return Ok(Here::Elsewhere) };
+        let (mut gather, distributed) = (Gather::new(distributed, &self.job.budget), Arc::clone(distributed));
+        let answer = question.ask_here(self.node, local, move |answer| {
+            let ShardAnswer { frames, held, stats } = answer;
+            let steps = add(&mut gather, (frames, held)).and_then(|()| gather.finish_steps(&distributed));
+            (stats, steps)
+        });
+        match answer.await {
+            Ok((stats, steps)) => {
+                self.note(stats);
+                Ok(Here::Done(steps?))
+            }
+            Err(ReadError::Unavailable { .. }) => Ok(Here::Failed),
+            Err(ReadError::OverBudget(error)) => Err(error.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps what a shard tells about its work.
+    fn note(&mut self, stats: ShardStats) {
+        let applied = stats.report.applied;
+        self.versions.entry(stats.shard).and_modify(|known| *known = applied.min(*known)).or_insert(applied);
+        self.shards.push(stats);
+    }
+
+    fn noted(&mut self, answer: ShardAnswer) -> Frames {
+        let ShardAnswer { frames, held, stats } = answer;
+        self.note(stats);
+        (frames, held)
     }
 
     fn question(&self, distributed: &Distributed, (after_ms, until_ms): (i64, i64)) -> Result<Question, QueryError> {
@@ -245,7 +286,7 @@ impl Run<'_> {
         let deadline = if self.job.partial_response { partial_patience } else { patience(self.job.deadline) };
         Ok(Question {
             workspace: self.workspace.id.clone(),
-            encoded: fragment.encode().into(),
+            encoded: OnceLock::new(),
             spec: ExecuteSpec {
                 fragment: Arc::new(fragment.clone()),
                 residence: residence.map(Arc::new),
@@ -309,6 +350,25 @@ impl Run<'_> {
             if step_ms == 0 { format!("at {}", second(start_ms)) } else { format!("from {} to {}", second(start_ms), second(end_ms)) };
         Some(format!("shards [{}] of {} unavailable: result is partial {times}", shards.join(","), self.asked.len()))
     }
+}
+
+/// The frames of a shard, and the room they take.
+type Frames = (Vec<Frame>, Vec<Reservation>);
+
+/// What came of an evaluation at the only shard.
+enum Here {
+    /// The value.
+    Done(Steps),
+    /// The replica of this node cannot be read now.
+    Failed,
+    /// There are more shards, or there is no replica here.
+    Elsewhere,
+}
+
+fn add(gather: &mut Gather, (frames, held): Frames) -> Result<(), EvalError> {
+    // From here on what is kept of the frames has room of its own.
+    drop(held);
+    gather.add(frames)
 }
 
 async fn compute<T: Send + 'static>(node: &Node, work: impl FnOnce() -> T + Send + 'static) -> Result<T, QueryError> {

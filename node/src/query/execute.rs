@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tsdb::view::{ReadView, SelectedSeries, TimeRange};
+use tsdb::view::{ReadError as StorageError, ReadView, SelectedSeries, TimeRange};
 
 /// Bytes that the fragment of one query may hold on one shard.
 pub const FRAGMENT_BYTES_MAX: u64 = 512 << 20;
@@ -59,11 +59,71 @@ pub struct Sent {
     pub report: Option<Report>,
 }
 
-/// Computes `spec` on this node's replica of `shard` over what every write acknowledged before the call left there. Dropping the
-/// receiver ends the work.
+/// A fragment that is about to be computed here, behind the read barrier.
+#[derive(Debug)]
+pub struct Execution {
+    local: Arc<LocalShard>,
+    spec: ExecuteSpec,
+    budget: Budget,
+    cancelled: Arc<AtomicBool>,
+    is_leader: bool,
+    applied: u64,
+    ready_since: Instant,
+}
+
+/// Takes what a shard answers, in order; an error ends the work.
+pub type Take<'t> = &'t mut dyn FnMut(Result<Sent, ReadError>) -> Result<(), EvalError>;
+
+impl Execution {
+    /// Waits until this node's replica of a shard holds what every write acknowledged before the call left there.
+    ///
+    /// # Errors
+    /// The replica cannot be read now.
+    pub async fn ready(
+        node: &Node,
+        local: Arc<LocalShard>,
+        spec: ExecuteSpec,
+        deadline: Instant,
+        cancelled: Arc<AtomicBool>,
+    ) -> Result<Self, ReadError> {
+        let applied = ready(node, &local, spec.known_revision, deadline).await?;
+        let is_leader = local.group.status().leader.is_some_and(|(_, store)| store == node.store_id());
+        let ends = node.clock.monotonic() + deadline.saturating_duration_since(Instant::now());
+        let budget = Budget::with_deadline(spec.samples_max, spec.bytes_max, Arc::clone(&node.clock), ends, Arc::clone(&cancelled));
+        Ok(Self { local, spec, budget, cancelled, is_leader, applied, ready_since: Instant::now() })
+    }
+
+    /// Computes the fragment. CPU-bound, and reads the store.
+    pub fn run(self, take: Take<'_>) {
+        let Self { local, spec, budget, cancelled, is_leader, applied, ready_since } = self;
+        let began = Instant::now();
+        let mut report = Report { queued: began - ready_since, evaluated: Duration::ZERO, is_leader, applied };
+        let (budget, cancelled) = (&budget, &*cancelled);
+        let storage = Storage { view: local.shard.read_view(), shard: local.id, budget, cancelled, failed: RefCell::default() };
+        let mut send = |frame: Frame| {
+            // An answer that failed because of storage is no answer: another replica may give one.
+            let outcome = match storage.failed.take() {
+                Some(error) => Err(error),
+                None => {
+                    let is_last = frame.is_last();
+                    report.evaluated = began.elapsed();
+                    Ok(Sent { frame, report: is_last.then_some(report) })
+                }
+            };
+            take(outcome)
+        };
+        // That nobody takes the frames any more is all that can go wrong here.
+        let _ = match &spec.residence {
+            Some(residence) => spec.fragment.execute_resident(&storage, residence, budget, &mut send),
+            None => spec.fragment.execute(&storage, budget, &mut send),
+        };
+    }
+}
+
+/// Computes `spec` on this node's replica of `shard`, for another node; dropping the receiver ends the work.
 ///
 /// # Errors
-/// The replica cannot be read now.
+/// See [`Execution::ready`].
 pub async fn execute_local(
     node: &Node,
     local: Arc<LocalShard>,
@@ -71,47 +131,13 @@ pub async fn execute_local(
     deadline: Instant,
     cancelled: Arc<AtomicBool>,
 ) -> Result<mpsc::Receiver<Result<Sent, ReadError>>, ReadError> {
-    let applied = ready(node, &local, spec.known_revision, deadline).await?;
-    let is_leader = local.group.status().leader.is_some_and(|(_, store)| store == node.store_id());
-    let ends = node.clock.monotonic() + deadline.saturating_duration_since(Instant::now());
-    let budget = Budget::with_deadline(spec.samples_max, spec.bytes_max, Arc::clone(&node.clock), ends, Arc::clone(&cancelled));
+    let execution = Execution::ready(node, local, spec, deadline, cancelled).await?;
     let (sender, receiver) = mpsc::channel(FRAMES_WAITING);
-    let waiting_since = Instant::now();
     // Nobody waits for the work itself: its frames and their end tell all.
     drop(tokio::task::spawn_blocking(move || {
-        let report = Report { queued: waiting_since.elapsed(), evaluated: Duration::ZERO, is_leader, applied };
-        compute(&local, &spec, &budget, &cancelled, report, &sender);
+        execution.run(&mut |outcome| sender.blocking_send(outcome).map_err(|_| EvalError::Cancelled));
     }));
     Ok(receiver)
-}
-
-fn compute(
-    local: &LocalShard,
-    spec: &ExecuteSpec,
-    budget: &Budget,
-    cancelled: &AtomicBool,
-    mut report: Report,
-    sender: &mpsc::Sender<Result<Sent, ReadError>>,
-) {
-    let began = Instant::now();
-    let storage = Storage { view: local.shard.read_view(), shard: local.id, budget, cancelled, failed: RefCell::default() };
-    let mut send = |frame: Frame| {
-        // An answer that failed because of storage is no answer: another replica may give one.
-        let outcome = match storage.failed.take() {
-            Some(error) => Err(error),
-            None => {
-                let is_last = frame.is_last();
-                report.evaluated = began.elapsed();
-                Ok(Sent { frame, report: is_last.then_some(report) })
-            }
-        };
-        sender.blocking_send(outcome).map_err(|_| EvalError::Cancelled)
-    };
-    // That nobody takes the frames any more is all that can go wrong here.
-    let _ = match &spec.residence {
-        Some(residence) => spec.fragment.execute_resident(&storage, residence, budget, &mut send),
-        None => spec.fragment.execute(&storage, budget, &mut send),
-    };
 }
 
 /// The series of one shard.
@@ -123,13 +149,23 @@ struct Storage<'a> {
     failed: RefCell<Option<ReadError>>,
 }
 
+impl Storage<'_> {
+    fn read(&self, select: &Select, visit: impl FnMut(SelectedSeries<'_>) -> ControlFlow<()>) -> Result<(), StorageError> {
+        let range = TimeRange { after_ms: select.start_ms, to_ms: select.end_ms };
+        if select.newest_only {
+            self.view.select_newest(&select.matchers, range, visit)
+        } else {
+            self.view.select(&select.matchers, range, visit)
+        }
+    }
+}
+
 impl SeriesSource for Storage<'_> {
     fn select(&self, select: &Select) -> Result<SeriesSet, SourceError> {
-        let range = TimeRange { after_ms: select.start_ms, to_ms: select.end_ms };
         let mut series: Vec<Arc<RawSeries>> = Vec::new();
         let (mut bytes, mut probed) = (0, 0);
         let mut refused = None;
-        let outcome = self.view.select(&select.matchers, range, |one| {
+        let each = |one: SelectedSeries<'_>| {
             let raw = raw_series(one);
             bytes += raw.heap_bytes() as u64;
             series.push(Arc::new(raw));
@@ -141,7 +177,8 @@ impl SeriesSource for Storage<'_> {
                 refused = self.budget.check().and_then(|()| self.budget.reserve(0, bytes).map(drop)).err();
             }
             if refused.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
+        };
+        let outcome = self.read(select, each);
         if let Some(error) = refused {
             return Err(SourceError::Refused(Box::new(error)));
         }
@@ -155,9 +192,8 @@ impl SeriesSource for Storage<'_> {
     }
 
     fn visit(&self, select: &Select, visit: Visitor<'_>) -> Result<(), EvalError> {
-        let range = TimeRange { after_ms: select.start_ms, to_ms: select.end_ms };
         let mut ended = Ok(());
-        let outcome = self.view.select(&select.matchers, range, |one| {
+        let each = |one: SelectedSeries<'_>| {
             let SelectedSeries { labels, timestamps, values, start_timestamps, histograms, .. } = one;
             let histograms: Vec<HistogramSample> = histograms.iter().filter_map(histogram_sample).collect();
             ended = visit(SeriesView { labels, timestamps, values, start_timestamps, histograms: &histograms });
@@ -165,7 +201,8 @@ impl SeriesSource for Storage<'_> {
                 ended = Err(EvalError::Cancelled);
             }
             if ended.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
+        };
+        let outcome = self.read(select, each);
         ended?;
         outcome.map_err(|error| {
             let message = error.to_string();

@@ -36,6 +36,9 @@ pub async fn run(node: Arc<Node>, meta: Option<Arc<MetaMachine>>) {
         if let Some(machine) = meta.as_ref().filter(|m| m.wants_checkpoint(META_ENTRIES)) {
             checkpoint_meta(&node, machine).await;
         }
+        if idle && let Err(e) = node.groups.reclaim_log().await {
+            tracing::error!(error = %e, "space of purged log entries not given back");
+        }
         show_active_series(&node);
     }
 }

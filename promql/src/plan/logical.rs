@@ -153,14 +153,22 @@ impl Builder {
         let shift = self.shift(selector.at, &selector.offset)?;
         let extended = selector.extended;
         let ahead_ms = if extended == Some(Extended::Smoothed) { self.params.lookback_ms } else { 0 };
-        let select = self.read(&selector.matchers, grid, shift, (self.params.lookback_ms, ahead_ms));
+        // Whether a histogram begins anew is told by the samples before it.
+        let newest_only = grid.steps == 1 && extended.is_none() && !self.detects_resets;
+        let select = self.read(&selector.matchers, (grid, shift), (self.params.lookback_ms, ahead_ms), newest_only);
         Ok(NodeKind::Vector { select, shift, extended, detects_resets: self.detects_resets })
     }
 
     /// Notes a read of samples from `back_ms` before to `ahead_ms` after the shifted times of a grid.
-    fn read(&mut self, matchers: &[Matcher], grid: Grid, shift: TimeShift, (back_ms, ahead_ms): (i64, i64)) -> SelectId {
+    fn read(
+        &mut self,
+        matchers: &[Matcher],
+        (grid, shift): (Grid, TimeShift),
+        (back_ms, ahead_ms): (i64, i64),
+        newest_only: bool,
+    ) -> SelectId {
         let start_ms = shift.apply(grid.start_ms).saturating_sub(back_ms);
-        self.selects.add(matchers, start_ms, shift.apply(grid.last_ms()).saturating_add(ahead_ms))
+        self.selects.add(matchers, (start_ms, shift.apply(grid.last_ms()).saturating_add(ahead_ms)), newest_only)
     }
 
     fn matrix(&mut self, selector: &VectorSelector, range: &Duration, grid: Grid) -> Result<NodeKind, PlanError> {
@@ -168,7 +176,7 @@ impl Builder {
         let shift = self.shift(selector.at, &selector.offset)?;
         let extended = selector.extended;
         let (back_ms, ahead_ms) = extended.map_or((0, 0), |extended| reach_ms(extended, self.params.lookback_ms));
-        let select = self.read(&selector.matchers, grid, shift, (range_ms.saturating_add(back_ms), ahead_ms));
+        let select = self.read(&selector.matchers, (grid, shift), (range_ms.saturating_add(back_ms), ahead_ms), false);
         Ok(NodeKind::Matrix { input: RangeInput::Select(select), range_ms, shift, extended, detects_resets: self.detects_resets })
     }
 
@@ -234,7 +242,7 @@ impl Builder {
         }
         let none = TimeShift { at_ms: None, offset_ms: 0 };
         let shift = self.first_shift(&args[0], none)?.unwrap_or(none);
-        let select = self.read(&matchers, grid, shift, (self.params.lookback_ms, 0));
+        let select = self.read(&matchers, (grid, shift), (self.params.lookback_ms, 0), false);
         let base = self.folded(&args[0], grid)?;
         let kind = NodeKind::Vector { select, shift, extended: None, detects_resets: false };
         self.nodes.push(Node { span: args[args.len() - 1].span, kind, grid, value_type: ValueType::Vector });

@@ -20,7 +20,7 @@ use prost::Message;
 use std::sync::Arc;
 
 /// Version of the encoding.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why bytes are no fragment that this node can compute.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +69,8 @@ struct WireSelect {
     start_ms: i64,
     #[prost(sint64, tag = "3")]
     end_ms: i64,
+    #[prost(bool, tag = "4")]
+    newest_only: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -203,7 +205,8 @@ impl Fragment {
 
 fn select_to_wire(select: &Select) -> WireSelect {
     let matcher = |m: &Matcher| WireMatcher { op: numbers::MATCH_OPS.of(m.op), name: m.name.clone(), value: m.value.clone() };
-    WireSelect { matchers: select.matchers.iter().map(matcher).collect(), start_ms: select.start_ms, end_ms: select.end_ms }
+    let Select { id: _, matchers, start_ms, end_ms, newest_only } = select;
+    WireSelect { matchers: matchers.iter().map(matcher).collect(), start_ms: *start_ms, end_ms: *end_ms, newest_only: *newest_only }
 }
 
 fn select_of(id: SelectId, wire: &WireSelect) -> Result<Select, FragmentError> {
@@ -212,7 +215,7 @@ fn select_of(id: SelectId, wire: &WireSelect) -> Result<Select, FragmentError> {
         Matcher::new(m.name.as_str(), op, m.value.as_str()).map_err(|e| malformed(e.to_string()))
     };
     let matchers = wire.matchers.iter().map(matcher).collect::<Result<_, _>>()?;
-    Ok(Select { id, matchers, start_ms: wire.start_ms, end_ms: wire.end_ms })
+    Ok(Select { id, matchers, start_ms: wire.start_ms, end_ms: wire.end_ms, newest_only: wire.newest_only })
 }
 
 fn node_to_wire(node: &Node) -> WireNode {

@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 fn all_series(source: &MemorySource) -> Vec<RawSeries> {
-    let everything = Select { id: SelectId(0), matchers: Vec::new(), start_ms: i64::MIN, end_ms: i64::MAX };
+    let everything = Select { id: SelectId(0), matchers: Vec::new(), start_ms: i64::MIN, end_ms: i64::MAX, newest_only: false };
     source.select(&everything).expect("memory can be read").series.iter().map(|series| RawSeries::clone(series)).collect()
 }
 

@@ -104,7 +104,10 @@ pub trait LogEngine: Send + Sync + fmt::Debug + 'static {
     /// What this log is known to have lost, ever. Its lost replicas must not vote again.
     fn loss(&self) -> Option<&LogLoss>;
 
-    /// Moves what is in memory to its final files, so that write-ahead files can go.
+    /// Bytes that the log takes on disk, roughly, purged entries included that have not been given back.
+    fn stored_bytes(&self) -> u64;
+
+    /// Moves what is in memory to its final files without what was purged, so that write-ahead files can go.
     ///
     /// # Errors
     /// The database refused or the disk failed.

@@ -196,6 +196,10 @@ impl LogEngine for MemoryEngine {
         self.loss.as_ref()
     }
 
+    fn stored_bytes(&self) -> u64 {
+        self.state.lock().live.entries.values().map(|value| value.len() as u64).sum()
+    }
+
     fn flush(&self) -> io::Result<()> {
         Self::check(&self.state.lock())
     }

@@ -117,6 +117,14 @@ impl ReplicaLog {
         state.appended_bytes.checked_div(state.appended_count).unwrap_or(0).max(1)
     }
 
+    /// Bytes of the entries that are not purged, roughly.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        let mean = self.entry_bytes_mean();
+        let state = self.state.lock();
+        let index = |id: &Option<LogId>| id.as_ref().map_or(0, |id| id.index);
+        index(&state.last).saturating_sub(index(&state.purged)).saturating_mul(mean)
+    }
+
     /// The last purged entry.
     pub(crate) fn purged(&self) -> Option<LogId> {
         self.state.lock().purged

@@ -7,10 +7,12 @@ use super::loss::{self, LogLoss};
 use crate::error::OpenError;
 use bytes::Bytes;
 use model::ReplicaId;
+use rocksdb::properties::LIVE_SST_FILES_SIZE;
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options, ReadOptions};
 use rocksdb::{WriteBatch, WriteOptions};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fmt, io};
 
 /// Settings of the engine.
@@ -34,6 +36,8 @@ pub struct RocksEngine {
     db: DB,
     ledger: Ledger,
     loss: Option<LogLoss>,
+    /// Bytes written since all memtables were flushed: write-ahead files hold no more.
+    unflushed: AtomicU64,
     synced: WriteOptions,
     unsynced: WriteOptions,
 }
@@ -78,7 +82,7 @@ impl RocksEngine {
         let ledger = Ledger::start(directory.to_owned(), latest.min(noted)).map_err(file_error)?;
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        Ok(Self { db, ledger, loss, synced, unsynced: WriteOptions::default() })
+        Ok(Self { db, ledger, loss, unflushed: AtomicU64::new(0), synced, unsynced: WriteOptions::default() })
     }
 
     fn family(&self, name: &str) -> io::Result<&ColumnFamily> {
@@ -176,6 +180,7 @@ impl LogEngine for RocksEngine {
     fn write(&self, ops: &[LogOp], sync: bool) -> io::Result<()> {
         let batch = self.batch(ops)?;
         let options = if sync { &self.synced } else { &self.unsynced };
+        self.unflushed.fetch_add(batch.size_in_bytes() as u64, Ordering::Relaxed);
         self.db.write_opt(batch, options).map_err(io::Error::other)?;
         if sync {
             self.ledger.synced(self.db.latest_sequence_number())?;
@@ -236,12 +241,20 @@ impl LogEngine for RocksEngine {
         self.loss.as_ref()
     }
 
+    fn stored_bytes(&self) -> u64 {
+        let files = self.family(CF_LOG).ok().and_then(|log| self.db.property_int_value_cf(log, LIVE_SST_FILES_SIZE).ok().flatten());
+        self.unflushed.load(Ordering::Relaxed) + files.unwrap_or(0)
+    }
+
     fn flush(&self) -> io::Result<()> {
+        // What is written meanwhile may or may not be flushed: it goes on to count.
+        let before = self.unflushed.load(Ordering::Relaxed);
         for name in [CF_LOG, CF_STATE] {
             self.db.flush_cf(self.family(name)?).map_err(io::Error::other)?;
         }
         // Purged entries in files that also hold others go only so.
         self.db.compact_range_cf(self.family(CF_LOG)?, None::<&[u8]>, None::<&[u8]>);
+        self.unflushed.fetch_sub(before, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -219,6 +219,28 @@ async fn replicas_do_not_see_each_other_and_a_destroyed_one_is_gone() {
 }
 
 #[tokio::test]
+async fn purged_entries_give_their_space_back_when_the_log_is_flushed() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine: Arc<dyn LogEngine> = Arc::new(RocksEngine::open(directory.path(), RocksOptions::default()).unwrap());
+    let mut opened = open(&engine, 1 << 20);
+    let payload = vec![7; 64 << 10];
+    opened.store.blocking_append((0..100).map(|index| entry(1, index, &payload))).await.unwrap();
+    let kept = 4 * payload.len() as u64;
+    opened.store.purge(id(1, 95)).await.unwrap();
+    opened.store.save_vote(&Vote::new(1, 1)).await.unwrap();
+    let on_disk = || -> u64 {
+        let files = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap());
+        let holds_entries = |name: &str| name.ends_with(".log") || name.ends_with(".sst");
+        files.filter(|file| holds_entries(&file.file_name().to_string_lossy())).map(|file| file.metadata().unwrap().len()).sum()
+    };
+    assert!(engine.stored_bytes() > 90 * payload.len() as u64 && on_disk() > 90 * payload.len() as u64);
+    engine.flush().unwrap();
+    assert!((kept..2 * kept).contains(&engine.stored_bytes()), "{}", engine.stored_bytes());
+    assert!(on_disk() < 2 * kept, "{}", on_disk());
+    assert_eq!(indices(&mut opened.store).await, [96, 97, 98, 99]);
+}
+
+#[tokio::test]
 async fn pitfall_02_callbacks_come_in_order_and_only_when_all_older_appends_are_durable() {
     let memory = MemoryEngine::new();
     memory.set_sync_delay(Duration::from_millis(1));

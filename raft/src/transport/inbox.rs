@@ -12,6 +12,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use model::{ReplicaId, ShardId};
 use openraft::raft::AppendEntriesRequest;
+use prost::Message;
 use proto::raft::frame::Body;
 use proto::raft::{
     Append, Block, Confirmation, Frame, NotLeader, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck, confirmation, snapshot_ack,
@@ -84,7 +85,7 @@ impl Inbox {
                 continue;
             };
             match body {
-                Body::Append(append) if self.disk_full.load(Ordering::Relaxed) && is_bulk(&group, &append) => {
+                Body::Append(append) if !self.has_room(&group, &append) => {
                     appends.remove(&frame.stream);
                     answer.reject("too little free disk space".to_owned()).await;
                 }
@@ -103,6 +104,14 @@ impl Inbox {
                 appends.retain(|_, stream| !stream.is_closed());
             }
         }
+    }
+
+    fn has_room(&self, group: &Group, append: &Append) -> bool {
+        if self.disk_full.load(Ordering::Relaxed) {
+            return passes_when_full(group, append);
+        }
+        group.inner.inherited_bytes.store(0, Ordering::Relaxed);
+        true
     }
 
     /// Takes in one snapshot, header first.
@@ -140,10 +149,25 @@ impl Inbox {
     }
 }
 
-/// Whether an append is what a full disk refuses: what clients wrote. A new leader's empty entry must pass, or nobody could read, and so
-/// must the few small entries of the meta group, by which the cluster is helped.
-fn is_bulk(group: &Group, append: &Append) -> bool {
-    group.shard() != ShardId::META && append.entries.iter().any(convert::carries_payload)
+/// Whether a full disk takes an append. What clients wrote in the leader's own term is refused. A new leader's empty entry passes, or nobody
+/// could read, and so do the few small entries of the meta group, by which the cluster is helped, and those of earlier terms: the empty
+/// entry stands behind them. Earlier leaders had no more than their bound of proposals in flight, so a follower that a quorum needs lacks no
+/// more than that; one that lags further is refused the rest.
+fn passes_when_full(group: &Group, append: &Append) -> bool {
+    if group.shard() == ShardId::META {
+        return true;
+    }
+    let term = append.vote.map_or(0, |vote| vote.term);
+    let mut inherited = 0;
+    for entry in append.entries.iter().filter(|entry| convert::carries_payload(entry)) {
+        if entry.log_id.is_none_or(|id| id.term >= term) {
+            return false;
+        }
+        inherited += entry.encoded_len();
+    }
+    let max = group.inner.config.group_pending_bytes;
+    let more = |taken: usize| taken.checked_add(inherited).filter(|taken| *taken <= max);
+    group.inner.inherited_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
 }
 
 /// Where an answer goes.

@@ -376,3 +376,50 @@ async fn c12_full_disk_takes_the_empty_entry_of_a_new_leader_and_the_meta_groups
     }
     meta.put("a", "1").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c12_full_disk_takes_what_an_earlier_term_left_in_the_leaders_log() {
+    let mut cluster = TestCluster::founded(3, fast_config()).await.unwrap();
+    cluster.put("a", "1").await;
+    settle(&cluster).await;
+    let leader = cluster.leader().await;
+    let followers: Vec<StoreId> = cluster.nodes.keys().copied().filter(|store| *store != leader).collect();
+    for store in &followers {
+        cluster.nodes[store].disk_full.store(true, Ordering::SeqCst);
+    }
+    let before = cluster.group(leader).status().last_log_index;
+    drop(cluster.group(leader).submit("late=1".into(), None).await.unwrap());
+    while cluster.group(leader).status().last_log_index == before {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    // Beside one full follower only the old leader can win: its log is the longer one.
+    cluster.crash(followers[1], usize::MAX).await;
+    cluster.crash(leader, usize::MAX).await;
+    cluster.run(leader).await.unwrap();
+    assert_eq!(cluster.leader().await, leader, "its empty entry stands behind the entry of the earlier term");
+    settle(&cluster).await;
+    assert_eq!(cluster.machine(followers[0]).rows().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c12_full_disk_takes_of_earlier_terms_no_more_than_can_have_been_in_flight() {
+    let room = 64 * 1024;
+    let mut cluster = TestCluster::founded(3, RaftConfig { group_pending_bytes: room, ..fast_config() }).await.unwrap();
+    let leader = cluster.leader().await;
+    let late = cluster.nodes.keys().copied().find(|store| *store != leader).unwrap();
+    cluster.crash(late, usize::MAX).await;
+    for number in 0..8 {
+        cluster.put(&format!("k{number}"), &"v".repeat(room / 4)).await;
+    }
+    cluster.crash(leader, usize::MAX).await;
+    cluster.run(leader).await.unwrap();
+    let leader = cluster.leader().await;
+    cluster.nodes[&late].disk_full.store(true, Ordering::SeqCst);
+    cluster.run(late).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(cluster.machine(late).rows().len() <= 4, "the rest waits for room");
+    cluster.nodes[&late].disk_full.store(false, Ordering::SeqCst);
+    settle(&cluster).await;
+    assert_eq!(cluster.machine(late).rows(), cluster.machine(leader).rows());
+}

@@ -82,6 +82,17 @@ impl<'a> BitReader<'a> {
         Ok(())
     }
 
+    /// Drops `n` bits, fewer than 64, if so many are available; answers whether they were.
+    #[inline]
+    pub(super) fn drop_available(&mut self, n: u32) -> bool {
+        let are_there = n <= self.have && n < 64;
+        if are_there {
+            self.acc <<= n;
+            self.have -= n;
+        }
+        are_there
+    }
+
     /// Takes 1 to 64 bits.
     #[inline]
     pub(super) fn take(&mut self, n: u32) -> Result<u64, Corruption> {

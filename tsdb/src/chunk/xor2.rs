@@ -124,6 +124,76 @@ impl State {
         if bits.take(1)? == 1 { self.read_changed(bits) } else { Ok(()) }
     }
 
+    /// Reads samples until `slots` are full.
+    fn decode_rest<'s>(
+        &mut self,
+        bits: &mut BitReader<'_>,
+        mut slots: impl ExactSizeIterator<Item = (&'s mut i64, &'s mut f64)>,
+    ) -> Result<(), Corruption> {
+        while slots.len() > 0 {
+            bits.refill();
+            let run = bits.peek().leading_zeros().min(bits.available()).min(63);
+            if run > 0 {
+                let run = run.min(u32::try_from(slots.len()).unwrap_or(u32::MAX));
+                bits.skip(run)?;
+                for (time, value) in slots.by_ref().take(run as usize) {
+                    self.last_ms = self.last_ms.wrapping_add(self.delta);
+                    (*time, *value) = (self.last_ms, f64::from_bits(self.value_bits));
+                }
+                continue;
+            }
+            if !self.read_available(bits) {
+                self.read(bits)?;
+            }
+            if let Some((time, value)) = slots.next() {
+                (*time, *value) = (self.last_ms, f64::from_bits(self.value_bits));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one sample of a usual form, if all of it is among the bits that are available; else answers `false` and reads nothing.
+    #[inline]
+    fn read_available(&mut self, bits: &mut BitReader<'_>) -> bool {
+        let next = bits.peek();
+        let signed = |from: u32, width: u32| (next << from) as i64 >> (64 - width);
+        let ones = (!next).leading_zeros();
+        let (dod, mut used) = match ones {
+            1 => (0, 2),
+            2 => (signed(3, 6), 10),
+            3 => (signed(4, 13), 18),
+            _ => return false,
+        };
+        let mut xor = 0;
+        let (mut leading, mut significant) = (self.leading, self.significant);
+        // Where the time has bits of its own, one more tells whether the value changed.
+        if ones == 1 || next << (used - 1) >> 63 == 1 {
+            match next << used >> 62 {
+                0b00 | 0b01 => used += 1,
+                0b10 => {
+                    leading = (next << (used + 2) >> 59) as u8;
+                    significant = (next << (used + 7) >> 58) as u8 + 1;
+                    used += 13;
+                }
+                _ => return false,
+            }
+            let window = u32::from(significant);
+            if window == 0 || leading + significant > 64 || used + window > 64 {
+                return false;
+            }
+            xor = next << used >> (64 - window) << (64 - u32::from(leading) - window);
+            used += window;
+        }
+        if !bits.drop_available(used) {
+            return false;
+        }
+        self.delta = self.delta.wrapping_add(dod);
+        self.last_ms = self.last_ms.wrapping_add(self.delta);
+        self.value_bits ^= xor;
+        (self.leading, self.significant) = (leading, significant);
+        true
+    }
+
     /// Reads one sample that is not of the form `0`.
     #[inline]
     fn read(&mut self, bits: &mut BitReader<'_>) -> Result<(), Corruption> {
@@ -152,31 +222,16 @@ pub(super) fn decode(stream: &[u8], count: usize, first_ms: i64, ts: &mut Vec<i6
     if count == 0 || count - 1 > stream.len().saturating_sub(8).saturating_mul(8) {
         return Err(Corruption::new("more samples than bits"));
     }
-    ts.reserve(count);
-    values.reserve(count);
-    let mut bits = BitReader::new(stream);
+    let (mut bits, from) = (BitReader::new(stream), ts.len());
     let mut state = State::first(first_ms, bits.take(64)?);
-    ts.push(first_ms);
-    values.push(f64::from_bits(state.value_bits));
-    let mut left = count - 1;
-    while left > 0 {
-        bits.refill();
-        let run = bits.peek().leading_zeros().min(bits.available()).min(63).min(u32::try_from(left).unwrap_or(u32::MAX));
-        if run > 0 {
-            bits.skip(run)?;
-            let value = f64::from_bits(state.value_bits);
-            for _ in 0..run {
-                state.last_ms = state.last_ms.wrapping_add(state.delta);
-                ts.push(state.last_ms);
-                values.push(value);
-            }
-            left -= run as usize;
-            continue;
-        }
-        state.read(&mut bits)?;
-        ts.push(state.last_ms);
-        values.push(f64::from_bits(state.value_bits));
-        left -= 1;
+    // Room for all at once: whether it grows is not asked for every sample.
+    ts.resize(from + count, first_ms);
+    values.resize(from + count, f64::from_bits(state.value_bits));
+    let times = ts.get_mut(from + 1..).unwrap_or_default();
+    let outcome = state.decode_rest(&mut bits, times.iter_mut().zip(values.get_mut(from + 1..).unwrap_or_default()));
+    if outcome.is_err() {
+        ts.truncate(from);
+        values.truncate(from);
     }
-    Ok(state.last_ms)
+    outcome.map(|()| state.last_ms)
 }

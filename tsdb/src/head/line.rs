@@ -259,6 +259,14 @@ impl Line {
         Ok(if may_be_stored { Found::MaybeStored } else { Found::Absent })
     }
 
+    /// The newest sample if it is a float without a start, is not deleted, and this is known without decoding.
+    pub(crate) fn newest_float(&self) -> Option<Sample> {
+        let (timestamp_ms, Content::Float(bits)) = self.newest? else { return None };
+        let Some(HeadChunk::Floats(open)) = &self.open else { return None };
+        let is_in_open = !self.is_newest_deleted && open.last_ms() == timestamp_ms;
+        is_in_open.then(|| Sample { timestamp_ms, value: f64::from_bits(bits) })
+    }
+
     /// The number that the next sealed chunk gets.
     pub(crate) fn next_sealed(&self) -> u32 {
         self.first_sealed + self.sealed.len() as u32

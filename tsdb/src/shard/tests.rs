@@ -139,6 +139,29 @@ pub(super) fn contents_of(view: &crate::view::ReadView, matchers: &[Matcher], ra
     found
 }
 
+/// Asserts that a read of the newest samples ends each series, labels, start and all, as a read of everything does.
+pub(super) fn assert_newest(view: &crate::view::ReadView, matchers: &[Matcher], range: TimeRange) {
+    let end_of = |series: crate::view::SelectedSeries<'_>| {
+        let float = series.timestamps.last().zip(series.values.last());
+        let (float, histogram) = (float.map(|(t, v)| (*t, v.to_bits())), series.histograms.last());
+        let of_float = float.filter(|(t, _)| histogram.is_none_or(|h| h.timestamp_ms < *t));
+        let of_histogram = histogram.filter(|_| of_float.is_none()).map(|h| format!("{h:?}"));
+        let start = of_float.and(series.start_timestamps.last().copied()).unwrap_or(0);
+        (series.sid, series.labels.to_string(), of_float, start, of_histogram)
+    };
+    let (mut all, mut newest) = (Vec::new(), Vec::new());
+    let all_read = view.select(matchers, range, |series| {
+        all.push(end_of(series));
+        ControlFlow::Continue(())
+    });
+    let newest_read = view.select_newest(matchers, range, |series| {
+        newest.push(end_of(series));
+        ControlFlow::Continue(())
+    });
+    assert!(all_read.is_ok() && newest_read.is_ok());
+    assert_eq!(newest, all);
+}
+
 /// Everything that is not a float in the columns: histograms by series, exemplars, metadata.
 pub(super) fn others_of(shard: &Arc<Shard>) -> Vec<String> {
     let mut found = Vec::new();

@@ -154,6 +154,11 @@ impl Merger {
     ) -> Result<(), ReadError> {
         let (sid, runs) = (head.sid, &mut self.runs);
         runs.clear();
+        if let Some(newest) = head.newest {
+            runs.samples.ts.push(newest.timestamp_ms);
+            runs.samples.values.push(newest.value);
+            return Ok(());
+        }
         let corrupt = |source| ReadError::Chunk { sid, source };
         for page in stored.of(sid) {
             let log_index = stored.pages[page].log_index;

@@ -2,7 +2,7 @@
 
 mod in_head;
 
-use super::{ReadError, ReadView, TimeRange};
+use super::{ReadError, ReadView, TimeRange, Wanted};
 use crate::select::{Merged, OneByOne, Postings, names_into, values_into};
 use model::labels::METRIC_NAME;
 use model::{Labels, Matcher};
@@ -146,7 +146,7 @@ impl ReadView {
             touched |= self.store.select(&tombstone.matchers, range.first_ms(), range.to_ms)? & stored;
         }
         let mut gone = touched.clone();
-        self.visit(&touched, &(stored & &touched), range, &mut |series| {
+        self.visit(&touched, &(stored & &touched), Wanted { range, newest_only: true }, &mut |series| {
             gone.remove(series.sid);
             ControlFlow::Continue(())
         })?;

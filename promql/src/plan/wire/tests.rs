@@ -28,7 +28,11 @@ fn fragment(query: &str) -> Fragment {
     let all =
         Options { experimental_functions: true, duration_expressions: true, extended_range_selectors: true, binop_fill_modifiers: true };
     let expr = parse_with(query, all).expect(query);
-    let times = if query == "m[5m]" || query.starts_with('"') { QueryParams::instant(50) } else { QueryParams::range(-10, 9_000, 10) };
+    let times = if matches!(query, "m[5m]" | "topk(3, m @ 5) or bottomk(time() / 100, -m)") || query.starts_with('"') {
+        QueryParams::instant(50)
+    } else {
+        QueryParams::range(-10, 9_000, 10)
+    };
     Distributed::new(Plan::new(&expr, times).expect(query)).fragment().clone()
 }
 
@@ -50,7 +54,7 @@ fn a_fragment_of_another_version_or_with_an_unknown_operator_is_refused_as_such(
         Fragment::decode(&wire.encode_to_vec())
     };
     let is_unknown = |outcome| matches!(outcome, Err(FragmentError::Unknown { .. }));
-    assert!(is_unknown(encode(&|wire| wire.version = 2)));
+    assert!(is_unknown(encode(&|wire| wire.version = VERSION + 1)));
     assert!(is_unknown(encode(&|wire| wire.nodes[0].kind = 77)));
     assert!(is_unknown(encode(&|wire| wire.nodes[1].operator = 7_000)));
     assert!(is_unknown(encode(&|wire| wire.exports[0].form = 9)));

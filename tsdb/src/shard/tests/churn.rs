@@ -61,6 +61,8 @@ fn c13_churn_and_evict_against_a_model() {
         let hour = TimeRange { after_ms: now - 60 * MINUTE, to_ms: now };
         for set in &matchers {
             assert_eq!(contents_of(&view, set, hour), model.select(set, hour), "minute {minute}");
+            assert_newest(&view, set, hour);
+            assert_newest(&view, set, TimeRange { after_ms: now - 90_000, to_ms: now - 30_000 });
             let names: Vec<String> = view.series(set, hour, 0).unwrap().iter().map(Labels::to_string).collect();
             assert!(model.select(set, hour).keys().all(|name| names.contains(name)), "minute {minute}");
         }

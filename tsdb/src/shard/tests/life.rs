@@ -206,6 +206,7 @@ impl Story {
         for range in [TimeRange::ALL, TimeRange { after_ms: now_ms - 20 * HOUR, to_ms: now_ms - 2 * HOUR }] {
             let expected = self.model.contents(range);
             assert_eq!(contents_of(&view, &[], range), expected);
+            assert_newest(&view, &[], range);
             let names: Vec<String> = view.series(&[], range, 0).unwrap().iter().map(Labels::to_string).collect();
             assert!(expected.keys().all(|name| names.contains(name)));
         }

@@ -81,7 +81,9 @@ fn held(shard: &Arc<Shard>) -> BTreeMap<(String, i64), (i64, String)> {
         }
         ControlFlow::Continue(())
     };
-    shard.read_view().select(&[], TimeRange::ALL, visit).unwrap();
+    let view = shard.read_view();
+    view.select(&[], TimeRange::ALL, visit).unwrap();
+    assert_newest(&view, &[], TimeRange::ALL);
     held
 }
 
