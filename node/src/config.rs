@@ -108,6 +108,8 @@ pub struct StorageConfig {
     pub min_free_bytes: u64,
     /// Time in which everything stored is read once to find damage; none if it is not.
     pub scrub_period: Option<Duration>,
+    /// Exemplars that each shard of a new workspace keeps.
+    pub exemplars_max: u32,
 }
 
 /// What a new cluster's workspaces accept.
@@ -196,6 +198,15 @@ impl LogFormat {
             _ => Err(ValueError::Word { text: text.to_owned(), expected: "logfmt, json" }),
         }
     }
+}
+
+/// Where the allocator looks for its options.
+pub(crate) const ALLOCATOR_VARIABLE: &str = "MALLOC_CONF";
+
+/// Whether the environment has options for the allocator, an operator's or [`crate::memory::restart_with_allocator_options`]'s.
+#[must_use]
+pub fn is_allocator_told() -> bool {
+    std::env::var_os(ALLOCATOR_VARIABLE).is_some()
 }
 
 impl Config {

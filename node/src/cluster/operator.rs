@@ -52,6 +52,7 @@ pub fn default_limits(config: &Config) -> Limits {
         out_of_order_window_ms: ms(config.limits.out_of_order_window),
         late_window_ms: ms(config.limits.late_window),
         retention_ms: ms(config.storage.retention),
+        exemplars_max: config.storage.exemplars_max,
     }
 }
 

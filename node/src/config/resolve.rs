@@ -121,6 +121,7 @@ fn read(reader: &mut Reader<'_>) -> Config {
             encryption_key_file: reader.read(&s::STORAGE_ENCRYPTION_KEY_FILE, value::optional_path),
             min_free_bytes: reader.read(&s::STORAGE_MIN_FREE, value::bytes),
             scrub_period: reader.read(&s::STORAGE_SCRUB_PERIOD, value::interval),
+            exemplars_max: reader.read(&s::STORAGE_MAX_EXEMPLARS, value::exemplars),
         },
         limits: LimitsConfig {
             late_window: reader.read(&s::LIMITS_LATE_WINDOW, value::duration),

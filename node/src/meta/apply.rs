@@ -149,7 +149,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn limits() -> Limits {
-        Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3 }
+        Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3, exemplars_max: 4 }
     }
 
     fn register(state: &mut MetaState, incarnation: &str, store_id: Option<u64>) -> MetaResponse {

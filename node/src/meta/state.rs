@@ -100,6 +100,8 @@ pub struct Limits {
     pub late_window_ms: i64,
     /// Age after which samples are deleted.
     pub retention_ms: i64,
+    /// Exemplars that each shard keeps.
+    pub exemplars_max: u32,
 }
 
 /// A shard and where its replicas are.
