@@ -70,7 +70,7 @@ impl Question {
     pub async fn ask(&self, node: &Node, shard: ShardId, first: usize) -> Result<ShardAnswer, ReadError> {
         for attempt in first.. {
             let deadline = attempt_deadline(self.deadline);
-            let outcome = match node.shards.get(shard) {
+            let outcome = match node.shards.serving(shard) {
                 // Every other attempt asks elsewhere: the own replica may be the one that is cut off.
                 Some(local) if attempt % 2 == 0 => self.ask_here(node, local, |answer| answer).await,
                 _ => self.ask_remote(node, shard, attempt, deadline).await,
@@ -226,8 +226,7 @@ fn replica_for(node: &Node, shard: ShardId, attempt: usize) -> Option<StoreId> {
     {
         return Some(leader);
     }
-    let others: Vec<StoreId> =
-        meta.shards.get(&shard.0)?.replicas.iter().map(|r| StoreId(r.store)).filter(|store| *store != node.store_id()).collect();
+    let others: Vec<StoreId> = meta.shards.get(&shard.0)?.voting_stores().filter(|store| *store != node.store_id()).collect();
     // A replica of this node takes every other attempt.
     let turn = if node.shards.get(shard).is_some() { attempt / 2 } else { attempt };
     others.get(turn % others.len().max(1)).copied()

@@ -249,7 +249,7 @@ impl Run<'_> {
     ) -> Result<Here, QueryError> {
         let mut shards = shards.iter();
         let (Some(only), None) = (shards.next(), shards.next()) else { return Ok(Here::Elsewhere) };
-        let Some(local) = self.node.shards.get(*only) else { return Ok(Here::Elsewhere) };
+        let Some(local) = self.node.shards.serving(*only) else { return Ok(Here::Elsewhere) };
         let (mut gather, distributed) = (Gather::new(distributed, &self.job.budget), Arc::clone(distributed));
         let answer = question.ask_here(self.node, local, move |answer| {
             let ShardAnswer { frames, held, stats } = answer;
