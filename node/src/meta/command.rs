@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn commands_round_trip_and_unknown_kinds_are_refused() {
-        let limits = Limits { version: 1, out_of_order_window_ms: 2, late_window_ms: 3, retention_ms: 4 };
+        let limits = Limits { version: 1, out_of_order_window_ms: 2, late_window_ms: 3, retention_ms: 4, exemplars_max: 5 };
         for command in [
             MetaCommand::FoundCluster { cluster_id: "c".into(), members: vec![(1, 1), (2, 2)] },
             MetaCommand::CreateWorkspace {

@@ -16,7 +16,7 @@ fn register(state: &mut MetaState, id: u64, zone: &str) {
 }
 
 fn workspace(state: &mut MetaState, id: &str, shards: u32) {
-    let limits = Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3 };
+    let limits = Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3, exemplars_max: 4 };
     let response = state.apply(MetaCommand::CreateWorkspace {
         id: id.into(),
         alias: None,
