@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use address::{Address, AddressError};
-pub use cli::{Cli, Command, FileArgs, HealthArgs, ServeArgs, UpArgs};
+pub use cli::{Cli, Command, CtlArgs, CtlCommand, FileArgs, HealthArgs, ServeArgs, UpArgs};
 pub use error::{ConfigError, Fact, Origin, Problem};
 pub use features::{FeatureError, QueryFeatures};
 pub use machine::Machine;
@@ -93,6 +93,8 @@ pub struct ClusterConfig {
     pub initial_nodes: Vec<Address>,
     /// Found a cluster of this node alone if its disk is empty; never with several `initial_nodes`.
     pub bootstrap: bool,
+    /// Silence after which a node's replicas are put elsewhere; none if that never happens.
+    pub replace_after: Option<Duration>,
 }
 
 /// Disk and memory.

@@ -8,7 +8,7 @@ use node::app;
 use node::config::{Cli, Command, Config, ServeArgs, is_allocator_told};
 use node::probe::{Target, check};
 use node::signals::StopOn;
-use node::{memory, telemetry, up};
+use node::{ctl, memory, telemetry, up};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -20,6 +20,10 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve(&args),
         Command::Up(args) => up::run(&args).unwrap_or_else(|error| fail(EXIT_USAGE, &error)),
+        Command::Ctl(args) => match ctl::run(&args) {
+            Ok(text) => say(format_args!("{text}")),
+            Err(error) => fail(1, &error),
+        },
         Command::Health(args) => {
             Target::parse(&args.url).and_then(|target| check(&target)).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }

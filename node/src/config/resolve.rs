@@ -114,6 +114,7 @@ fn read(reader: &mut Reader<'_>) -> Config {
         cluster: ClusterConfig {
             initial_nodes: reader.address(&s::CLUSTER_INITIAL_NODES, Address::parse_list),
             bootstrap: reader.read(&s::CLUSTER_BOOTSTRAP, value::boolean),
+            replace_after: reader.read(&s::CLUSTER_REPLACE_AFTER, value::interval),
         },
         storage: StorageConfig {
             retention: reader.read(&s::STORAGE_RETENTION, value::positive_duration),

@@ -63,6 +63,7 @@ settings! {
     RPC_ADVERTISE_ADDRESS = "rpc.advertise_address", "rpc.advertise-address", "HOST:PORT", "", "Address that other nodes dial. Default: --rpc.listen-address, where that names one host.";
     CLUSTER_INITIAL_NODES = "cluster.initial_nodes", "initial-nodes", "A,B,C", "", "Advertised RPC addresses of the nodes that found the cluster together; the same list on each of them.";
     CLUSTER_BOOTSTRAP = "cluster.bootstrap", "bootstrap", "BOOL", "false", "Found a cluster of this node alone if its disk is empty.";
+    CLUSTER_REPLACE_AFTER = "cluster.replace_after", "cluster.replace-after", "DURATION", "10m", "Time after which the replicas of a node that does not answer are put on other nodes; 0 turns it off.";
     STORAGE_RETENTION = "storage.retention", "storage.retention", "DURATION", "150d", "How long samples are kept.";
     STORAGE_MEMORY = "storage.memory", "storage.memory", "BYTES", "", "Memory for storage: caches, memtables, heads. Default: a quarter of the machine's memory, at most 4GiB.";
     STORAGE_MIN_FREE = "storage.min_free", "storage.min-free", "BYTES", "1GiB", "With less free disk space than this the node refuses writes and goes on reading.";

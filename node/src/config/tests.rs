@@ -54,7 +54,7 @@ fn defaults_are_a_whole_configuration() {
         config.rpc,
         RpcConfig { listen_address: Address::new("127.0.0.1", 9481), advertise_address: Address::new("127.0.0.1", 9481) }
     );
-    assert_eq!(config.cluster, ClusterConfig { initial_nodes: vec![], bootstrap: false });
+    assert_eq!(config.cluster, ClusterConfig { initial_nodes: vec![], bootstrap: false, replace_after: Some(minutes(10)) });
     let scrub_period = Some(minutes(14 * 24 * 60));
     assert_eq!(
         config.storage,
@@ -120,6 +120,7 @@ fn every_setting_can_come_from_every_layer() {
         ("rpc.advertise_address", "n1.example:81"),
         ("cluster.initial_nodes", "n1.example:81"),
         ("cluster.bootstrap", "true"),
+        ("cluster.replace_after", "1h"),
         ("storage.retention", "30d"),
         ("storage.memory", "512MiB"),
         ("storage.min_free", "10MB"),

@@ -154,7 +154,7 @@ mod tests {
         let view = MetaView::default();
         let mut changes = view.watch();
         let mut state = MetaState::default();
-        state.apply(MetaCommand::FoundCluster { cluster_id: "c".into() });
+        state.apply(MetaCommand::FoundCluster { cluster_id: "c".into(), members: vec![(1, 1)] });
         register(&mut state);
         created(&mut state, "one");
         let old = Arc::new(state.clone());
