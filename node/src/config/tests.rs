@@ -157,7 +157,13 @@ fn every_setting_can_come_from_every_layer() {
 fn all_problems_are_told_at_once_with_their_place() {
     let yaml = "web:\n  listen_adress: 1.2.3.4:80\nquery:\n  timeout: soon\n  max_samples: -1\nshards: {}\n";
     let env = [("FLOTILLA_RPC_LISTEN_ADDRESS", "x"), ("FLOTILLA_STORAGE__MEMORY", "1KiB")];
-    let flags = ["--storage.max-exemplars=1000001", "--limits.late-window=1y", "--rpc.listen-address=:9481", "--initial-nodes=a:1,b:2,a:1", "--log.level=loud"];
+    let flags = [
+        "--storage.max-exemplars=1000001",
+        "--limits.late-window=1y",
+        "--rpc.listen-address=:9481",
+        "--initial-nodes=a:1,b:2,a:1",
+        "--log.level=loud",
+    ];
     assert_eq!(
         Given { yaml, env: &env, flags: &flags }.problems(),
         [
