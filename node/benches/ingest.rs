@@ -5,9 +5,11 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use model::{Generation, GenerationList, ShardId};
 use node::ingest::admit::AdmitLimits;
 use node::ingest::decode::{BodyLimits, SnappyBuffer, Version, WriteRequestReader};
+use node::ingest::known::KnownSeries;
 use node::ingest::split::{SplitRules, Splitter};
 use prost::Message;
 use proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
+use std::collections::HashMap;
 use std::hint::black_box;
 
 #[global_allocator]
@@ -37,6 +39,52 @@ fn series(i: usize) -> TimeSeries {
     TimeSeries { labels, samples: vec![Sample { value: i as f64 * 1.37, timestamp: NOW_MS + i as i64 }], exemplars: vec![] }
 }
 
+/// `io.prometheus.write.v2.Request`, as far as it is needed here.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Request2 {
+    #[prost(string, repeated, tag = "4")]
+    symbols: Vec<String>,
+    #[prost(message, repeated, tag = "5")]
+    timeseries: Vec<Series2>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Series2 {
+    #[prost(uint32, repeated, tag = "1")]
+    labels_refs: Vec<u32>,
+    #[prost(message, repeated, tag = "2")]
+    samples: Vec<Sample>,
+    #[prost(message, optional, tag = "5")]
+    metadata: Option<Metadata2>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct Metadata2 {
+    #[prost(int32, tag = "1")]
+    r#type: i32,
+    #[prost(uint32, tag = "3")]
+    help_ref: u32,
+}
+
+/// The same series in version 2, with the type and help of each metric.
+fn request_2() -> Request2 {
+    let mut symbols = vec![String::new(), "How many seconds, bytes or pieces there were.".to_owned()];
+    let mut known: HashMap<String, u32> = HashMap::new();
+    let mut reference = |text: String| {
+        *known.entry(text).or_insert_with_key(|text| {
+            symbols.push(text.clone());
+            (symbols.len() - 1) as u32
+        })
+    };
+    let timeseries = (0..SERIES).map(series).map(|TimeSeries { labels, samples, .. }| Series2 {
+        labels_refs: labels.into_iter().flat_map(|Label { name, value }| [reference(name), reference(value)]).collect(),
+        samples,
+        metadata: Some(Metadata2 { r#type: 1, help_ref: 1 }),
+    });
+    let timeseries = timeseries.collect();
+    Request2 { symbols, timeseries }
+}
+
 fn ingest(c: &mut Criterion) {
     let body = WriteRequest { timeseries: (0..SERIES).map(series).collect(), metadata: vec![] }.encode_to_vec();
     let block = snap::raw::Encoder::new().compress_vec(&body).expect("a body below 4 GiB");
@@ -54,6 +102,22 @@ fn ingest(c: &mut Criterion) {
     group.bench_function("decode", |b| b.iter(|| walk(snappy.decode(black_box(&block), &limits).expect("a valid block"))));
     let mut splitter = Splitter::default();
     group.bench_function("decode_and_split", |b| b.iter(|| black_box(splitter.split(Version::V1, black_box(&block), &limits, &rules))));
+    let body_2 = request_2().encode_to_vec();
+    let block_2 = snap::raw::Encoder::new().compress_vec(&body_2).expect("a body below 4 GiB");
+    for (name, version, block) in [("", Version::V1, &block), ("_2", Version::V2, &block_2)] {
+        let known = KnownSeries::new(1 << 20);
+        let rules = SplitRules { known: Some(&known), ..rules };
+        if version == Version::V2 {
+            let rules = SplitRules { known: None, ..rules };
+            group
+                .bench_function("decode_and_split_2", |b| b.iter(|| black_box(splitter.split(version, black_box(block), &limits, &rules))));
+        }
+        known.learn(&splitter.split(version, block, &limits, &rules).expect("a valid body").learned);
+        assert!(splitter.split(version, block, &limits, &rules).expect("a valid body").learned.is_empty());
+        group.bench_function(format!("decode_and_split{name}_known"), |b| {
+            b.iter(|| black_box(splitter.split(version, black_box(block), &limits, &rules)));
+        });
+    }
     group.bench_function("prost_decode", |b| {
         b.iter_batched(|| body.as_slice(), |body| WriteRequest::decode(black_box(body)), BatchSize::SmallInput);
     });

@@ -2,8 +2,9 @@
 
 mod rpc_serve;
 
-use crate::cluster::identity::{Identity, IdentityError};
-use crate::cluster::{bootstrap, operator, reconcile, time::ClusterTime, upkeep, watch};
+use crate::cluster::identity::{Identity, IdentityError, Membership};
+use crate::cluster::reconcile::ReconcileError;
+use crate::cluster::{bootstrap, mover, operator, reconcile, time::ClusterTime, upkeep, watch};
 use crate::compute::Lane;
 use crate::config::Config;
 use crate::http::router::{self, Shared};
@@ -12,7 +13,6 @@ use crate::ingest::known::KnownSeries;
 use crate::keys::{KeysError, NodeKeys};
 use crate::memory::{Shares, WRITE_ROOM_MIN};
 use crate::meta::MetaView;
-use crate::meta::machine::MetaMachine;
 use crate::node::{Node, WRITE_ROOM_UNIT};
 use crate::query::active::ActiveQueries;
 use crate::query::admit::QuerySlots;
@@ -27,9 +27,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use model::clock::SystemClock;
 use model::limits::GROUPS_PER_NODE_MAX;
 use model::regex::RegexCache;
-use model::{Clock, ReplicaId, ShardId, StoreId, WorkspaceId};
+use model::{Clock, ReplicaId, ShardId, StoreId};
 use parking_lot::RwLock;
-use raft::{GroupSpec, Groups, RaftConfig, RocksEngine, RocksOptions, TonicTransport};
+use raft::{Groups, RaftConfig, RocksEngine, RocksOptions, TonicTransport};
 use rpc_serve::{RaftServer, RpcServer};
 use std::collections::BTreeMap;
 use std::io;
@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tsdb::db::{Db, DbOptions, ShardIdentity};
+use tsdb::db::{Db, DbOptions};
 use tsdb::error::StoreError;
 use tsdb::store::faults::FaultPlan;
 
@@ -72,12 +72,12 @@ pub enum AppError {
     /// The chunk database.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The meta group's state.
-    #[error(transparent)]
-    Meta(#[from] raft::StateMachineError),
     /// A Raft group.
     #[error(transparent)]
     Group(#[from] raft::GroupError),
+    /// The meta group's replica.
+    #[error(transparent)]
+    Replica(#[from] ReconcileError),
     /// The meta group's first membership.
     #[error(transparent)]
     Membership(#[from] raft::MembershipError),
@@ -127,7 +127,6 @@ pub async fn run(config: Config, stop_on: StopOn) -> Result<(), AppError> {
 /// A node that serves.
 struct Started {
     node: Arc<Node>,
-    meta: Option<Arc<MetaMachine>>,
     rpc: RpcServer,
 }
 
@@ -150,10 +149,11 @@ async fn start(
     shared.waiting("opening what is stored");
     let (node, raft_service) = open(config, identity, peers, exposition)?;
     rpc.serve(NodeService::new(Arc::clone(&node)), raft_service);
-    let meta = open_meta(&node).await?;
-    spawn_tasks(&node, meta.clone());
+    operator::refresh_peers(&node);
+    open_meta(&node).await?;
+    spawn_tasks(&node);
     shared.set_node(Arc::clone(&node));
-    Ok(Started { node, meta, rpc })
+    Ok(Started { node, rpc })
 }
 
 /// Opens both databases and puts the node's handles together.
@@ -210,6 +210,8 @@ fn open(
         shards: ShardRegistry::default(),
         leaders: crate::ingest::route::LeaderHints::default(),
         heard: RwLock::default(),
+        heard_at: RwLock::default(),
+        meta_machine: parking_lot::Mutex::default(),
         peers,
         write_room: Arc::new(Semaphore::new(bytes(shares.write_room.max(WRITE_ROOM_MIN)) / WRITE_ROOM_UNIT)),
         slots: QuerySlots::new(config.query.max_concurrency),
@@ -234,40 +236,32 @@ fn open(
     Ok((node, raft::transport::server(groups.inbox())))
 }
 
-/// Opens this node's replica of the meta group, if it is a founder.
-async fn open_meta(node: &Arc<Node>) -> Result<Option<Arc<MetaMachine>>, AppError> {
-    let founders = node.identity.read().membership.as_ref().map_or(0, |m| m.founders.len() as u64);
-    if founders == 0 {
-        return Ok(None);
-    }
-    let own = node.store_id();
-    let replica = ReplicaId(own.0);
-    let known = node.db.shards().iter().any(|s| s.shard == ShardId::META && s.replica == replica);
-    let store = if known {
-        node.db.open_shard(ShardId::META, replica)?
-    } else {
-        node.db.create_shard(ShardIdentity { shard: ShardId::META, replica, workspace: WorkspaceId::new("") })?
-    };
-    operator::refresh_peers(node);
-    let machine = MetaMachine::open(store, node.meta.clone())?;
-    let spec = GroupSpec { shard: ShardId::META, replica, workspace: WorkspaceId::new(""), is_new: !known };
-    let group = match node.groups.create(spec, Arc::clone(&machine) as Arc<dyn raft::StateMachine>).await {
+/// Opens this node's replica of the meta group: the one on its disk, or, while the cluster is being founded, a founder's.
+async fn open_meta(node: &Arc<Node>) -> Result<(), AppError> {
+    let Membership { cluster_id, founders, .. } =
+        node.identity.read().membership.clone().ok_or_else(|| AppError::Setting("the node has no place in a cluster".to_owned()))?;
+    // Beside a lost one there may be its successor, whose id is higher.
+    let stored = node.db.shards().into_iter().filter(|s| s.shard == ShardId::META).map(|s| s.replica).max();
+    // The id of a founder that has left the meta group must not vote again.
+    let founding = Some(ReplicaId(node.store_id().0)).filter(|_| !founders.is_empty() && cluster_id.is_none());
+    let Some(replica) = stored.or(founding) else { return Ok(()) };
+    let group = match reconcile::open_meta(node, replica).await {
         Ok(group) => group,
-        Err(raft::GroupError::Lost(lost)) => {
-            // The node's other replicas serve on; the meta state comes from the members that are left.
+        // The node's other replicas serve on; the meta state comes from the members that are left.
+        Err(ReconcileError::Group(raft::GroupError::Lost(lost))) => {
             tracing::error!(error = %lost, "replica of the meta group not opened");
-            return Ok(None);
+            return Ok(());
         }
         Err(error) => return Err(error.into()),
     };
-    if !group.is_initialized() {
-        let members: BTreeMap<ReplicaId, StoreId> = (1..=founders).map(|n| (ReplicaId(n), StoreId(n))).collect();
+    if !group.is_initialized() && founding.is_some() {
+        let members: BTreeMap<ReplicaId, StoreId> = (1..=founders.len() as u64).map(|n| (ReplicaId(n), StoreId(n))).collect();
         group.initialize(members).await?;
     }
-    Ok(Some(machine))
+    Ok(())
 }
 
-fn spawn_tasks(node: &Arc<Node>, meta: Option<Arc<MetaMachine>>) {
+fn spawn_tasks(node: &Arc<Node>) {
     let tasks = &node.tasks;
     tasks.spawn("cluster id", watch::cluster_id(Arc::clone(node)));
     tasks.spawn("clocks", watch::clocks(Arc::clone(node)));
@@ -276,7 +270,8 @@ fn spawn_tasks(node: &Arc<Node>, meta: Option<Arc<MetaMachine>>) {
     tasks.spawn("reconciler", reconcile::run(Arc::clone(node)));
     tasks.spawn("disk space", upkeep::disk(Arc::clone(node)));
     tasks.spawn("leadership", upkeep::leadership(Arc::clone(node)));
-    tasks.spawn("checkpoint keeper", keeper::run(Arc::clone(node), meta));
+    tasks.spawn("replica changes", mover::run(Arc::clone(node)));
+    tasks.spawn("checkpoint keeper", keeper::run(Arc::clone(node)));
     tasks.spawn("compactor", compactor::run(Arc::clone(node)));
     if let Some(period) = node.config.storage.scrub_period {
         tasks.spawn("scrubber", scrubber::run(Arc::clone(node), period));
@@ -288,7 +283,7 @@ fn spawn_tasks(node: &Arc<Node>, meta: Option<Arc<MetaMachine>>) {
 
 /// Stops a node so that its next start has nothing to replay: leadership away, requests done, checkpoints written, log purged.
 async fn stop(started: Started, http_stop: CancellationToken, http: tokio::task::JoinHandle<crate::http::serve::Drained>) {
-    let Started { node, meta, rpc } = started;
+    let Started { node, rpc } = started;
     node.draining.store(true, Ordering::Relaxed);
     upkeep::give_away(&node).await;
     http_stop.cancel();
@@ -301,8 +296,9 @@ async fn stop(started: Started, http_stop: CancellationToken, http: tokio::task:
     for local in node.shards.all() {
         keeper::checkpoint(&local).await;
     }
-    if let Some(machine) = &meta {
-        keeper::checkpoint_meta(&node, machine).await;
+    let meta = node.meta_machine.lock().clone();
+    if let Some(machine) = meta {
+        keeper::checkpoint_meta(&node, &machine).await;
     }
     rpc.stop().await;
     if let Err(e) = node.groups.shutdown().await {

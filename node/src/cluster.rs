@@ -3,7 +3,9 @@
 pub mod admin;
 pub mod bootstrap;
 pub mod identity;
+pub mod mover;
 pub mod operator;
+pub mod planner;
 pub mod reconcile;
 pub mod time;
 pub mod upkeep;

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use address::{Address, AddressError};
-pub use cli::{Cli, Command, FileArgs, HealthArgs, ServeArgs, UpArgs};
+pub use cli::{Cli, Command, CtlArgs, CtlCommand, FileArgs, HealthArgs, ServeArgs, UpArgs};
 pub use error::{ConfigError, Fact, Origin, Problem};
 pub use features::{FeatureError, QueryFeatures};
 pub use machine::Machine;
@@ -93,6 +93,8 @@ pub struct ClusterConfig {
     pub initial_nodes: Vec<Address>,
     /// Found a cluster of this node alone if its disk is empty; never with several `initial_nodes`.
     pub bootstrap: bool,
+    /// Silence after which a node's replicas are put elsewhere; none if that never happens.
+    pub replace_after: Option<Duration>,
 }
 
 /// Disk and memory.
@@ -108,6 +110,8 @@ pub struct StorageConfig {
     pub min_free_bytes: u64,
     /// Time in which everything stored is read once to find damage; none if it is not.
     pub scrub_period: Option<Duration>,
+    /// Exemplars that each shard of a new workspace keeps.
+    pub exemplars_max: u32,
 }
 
 /// What a new cluster's workspaces accept.
@@ -196,6 +200,15 @@ impl LogFormat {
             _ => Err(ValueError::Word { text: text.to_owned(), expected: "logfmt, json" }),
         }
     }
+}
+
+/// Where the allocator looks for its options.
+pub(crate) const ALLOCATOR_VARIABLE: &str = "MALLOC_CONF";
+
+/// Whether the environment has options for the allocator, an operator's or [`crate::memory::restart_with_allocator_options`]'s.
+#[must_use]
+pub fn is_allocator_told() -> bool {
+    std::env::var_os(ALLOCATOR_VARIABLE).is_some()
 }
 
 impl Config {

@@ -4,6 +4,7 @@ pub mod app;
 pub mod cluster;
 pub mod compute;
 pub mod config;
+pub mod ctl;
 pub mod http;
 pub mod ingest;
 pub mod keys;

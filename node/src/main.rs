@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use node::app;
-use node::config::{Cli, Command, Config, ServeArgs};
+use node::config::{Cli, Command, Config, ServeArgs, is_allocator_told};
 use node::probe::{Target, check};
 use node::signals::StopOn;
-use node::{memory, telemetry, up};
+use node::{ctl, memory, telemetry, up};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -20,6 +20,10 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve(&args),
         Command::Up(args) => up::run(&args).unwrap_or_else(|error| fail(EXIT_USAGE, &error)),
+        Command::Ctl(args) => match ctl::run(&args) {
+            Ok(text) => say(format_args!("{text}")),
+            Err(error) => fail(1, &error),
+        },
         Command::Health(args) => {
             Target::parse(&args.url).and_then(|target| check(&target)).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
@@ -28,19 +32,23 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: &ServeArgs) -> ExitCode {
+    let unchanged = (!is_allocator_told()).then(memory::restart_with_allocator_options);
     match Config::load(&args.flags, &args.file) {
         Err(error) => fail(EXIT_USAGE, &error),
         Ok((_, effective)) if args.file.check => say(format_args!("{effective}")),
-        Ok((config, _)) => run(args, config),
+        Ok((config, _)) => run(args, config, unchanged),
     }
 }
 
-fn run(args: &ServeArgs, config: Config) -> ExitCode {
+fn run(args: &ServeArgs, config: Config, unchanged: Option<std::io::Error>) -> ExitCode {
     if let Some(Err(error)) = args.supervisor_pid.map(up::die_with_supervisor) {
         return fail(1, &error);
     }
     if let Err(error) = telemetry::init(&config.log, &config.node.name) {
         return fail(1, &error);
+    }
+    if let Some(error) = unchanged {
+        tracing::warn!(%error, "the allocator's options stay as they are");
     }
     memory::return_freed_memory();
     let stop_on = if args.supervisor_pid.is_some() { StopOn::Terminate } else { StopOn::InterruptOrTerminate };

@@ -10,6 +10,7 @@ use crate::ingest::split::Splitters;
 use crate::keys::NodeKeys;
 use crate::memory::Shares;
 use crate::meta::MetaView;
+use crate::meta::machine::MetaMachine;
 use crate::query::active::ActiveQueries;
 use crate::query::admit::QuerySlots;
 use crate::query::cache::ResultCache;
@@ -19,10 +20,11 @@ use crate::task::Tasks;
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::regex::RegexCache;
 use model::{Clock, StoreId};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Bytes that one permit of [`Node::write_room`] stands for.
@@ -57,6 +59,10 @@ pub struct Node {
     pub shards: ShardRegistry,
     /// Who led which shard.
     pub leaders: LeaderHints,
+    /// When stores answered last, by the monotonic clock.
+    pub heard_at: RwLock<BTreeMap<StoreId, Duration>>,
+    /// This node's replica of the meta group, if it has one.
+    pub meta_machine: Mutex<Option<Arc<MetaMachine>>>,
     /// Where stores answered last, if that is not where the meta group last knew them.
     pub heard: RwLock<BTreeMap<StoreId, String>>,
     /// Connections to other nodes.
@@ -118,10 +124,10 @@ impl Node {
         known
     }
 
-    /// Whether this node may lead: it has room for what is written and knows the time.
+    /// Whether this node may lead: it has room for what is written, knows the time and is not being drained.
     #[must_use]
     pub fn is_fit(&self) -> bool {
-        !self.disk_full.load(Ordering::Relaxed) && self.time.now().is_ok()
+        !self.disk_full.load(Ordering::Relaxed) && self.time.now().is_ok() && !self.meta.get().is_draining(self.store_id())
     }
 
     /// The cluster's id, empty before it is known.

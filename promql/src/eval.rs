@@ -29,7 +29,7 @@ use block::Block;
 use function::Function;
 use import::Import;
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Takes the tiles of a stream one by one.
@@ -49,9 +49,9 @@ pub(crate) struct Evaluator<'p> {
     /// What shards looked at for what is imported, by the node whose value it is.
     pub(crate) seen_at_shards: HashMap<NodeId, Seen>,
     source: &'p dyn SeriesSource,
-    read: HashMap<SelectId, Arc<[Arc<RawSeries>]>>,
-    /// Reads that are looked at more than once, so that they are kept.
-    kept: HashSet<SelectId>,
+    read: HashMap<SelectId, KeptRead>,
+    /// Reads that are looked at more than once, so that they are kept: how often they still will be.
+    kept: HashMap<SelectId, usize>,
     /// A node that is about to be streamed to where nobody looks at the names of its series.
     pub(crate) names_unread: Option<NodeId>,
     /// Bytes of values in a tile of a stream, at most.
@@ -91,20 +91,23 @@ impl<'p> Evaluator<'p> {
 
     /// What was collected beside the value.
     pub(crate) fn finish(self) -> (Annotations, Stats) {
-        let stats = Stats { samples_queryable: self.seen.total(), samples_per_step: self.seen.0, ..self.stats };
+        let samples_queryable = self.seen.total();
+        let Seen { looked: samples_per_step, read: samples_read_per_step } = self.seen;
+        let stats = Stats { samples_queryable, samples_per_step, samples_read_per_step, ..self.stats };
         (self.annotations, stats)
     }
 
-    /// Evaluates something on another grid; also answers how many samples that looked at. The room for the grid must be reserved.
+    /// Evaluates something on another grid; also answers how many samples that looked at and read. The room for the grid must be
+    /// reserved.
     pub(crate) fn on_grid<T>(
         &mut self,
         steps: usize,
         evaluate: impl FnOnce(&mut Self) -> Result<T, EvalError>,
-    ) -> Result<(T, u64), EvalError> {
+    ) -> Result<(T, Seen), EvalError> {
         let outer = std::mem::replace(&mut self.seen, Seen::new(steps));
         let outcome = evaluate(self);
         let inner = std::mem::replace(&mut self.seen, outer);
-        outcome.map(|value| (value, inner.total()))
+        outcome.map(|value| (value, inner))
     }
 
     /// The value of the whole query.
@@ -113,7 +116,7 @@ impl<'p> Evaluator<'p> {
         let node = self.node(root);
         let is_instant = self.plan.params.step_ms == 0;
         let at = node.grid.start_ms;
-        self.held.push(self.budget.reserve(0, (node.grid.steps as u64).saturating_mul(8))?);
+        self.held.push(self.budget.reserve(0, (node.grid.steps as u64).saturating_mul(Seen::STEP_BYTES))?);
         self.seen = Seen::new(node.grid.steps);
         match node.value_type {
             ValueType::String => Ok(Value::String { timestamp_ms: at, value: self.string(root) }),
@@ -193,27 +196,29 @@ impl<'p> Evaluator<'p> {
 
     /// The series of a select; read once.
     pub(crate) fn read(&mut self, id: SelectId) -> Result<Arc<[Arc<RawSeries>]>, EvalError> {
-        if let Some(series) = self.read.get(&id) {
-            return Ok(Arc::clone(series));
+        if let Some(read) = self.read.get(&id) {
+            return Ok(Arc::clone(&read.series));
         }
         self.budget.check()?;
         let set = self.source.select(self.plan.select(id))?;
         self.stats.series_read += set.series.len() as u64;
         self.stats.samples_read += set.series.iter().map(|s| s.len() as u64).sum::<u64>();
         let bytes = set.series.iter().map(|series| series.heap_bytes()).sum::<usize>();
-        self.held.push(self.budget.reserve(0, bytes as u64)?);
+        let held = self.budget.reserve(0, bytes as u64)?;
         let series: Arc<[Arc<RawSeries>]> = Arc::from(set.series);
-        self.read.insert(id, Arc::clone(&series));
+        self.read.insert(id, KeptRead { series: Arc::clone(&series), _held: held });
         Ok(series)
     }
 
     /// Hands the series of a read to `each`: those that are kept in the order of their labels, others as the source finds them.
     pub(crate) fn visit(&mut self, id: SelectId, each: ViewSink<'_, 'p>) -> Result<(), EvalError> {
-        if self.kept.contains(&id) || self.read.contains_key(&id) {
-            return self.read(id)?.iter().try_for_each(|series| {
+        if self.kept.contains_key(&id) || self.read.contains_key(&id) {
+            self.read(id)?.iter().try_for_each(|series| {
                 self.budget.check()?;
                 each(self, series.view())
-            });
+            })?;
+            self.let_go(id);
+            return Ok(());
         }
         self.budget.check()?;
         let source = self.source;
@@ -223,6 +228,23 @@ impl<'p> Evaluator<'p> {
             self.stats.samples_read += (series.timestamps.len() + series.histograms.len()) as u64;
             each(self, series)
         })
+    }
+
+    /// Notes that a kept read was looked at; its room is free after the last time.
+    fn let_go(&mut self, id: SelectId) {
+        let left = self.kept.get_mut(&id).map(|left| {
+            *left = left.saturating_sub(1);
+            *left
+        });
+        if left == Some(0) {
+            self.kept.remove(&id);
+            self.read.remove(&id);
+        }
+    }
+
+    /// Keeps a read, whoever looks at it, until the end.
+    pub(crate) fn keep(&mut self, id: SelectId) {
+        self.kept.insert(id, usize::MAX);
     }
 
     /// A tile without series that will have up to `rows`.
@@ -254,7 +276,7 @@ impl<'p> Evaluator<'p> {
             NodeKind::Number(value) => Ok(vec![*value; steps]),
             NodeKind::StepInvariant(once) => {
                 let (values, seen) = self.on_grid(1, |evaluator| evaluator.scalar(*once))?;
-                self.seen.add_everywhere(seen);
+                self.seen.add_invariant(&seen);
                 Ok(vec![values.first().copied().unwrap_or(f64::NAN); steps])
             }
             NodeKind::Negate(inner) => Ok(self.scalar(*inner)?.into_iter().map(|v| -v).collect()),
@@ -324,7 +346,7 @@ impl<'p> Evaluator<'p> {
                     })
                 };
                 let ((), seen) = self.on_grid(1, stream)?;
-                self.seen.add_everywhere(seen);
+                self.seen.add_invariant(&seen);
                 Ok(())
             }
             NodeKind::Aggregate { .. } => {
@@ -345,22 +367,28 @@ impl std::fmt::Debug for Evaluator<'_> {
     }
 }
 
-/// The reads that are looked at more than once: by several selectors, or by `info`, which asks for times and values.
-fn kept_reads(plan: &Plan) -> HashSet<SelectId> {
-    let (mut once, mut kept) = (HashSet::new(), HashSet::new());
+/// The reads that are looked at more than once, and how often: by several selectors, or by `info`, which asks for times and values.
+fn kept_reads(plan: &Plan) -> HashMap<SelectId, usize> {
+    let mut looks: HashMap<SelectId, usize> = HashMap::new();
     for node in &plan.nodes {
-        if let NodeKind::Vector { select, .. } | NodeKind::Matrix { input: RangeInput::Select(select), .. } = &node.kind
-            && !once.insert(*select)
-        {
-            kept.insert(*select);
+        if let NodeKind::Vector { select, .. } | NodeKind::Matrix { input: RangeInput::Select(select), .. } = &node.kind {
+            let count = looks.entry(*select).or_default();
+            *count = count.saturating_add(1);
         }
         if let NodeKind::Call { function: Function::Info { .. }, args } = &node.kind
             && let NodeKind::Vector { select, .. } = &plan.node(args[1]).kind
         {
-            kept.insert(*select);
+            looks.insert(*select, usize::MAX);
         }
     }
-    kept
+    looks.retain(|_, count| *count > 1);
+    looks
+}
+
+/// A read that is kept.
+struct KeptRead {
+    series: Arc<[Arc<RawSeries>]>,
+    _held: Reservation,
 }
 
 /// Copies the only step of each series to all `steps`.

@@ -24,13 +24,14 @@ use crate::eval::aggregate::state::State;
 use crate::eval::block::{Block, SeriesMeta};
 use crate::plan::fragment::{Fragment, Merge};
 use crate::source::{RawSeries, SelectId};
+use crate::stats::Seen;
 pub use codec::FrameError;
 use codec::{Reader, put_number};
 pub(crate) use report::{Done, Failure};
 use std::sync::Arc;
 
 /// Version of the encoding.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// A frame is cut when what it holds takes about so many bytes.
 pub(crate) const FRAME_BYTES: usize = 1 << 20;
 
@@ -88,7 +89,7 @@ impl Frame {
             Piece::Rows { block, .. } => block.heap_bytes() + labels(&block.series),
             Piece::States { groups, states, .. } => labels(groups) + states.iter().map(State::heap_bytes).sum::<usize>(),
             Piece::Samples { series, .. } | Piece::Moved { series, .. } => series.iter().map(|one| one.heap_bytes()).sum(),
-            Piece::Done(done) => done.seen.iter().map(|seen| seen.0.len() * 8).sum(),
+            Piece::Done(done) => done.seen.iter().map(|seen| seen.steps() * Seen::STEP_BYTES as usize).sum(),
             Piece::Failed(_) => 0,
         };
         bytes as u64

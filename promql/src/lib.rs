@@ -62,7 +62,7 @@ pub use parse::{
 };
 pub use plan::explain::{ExplainedNode, ExplainedRead};
 pub use plan::fragment::{Distributed, Fragment};
-pub use plan::residence::Residence;
+pub use plan::residence::{Residence, Residents};
 pub use plan::wire::FragmentError;
 pub use plan::{Plan, QueryParams};
 pub use print::format;

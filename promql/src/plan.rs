@@ -19,6 +19,7 @@ use crate::budget::Budget;
 use crate::error::{EvalError, PlanError};
 use crate::eval::function::Function;
 use crate::eval::labels::is_unique_without_name;
+use crate::eval::range::window::reach_ms;
 use crate::source::{Select, SelectId, SeriesSource};
 use crate::value::QueryOutput;
 use fragment::Distributed;
@@ -255,6 +256,14 @@ impl NodeKind {
     }
 
     /// The read of a selector.
+    pub(crate) fn select(&self) -> Option<SelectId> {
+        match self {
+            Self::Vector { select, .. } | Self::Matrix { input: RangeInput::Select(select), .. } => Some(*select),
+            _ => None,
+        }
+    }
+
+    /// The read of a selector, to change.
     pub(crate) fn select_mut(&mut self) -> Option<&mut SelectId> {
         match self {
             Self::Vector { select, .. } | Self::Matrix { input: RangeInput::Select(select), .. } => Some(select),
@@ -274,6 +283,25 @@ pub(crate) struct Node {
     pub(crate) grid: Grid,
     /// The type of its value.
     pub(crate) value_type: ValueType,
+}
+
+impl Node {
+    /// The time after which and the time up to which a selector looks at samples; none of other operators.
+    pub(crate) fn span_of_samples(&self, lookback_ms: i64) -> Option<(Timestamp, Timestamp)> {
+        let (shift, back_ms, extended) = match &self.kind {
+            NodeKind::Vector { shift, extended, .. } => (shift, lookback_ms, extended),
+            NodeKind::Matrix { input: RangeInput::Select(_), range_ms, shift, extended, .. } => (shift, *range_ms, extended),
+            _ => return None,
+        };
+        let (further_ms, ahead_ms) = match (extended, &self.kind) {
+            // An instant value lies between the newest sample and the next.
+            (Some(Extended::Smoothed), NodeKind::Vector { .. }) => (0, lookback_ms),
+            (Some(_), NodeKind::Vector { .. }) | (None, _) => (0, 0),
+            (Some(extended), _) => reach_ms(*extended, lookback_ms),
+        };
+        let after_ms = shift.apply(self.grid.start_ms).saturating_sub(back_ms).saturating_sub(further_ms);
+        Some((after_ms, shift.apply(self.grid.last_ms()).saturating_add(ahead_ms)))
+    }
 }
 
 /// A query that is ready to be evaluated.

@@ -43,7 +43,7 @@ pub(crate) struct Series {
 }
 
 /// Bytes of a slot with its share of the look-up tables, without label text and samples.
-const SLOT_BYTES: u64 = (size_of::<Series>() + size_of::<Line>() + 68) as u64;
+const SLOT_BYTES: u64 = (size_of::<Series>() + size_of::<Line>() + 44) as u64;
 
 /// The slots of a shard and the ways to find them.
 #[derive(Debug, Default)]
@@ -108,7 +108,7 @@ impl Head {
             self.sample_bytes -= line.bytes();
             *line = Line::default();
         }
-        self.by_fp.remove(series.fp128);
+        self.by_fp.remove(series.fp128, slot);
         self.by_sid.remove(series.sid);
         self.recent.vacate(slot);
         self.free.push(slot);
@@ -118,7 +118,7 @@ impl Head {
     }
 
     pub(crate) fn slot_of_fp(&self, fp128: u128) -> Option<u32> {
-        self.by_fp.get(fp128)
+        self.by_fp.get(fp128, |slot| self.series(slot).is_some_and(|series| series.fp128 == fp128))
     }
 
     pub(crate) fn slot_of_sid(&self, sid: u32) -> Option<u32> {

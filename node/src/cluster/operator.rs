@@ -1,9 +1,10 @@
 //! What a node does for the meta group: passing commands to its leader, making itself known, and, while it leads, founding what every
-//! cluster has.
+//! cluster has and beginning the changes of replicas that [`super::planner`] finds.
 
+use super::planner::{self, Wanted};
 use crate::config::Config;
 use crate::meta::command::{decode, encode};
-use crate::meta::placement::replication_target;
+use crate::meta::placement::{kept_stores, replication_target};
 use crate::meta::state::Limits;
 use crate::meta::{MetaCommand, MetaResponse, MetaState};
 use crate::node::Node;
@@ -23,6 +24,8 @@ const BUDGET: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often a node looks whether it has something to tell.
 const ROUND: Duration = Duration::from_millis(250);
+/// How long a leader looks on before it changes replicas.
+const SETTLE: Duration = Duration::from_secs(3);
 /// How often each node reports its clock.
 const REPORT: Duration = Duration::from_secs(60);
 
@@ -35,8 +38,8 @@ pub enum MetaError {
         /// What the last attempt met.
         reason: String,
     },
-    /// The answer is of a binary that knows more.
-    #[error("the meta group's answer cannot be read: {reason}")]
+    /// The command cannot be read back, or the answer is of a binary that knows more.
+    #[error("a record of the meta group cannot be read: {reason}")]
     Malformed {
         /// Why.
         reason: String,
@@ -52,13 +55,14 @@ pub fn default_limits(config: &Config) -> Limits {
         out_of_order_window_ms: ms(config.limits.out_of_order_window),
         late_window_ms: ms(config.limits.late_window),
         retention_ms: ms(config.storage.retention),
+        exemplars_max: config.storage.exemplars_max,
     }
 }
 
 /// Shards a new workspace begins with.
 #[must_use]
 pub fn shards_per_workspace(meta: &MetaState) -> u32 {
-    if replication_target(meta.stores.len()) > 1 { 3 } else { 1 }
+    if replication_target(kept_stores(meta)) > 1 { 3 } else { 1 }
 }
 
 /// Brings a command to the meta group's leader, wherever it is, and answers what it decided.
@@ -69,6 +73,8 @@ pub fn shards_per_workspace(meta: &MetaState) -> u32 {
 /// See [`MetaError`].
 pub async fn propose(node: &Node, command: MetaCommand) -> Result<MetaResponse, MetaError> {
     let bytes = encode(&command);
+    // What cannot be read must not get into the log: every replica would stop at it.
+    decode::<MetaCommand>(&bytes).map_err(|e| MetaError::Malformed { reason: e.to_string() })?;
     let deadline = Instant::now() + BUDGET;
     let mut repeated = false;
     loop {
@@ -111,6 +117,8 @@ async fn propose_once(node: &Node, command: Bytes, deadline: Instant) -> Result<
             Err(ProposeError::NotLeader { leader: Some((_, store)) }) if store != node.store_id() => {
                 return forward(node, &node.others().remove(&store).into_iter().collect::<Vec<_>>(), command, deadline).await;
             }
+            // A replica that was removed from the group knows no leader for ever.
+            Err(ProposeError::NotLeader { leader: None }) => {}
             Err(e) => return Err((e.to_string(), e == ProposeError::Unknown)),
         }
     }
@@ -138,13 +146,16 @@ async fn forward(node: &Node, addresses: &[String], command: Bytes, deadline: In
 /// Keeps this node known, its peers' addresses current, and, on the leader, the cluster founded. Runs until dropped.
 pub async fn run(node: Arc<Node>) {
     let mut reported: Option<Instant> = None;
+    let mut led_since: Option<Instant> = None;
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
         let store = node.store_id();
         refresh_peers(&node);
-        if let Err(e) = round(&node, store, &mut reported).await {
+        let leads = node.groups.group(ShardId::META).is_some_and(|g| g.status().is_leader);
+        led_since = led_since.filter(|_| leads).or_else(|| leads.then(Instant::now));
+        if let Err(e) = round(&node, store, &mut reported, led_since).await {
             tracing::debug!(error = %e, "meta round put off");
         }
     }
@@ -159,13 +170,14 @@ pub fn refresh_peers(node: &Node) {
     node.time.set_peers(&others.into_keys().collect::<Vec<_>>());
 }
 
-async fn round(node: &Arc<Node>, store: StoreId, reported: &mut Option<Instant>) -> Result<(), MetaError> {
+async fn round(node: &Arc<Node>, store: StoreId, reported: &mut Option<Instant>, led_since: Option<Instant>) -> Result<(), MetaError> {
     let meta = node.meta.get();
-    let leads = node.groups.group(ShardId::META).is_some_and(|g| g.status().is_leader);
     if meta.cluster_id.is_none() {
-        if leads {
-            let command = MetaCommand::FoundCluster { cluster_id: super::identity::random_hex() };
-            propose(node, command).await?;
+        if led_since.is_some()
+            && let Some(group) = node.groups.group(ShardId::META)
+        {
+            let members = group.status().voters.into_iter().map(|(replica, store)| (replica.0, store.0)).collect();
+            propose(node, MetaCommand::FoundCluster { cluster_id: super::identity::random_hex(), members }).await?;
         }
         return Ok(());
     }
@@ -185,8 +197,40 @@ async fn round(node: &Arc<Node>, store: StoreId, reported: &mut Option<Instant>)
         propose(node, MetaCommand::ReportTime { store_id: store.0, now_ms }).await?;
         *reported = Some(Instant::now());
     }
-    if leads {
+    for lost in node.groups.lost() {
+        let listed = meta.record(lost.shard).and_then(|record| record.replicas.iter().find(|r| r.replica == lost.replica.0));
+        if listed.is_some_and(|replica| !replica.is_lost) {
+            propose(node, MetaCommand::MarkLost { shard: lost.shard.0, replica: lost.replica.0 }).await?;
+        }
+    }
+    if let Some(since) = led_since {
         found_workspaces(node, &meta).await?;
+        begin_changes(node, &meta, since).await?;
+    }
+    Ok(())
+}
+
+/// Stores that have not answered for as long as `--cluster.replace-after`, counted at the earliest from when this node began to lead.
+fn silent_stores(node: &Node, meta: &MetaState, led_since: Instant) -> BTreeSet<u64> {
+    let Some(patience) = node.config.cluster.replace_after else { return BTreeSet::new() };
+    let (now, heard_at) = (node.clock.monotonic(), node.heard_at.read());
+    let silence = |store: u64| heard_at.get(&StoreId(store)).map_or(Duration::MAX, |at| now.saturating_sub(*at)).min(led_since.elapsed());
+    meta.stores.keys().copied().filter(|store| *store != node.store_id().0 && silence(*store) >= patience).collect()
+}
+
+/// Begins the changes of replicas that the cluster needs now.
+async fn begin_changes(node: &Arc<Node>, meta: &MetaState, led_since: Instant) -> Result<(), MetaError> {
+    // While others are starting, what they hold looks like more or less than it is.
+    if led_since.elapsed() < SETTLE {
+        return Ok(());
+    }
+    let Ok(now_ms) = node.time.now() else { return Ok(()) };
+    for Wanted { shard, conf_ver, add, remove, reason } in planner::plan(meta, &silent_stores(node, meta, led_since)) {
+        tracing::info!(shard, ?add, ?remove, ?reason, "change of replicas begins");
+        let begun = propose(node, MetaCommand::BeginChange { shard, conf_ver, add, remove, reason, now_ms }).await?;
+        if let MetaResponse::Conflict { reason, .. } | MetaResponse::Full { reason, .. } = begun {
+            tracing::warn!(shard, reason, "change of replicas refused");
+        }
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! Carries out placement on this node: opens the replicas that the meta group puts here, closes and destroys those it no longer does.
 
 use crate::app::LOG_PER_GROUP_MAX;
-use crate::meta::MetaState;
+use crate::cluster::operator;
+use crate::meta::machine::MetaMachine;
 use crate::meta::state::{ReplicaRole, ShardRecord};
+use crate::meta::{MetaCommand, MetaResponse, MetaState};
 use crate::node::Node;
 use crate::shard::LocalShard;
 use crate::shard::machine::ShardMachine;
@@ -29,6 +31,9 @@ pub enum ReconcileError {
     /// The shard's storage.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The meta group's state.
+    #[error(transparent)]
+    Meta(#[from] raft::StateMachineError),
     /// Its Raft group.
     #[error(transparent)]
     Group(#[from] raft::GroupError),
@@ -46,9 +51,10 @@ pub enum ReconcileError {
 /// Follows the meta state until dropped.
 pub async fn run(node: Arc<Node>) {
     let mut changes = node.meta.watch();
+    let mut confirmed = None;
     loop {
         let meta = changes.newest();
-        let done = reconcile(&node, &meta).await;
+        let done = reconcile(&node, &meta, &mut confirmed).await;
         tokio::select! {
             changed = changes.changed() => {
                 if !changed {
@@ -61,15 +67,24 @@ pub async fn run(node: Arc<Node>) {
 }
 
 /// Brings this node to what `meta` says; answers whether everything is so.
-async fn reconcile(node: &Arc<Node>, meta: &MetaState) -> bool {
+async fn reconcile(node: &Arc<Node>, meta: &MetaState, confirmed: &mut Option<u64>) -> bool {
     if meta.cluster_id.is_none() {
         return true;
     }
-    let mut done = true;
-    for record in meta.shards.values() {
+    let mut done = remove_strays(node, meta, confirmed).await;
+    for record in meta.records() {
         let Some(replica) = meta.replica_on(ShardId(record.shard), node.store_id()) else { continue };
         // A lost replica waits to be replaced: trying again changes nothing.
-        if node.groups.lost().iter().any(|lost| lost.replica.0 == replica.replica) {
+        if replica.is_lost || node.groups.lost().iter().any(|lost| lost.replica.0 == replica.replica) {
+            continue;
+        }
+        if record.shard == ShardId::META.0 {
+            if node.groups.group(ShardId::META).is_none()
+                && let Err(e) = open_meta(node, ReplicaId(replica.replica)).await
+            {
+                tracing::error!(error = %e, "replica of the meta group not opened");
+                done = false;
+            }
             continue;
         }
         // Without the key a replica goes on applying; it is looked for again as long as it is missing.
@@ -82,15 +97,71 @@ async fn reconcile(node: &Arc<Node>, meta: &MetaState) -> bool {
             done = false;
         }
     }
-    for local in node.shards.all() {
-        if meta.replica_on(local.id, node.store_id()).is_none_or(|r| r.replica != local.replica.0)
-            && let Err(e) = destroy(node, &local).await
-        {
-            tracing::error!(shard = %local.id, error = %e, "replica not destroyed");
+    done
+}
+
+/// Destroys what `meta` does not put here; answers whether nothing of it is left. It waits for a state that is no older than one that was
+/// confirmed since the start: a replica that is behind may show a state from before its own replicas were made.
+async fn remove_strays(node: &Node, meta: &MetaState, confirmed: &mut Option<u64>) -> bool {
+    let strays = strays(node, meta);
+    if strays.is_empty() {
+        return true;
+    }
+    if confirmed.is_none() {
+        *confirmed = confirm(node).await;
+    }
+    if confirmed.is_none_or(|revision| meta.revision < revision) {
+        return false;
+    }
+    let mut done = true;
+    for identity in strays {
+        if let Err(e) = destroy(node, &identity).await {
+            tracing::error!(shard = %identity.shard, replica = %identity.replica, error = %e, "replica not destroyed");
             done = false;
         }
     }
     done
+}
+
+/// Replicas on this disk that `meta` does not put here.
+fn strays(node: &Node, meta: &MetaState) -> Vec<ShardIdentity> {
+    let is_listed = |identity: &ShardIdentity| {
+        let replicas = meta.record(identity.shard).map_or(&[][..], |record| &record.replicas);
+        replicas.iter().any(|r| r.replica == identity.replica.0 && r.store == node.store_id().0)
+    };
+    node.db.shards().into_iter().filter(|identity| !is_listed(identity)).collect()
+}
+
+/// The revision that everything decided before the call has led to, if the meta group answers.
+async fn confirm(node: &Node) -> Option<u64> {
+    match operator::propose(node, MetaCommand::Confirm).await {
+        Ok(MetaResponse::Revision { revision }) => Some(revision),
+        Ok(_) => None,
+        Err(error) => {
+            tracing::debug!(%error, "state of the meta group not confirmed");
+            None
+        }
+    }
+}
+
+/// Opens this node's replica of the meta group.
+///
+/// # Errors
+/// See [`ReconcileError`].
+pub async fn open_meta(node: &Arc<Node>, replica: ReplicaId) -> Result<raft::Group, ReconcileError> {
+    let known = node.db.shards().iter().any(|s| s.shard == ShardId::META && s.replica == replica);
+    let workspace = WorkspaceId::new("");
+    let store = if known {
+        node.db.open_shard(ShardId::META, replica)?
+    } else {
+        node.db.create_shard(ShardIdentity { shard: ShardId::META, replica, workspace: workspace.clone() })?
+    };
+    let machine = MetaMachine::open(store, node.meta.clone())?;
+    let spec = GroupSpec { shard: ShardId::META, replica, workspace, is_new: !known };
+    let group = node.groups.create(spec, Arc::clone(&machine) as Arc<dyn raft::StateMachine>).await?;
+    *node.meta_machine.lock() = Some(machine);
+    tracing::info!(%replica, "replica of the meta group open");
+    Ok(group)
 }
 
 async fn open(node: &Arc<Node>, record: &ShardRecord, replica: ReplicaId) -> Result<(), ReconcileError> {
@@ -132,30 +203,46 @@ async fn open(node: &Arc<Node>, record: &ShardRecord, replica: ReplicaId) -> Res
     Ok(())
 }
 
+/// A replica that joins counts once it votes.
 async fn recover(local: Arc<LocalShard>) {
     while local.group.wait_recovered(Instant::now() + RECOVERY).await.is_err() {
         if local.closed.is_cancelled() {
             return;
         }
     }
-    local.set_recovered();
+    let mut status = local.group.watch();
+    tokio::select! {
+        voting = status.wait_for(|status| status.voters.contains_key(&local.replica)) => {
+            if voting.is_ok() {
+                local.set_recovered();
+            }
+        }
+        () = local.closed.cancelled() => {}
+    }
 }
 
 fn voters(record: &ShardRecord) -> BTreeMap<ReplicaId, StoreId> {
     record.replicas.iter().filter(|r| r.role == ReplicaRole::Voter).map(|r| (ReplicaId(r.replica), StoreId(r.store))).collect()
 }
 
-async fn destroy(node: &Node, local: &LocalShard) -> Result<(), ReconcileError> {
-    node.shards.remove(local.id);
-    local.closed.cancel();
-    node.groups.close(local.id).await?;
-    node.groups.destroy(local.replica).await?;
-    let (db, id, replica) = (node.db.clone(), local.id, local.replica);
-    task::blocking(move || db.destroy_shard(id, replica)).await??;
-    if !node.shards.all().iter().any(|other| other.workspace == local.workspace) {
-        node.keys.forget_workspace(&local.workspace);
+async fn destroy(node: &Node, stray: &ShardIdentity) -> Result<(), ReconcileError> {
+    let (id, replica) = (stray.shard, stray.replica);
+    let open = node.shards.get(id).filter(|local| local.replica == replica);
+    if let Some(local) = &open {
+        node.shards.remove(id);
+        local.closed.cancel();
     }
-    tracing::info!(shard = %local.id, replica = %local.replica, "replica destroyed");
+    if id == ShardId::META {
+        *node.meta_machine.lock() = None;
+    }
+    drop(open);
+    node.groups.destroy(replica).await?;
+    let db = node.db.clone();
+    task::blocking(move || db.destroy_shard(id, replica)).await??;
+    if !node.db.shards().iter().any(|other| other.workspace == stray.workspace) {
+        node.keys.forget_workspace(&stray.workspace);
+    }
+    tracing::info!(shard = %id, %replica, "replica destroyed");
     Ok(())
 }
 

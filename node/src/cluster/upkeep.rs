@@ -58,7 +58,8 @@ async fn hand_over(group: &raft::Group, replica: ReplicaId, store: StoreId) {
 /// The store that should lead, unless it is this one.
 fn preferred_leader(node: &Node, shard: ShardId) -> Option<StoreId> {
     let meta = node.meta.get();
-    meta.shards.get(&shard.0)?.replicas.first().map(|r| StoreId(r.store)).filter(|s| *s != node.store_id())
+    let goes = |replica: u64| meta.changes.get(&shard.0).is_some_and(|change| change.remove.contains(&replica));
+    meta.shards.get(&shard.0)?.replicas.first().filter(|r| !goes(r.replica)).map(|r| StoreId(r.store)).filter(|s| *s != node.store_id())
 }
 
 /// Gives away every leadership that another replica can take, before this node stops.

@@ -8,6 +8,7 @@ use crate::task;
 use futures::future::join_all;
 use model::{ShardId, StoreId};
 use proto::node::{FetchMetaRequest, PingRequest};
+use raft::GroupStatus;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,7 @@ async fn ping(node: &Node, address: &str) {
     } else {
         node.unfit.write().remove(&store);
     }
+    node.heard_at.write().insert(store, node.clock.monotonic());
     let trip_ms = i64::try_from(node.clock.monotonic().saturating_sub(before.1).as_millis()).unwrap_or(0);
     node.time.observe(store, reply.now_ms, before.0.saturating_add(trip_ms / 2));
     if node.others().get(&store).is_none_or(|known| known != address) {
@@ -55,13 +57,15 @@ async fn ping(node: &Node, address: &str) {
     }
 }
 
-/// Fetches the meta state until dropped, if this node is no member of the meta group.
+/// Fetches the meta state until dropped, unless this node is a member of the meta group and hears of it there.
 pub async fn meta(node: Arc<Node>) {
     let mut rounds = tokio::time::interval(FETCH);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        if node.groups.group(ShardId::META).is_some() {
+        // A member that was removed hears no leader, and nobody tells it.
+        let hears = |status: GroupStatus| status.leader.is_some() && status.voters.contains_key(&status.replica);
+        if node.groups.group(ShardId::META).is_some_and(|group| hears(group.status())) {
             continue;
         }
         let mut addresses: BTreeSet<String> = node.others().into_values().collect();

@@ -22,6 +22,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Run a whole local cluster as child processes; one Ctrl-C stops it.
     Up(UpArgs),
+    /// Look at a cluster and ask changes of it.
+    Ctl(CtlArgs),
     /// Print the version and exit.
     Version,
     /// Exit 0 if a URL answers 200 within two seconds, else 1. Meant for container health checks.
@@ -71,6 +73,70 @@ pub struct FileArgs {
     /// Check the configuration, print what it comes to, and exit.
     #[arg(id = "config_check", long = "config.check")]
     pub check: bool,
+}
+
+/// Arguments of `flotilla ctl`.
+#[derive(Debug, Args)]
+pub struct CtlArgs {
+    /// Any node of the cluster.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9480", env = "FLOTILLA_URL", global = true)]
+    pub url: String,
+    /// Print the answer as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: CtlCommand,
+}
+
+/// Subcommands of `flotilla ctl`. Nodes are named by their id or their name.
+#[derive(Debug, Subcommand)]
+pub enum CtlCommand {
+    /// Show whether all is well.
+    Status,
+    /// List the nodes.
+    Nodes,
+    /// List the shards, the meta group first.
+    Shards,
+    /// List the changes of replicas under way.
+    Operators,
+    /// Have a node emptied: leaders go first, then replicas.
+    Drain {
+        /// Which node.
+        node: String,
+        /// Take it back: the node may hold replicas again.
+        #[arg(long)]
+        cancel: bool,
+    },
+    /// Forget a node that holds no replica any more.
+    Remove {
+        /// Which node.
+        node: String,
+    },
+    /// Move a replica of a shard to another node.
+    Move {
+        /// Which shard; 0 is the meta group.
+        shard: u64,
+        /// The node that has it.
+        #[arg(long)]
+        from: String,
+        /// The node that gets it.
+        #[arg(long)]
+        to: String,
+    },
+    /// Make a node the preferred leader of a shard.
+    Leader {
+        /// Which shard.
+        shard: u64,
+        /// A node that holds a replica of it.
+        #[arg(long)]
+        to: String,
+    },
+    /// Have a change of replicas undone.
+    Cancel {
+        /// Of which shard.
+        shard: u64,
+    },
 }
 
 /// Arguments of `flotilla health`.

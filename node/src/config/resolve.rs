@@ -114,6 +114,7 @@ fn read(reader: &mut Reader<'_>) -> Config {
         cluster: ClusterConfig {
             initial_nodes: reader.address(&s::CLUSTER_INITIAL_NODES, Address::parse_list),
             bootstrap: reader.read(&s::CLUSTER_BOOTSTRAP, value::boolean),
+            replace_after: reader.read(&s::CLUSTER_REPLACE_AFTER, value::interval),
         },
         storage: StorageConfig {
             retention: reader.read(&s::STORAGE_RETENTION, value::positive_duration),
@@ -121,6 +122,7 @@ fn read(reader: &mut Reader<'_>) -> Config {
             encryption_key_file: reader.read(&s::STORAGE_ENCRYPTION_KEY_FILE, value::optional_path),
             min_free_bytes: reader.read(&s::STORAGE_MIN_FREE, value::bytes),
             scrub_period: reader.read(&s::STORAGE_SCRUB_PERIOD, value::interval),
+            exemplars_max: reader.read(&s::STORAGE_MAX_EXEMPLARS, value::exemplars),
         },
         limits: LimitsConfig {
             late_window: reader.read(&s::LIMITS_LATE_WINDOW, value::duration),

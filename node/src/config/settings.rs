@@ -63,11 +63,13 @@ settings! {
     RPC_ADVERTISE_ADDRESS = "rpc.advertise_address", "rpc.advertise-address", "HOST:PORT", "", "Address that other nodes dial. Default: --rpc.listen-address, where that names one host.";
     CLUSTER_INITIAL_NODES = "cluster.initial_nodes", "initial-nodes", "A,B,C", "", "Advertised RPC addresses of the nodes that found the cluster together; the same list on each of them.";
     CLUSTER_BOOTSTRAP = "cluster.bootstrap", "bootstrap", "BOOL", "false", "Found a cluster of this node alone if its disk is empty.";
+    CLUSTER_REPLACE_AFTER = "cluster.replace_after", "cluster.replace-after", "DURATION", "10m", "Time after which the replicas of a node that does not answer are put on other nodes; 0 turns it off.";
     STORAGE_RETENTION = "storage.retention", "storage.retention", "DURATION", "150d", "How long samples are kept.";
     STORAGE_MEMORY = "storage.memory", "storage.memory", "BYTES", "", "Memory for storage: caches, memtables, heads. Default: a quarter of the machine's memory, at most 4GiB.";
     STORAGE_MIN_FREE = "storage.min_free", "storage.min-free", "BYTES", "1GiB", "With less free disk space than this the node refuses writes and goes on reading.";
     STORAGE_ENCRYPTION_KEY_FILE = "storage.encryption_key_file", "storage.encryption-key-file", "PATH", "", "File of 64 hexadecimal digits, the key that encrypts what is stored; the same on every node. Only for an empty data directory. Default: no encryption.";
     STORAGE_SCRUB_PERIOD = "storage.scrub_period", "storage.scrub-period", "DURATION", "14d", "Time in which everything stored is read once to find damage; 0 turns it off.";
+    STORAGE_MAX_EXEMPLARS = "storage.max_exemplars", "storage.max-exemplars", "N", "20000", "Exemplars that each shard of a new workspace keeps, the newest, at most 1000000; 0 keeps none.";
     LIMITS_LATE_WINDOW = "limits.late_window", "limits.late-window", "DURATION", "3h", "How old a sample may be that is newer than everything its series has.";
     LIMITS_OUT_OF_ORDER_WINDOW = "limits.out_of_order_window", "limits.out-of-order-window", "DURATION", "1h", "How old a sample may be that is not newer than everything its series has.";
     QUERY_TIMEOUT = "query.timeout", "query.timeout", "DURATION", "2m", "Time after which a query is given up.";

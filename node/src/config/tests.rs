@@ -54,7 +54,7 @@ fn defaults_are_a_whole_configuration() {
         config.rpc,
         RpcConfig { listen_address: Address::new("127.0.0.1", 9481), advertise_address: Address::new("127.0.0.1", 9481) }
     );
-    assert_eq!(config.cluster, ClusterConfig { initial_nodes: vec![], bootstrap: false });
+    assert_eq!(config.cluster, ClusterConfig { initial_nodes: vec![], bootstrap: false, replace_after: Some(minutes(10)) });
     let scrub_period = Some(minutes(14 * 24 * 60));
     assert_eq!(
         config.storage,
@@ -63,7 +63,8 @@ fn defaults_are_a_whole_configuration() {
             memory_bytes: 2 * GIB,
             encryption_key_file: None,
             min_free_bytes: GIB,
-            scrub_period
+            scrub_period,
+            exemplars_max: 20_000
         }
     );
     assert_eq!(config.limits, LimitsConfig { late_window: minutes(180), out_of_order_window: minutes(60) });
@@ -119,11 +120,13 @@ fn every_setting_can_come_from_every_layer() {
         ("rpc.advertise_address", "n1.example:81"),
         ("cluster.initial_nodes", "n1.example:81"),
         ("cluster.bootstrap", "true"),
+        ("cluster.replace_after", "1h"),
         ("storage.retention", "30d"),
         ("storage.memory", "512MiB"),
         ("storage.min_free", "10MB"),
         ("storage.encryption_key_file", "/etc/flotilla/key"),
         ("storage.scrub_period", "7d"),
+        ("storage.max_exemplars", "0"),
         ("limits.late_window", "1d"),
         ("limits.out_of_order_window", "0"),
         ("query.timeout", "1s"),
@@ -154,7 +157,13 @@ fn every_setting_can_come_from_every_layer() {
 fn all_problems_are_told_at_once_with_their_place() {
     let yaml = "web:\n  listen_adress: 1.2.3.4:80\nquery:\n  timeout: soon\n  max_samples: -1\nshards: {}\n";
     let env = [("FLOTILLA_RPC_LISTEN_ADDRESS", "x"), ("FLOTILLA_STORAGE__MEMORY", "1KiB")];
-    let flags = ["--limits.late-window=1y", "--rpc.listen-address=:9481", "--initial-nodes=a:1,b:2,a:1", "--log.level=loud"];
+    let flags = [
+        "--storage.max-exemplars=1000001",
+        "--limits.late-window=1y",
+        "--rpc.listen-address=:9481",
+        "--initial-nodes=a:1,b:2,a:1",
+        "--log.level=loud",
+    ];
     assert_eq!(
         Given { yaml, env: &env, flags: &flags }.problems(),
         [
@@ -168,6 +177,7 @@ fn all_problems_are_told_at_once_with_their_place() {
             "flag --limits.late-window: limits.late_window must not be longer than storage.retention",
             "flag --log.level: log.level: \"loud\" is none of debug, info, warn, error",
             "flag --rpc.listen-address: 0.0.0.0:9481 is no address that other nodes can dial: give rpc.advertise_address",
+            "flag --storage.max-exemplars: storage.max_exemplars: \"1000001\" is no whole number from 0 to 1000000",
         ]
     );
 }

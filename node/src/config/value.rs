@@ -43,6 +43,14 @@ pub enum ValueError {
         /// The text.
         text: String,
     },
+    /// Not a whole number up to the largest.
+    #[error("{text:?} is no whole number from 0 to {max}")]
+    Number {
+        /// The text.
+        text: String,
+        /// The largest.
+        max: u32,
+    },
     /// Neither true nor false.
     #[error("{text:?} is neither true nor false")]
     Bool {
@@ -146,6 +154,15 @@ pub(super) const MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// Reads a whole number above 0.
 pub(super) fn count(text: &str) -> Result<usize, ValueError> {
     text.parse().ok().filter(|&n: &usize| n > 0).ok_or_else(|| ValueError::Count { text: text.to_owned() })
+}
+
+/// Most exemplars that a shard can be told to keep: they lie in memory.
+const EXEMPLARS_MAX: u32 = 1_000_000;
+
+/// Reads how many exemplars are kept.
+pub(super) fn exemplars(text: &str) -> Result<u32, ValueError> {
+    let bad = || ValueError::Number { text: text.to_owned(), max: EXEMPLARS_MAX };
+    text.parse().ok().filter(|n| *n <= EXEMPLARS_MAX).ok_or_else(bad)
 }
 
 /// Reads `true` or `false`.

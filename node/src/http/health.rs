@@ -1,6 +1,7 @@
 //! `/-/healthy`, `/-/ready` and `/metrics`.
 
 use super::respond;
+use crate::meta::state::ReplicaRole;
 use crate::node::Node;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -51,7 +52,7 @@ pub fn missing(node: &Node) -> Option<String> {
     for id in [WorkspaceId::DEFAULT, WorkspaceId::SYSTEM] {
         let Some(workspace) = meta.workspaces.get(id) else { return Some(format!("workspace {id} does not exist yet")) };
         for shard in workspace.generations.iter().flat_map(|g| &g.shards).map(|s| ShardId(*s)) {
-            if meta.replica_on(shard, store).is_none() {
+            if meta.replica_on(shard, store).is_none_or(|r| r.role == ReplicaRole::Learner) {
                 continue;
             }
             let Some(local) = node.shards.get(shard) else { return Some(format!("the replica of shard {shard} is not open")) };

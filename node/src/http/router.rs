@@ -6,8 +6,8 @@ use super::extract::{ReadLimits, read_body};
 use super::params::Params;
 use super::routes::{self, Action, Endpoint, Route, WorkspaceSource};
 use super::{
-    active_api, admin_api, cors, encoding, exemplars_api, family_api, features_api, health, metadata_api, query_api, remote_write, respond,
-    text_api, tsdb_api, workspaces,
+    active_api, admin_api, cluster_api, cors, encoding, exemplars_api, family_api, features_api, health, metadata_api, query_api,
+    remote_write, respond, text_api, tsdb_api, workspaces,
 };
 use crate::config::CorsOrigin;
 use crate::meta::view::Workspace;
@@ -116,6 +116,18 @@ async fn dispatch(node: &Arc<Node>, route: &Route, path: &HashMap<String, String
         Endpoint::CreateWorkspace | Endpoint::ListWorkspaces | Endpoint::DescribeWorkspace | Endpoint::DeleteWorkspace => {
             control_plane(node, route.endpoint, path, request).await
         }
+        Endpoint::ClusterStatus
+        | Endpoint::ClusterNodes
+        | Endpoint::ClusterShards
+        | Endpoint::ClusterOperators
+        | Endpoint::DrainNode
+        | Endpoint::RemoveNode
+        | Endpoint::MoveShard
+        | Endpoint::LeadShard
+        | Endpoint::CancelOperator => match Params::new(request.uri().query().unwrap_or(""), None) {
+            Ok(params) => cluster_api::answer(node, route.endpoint, path, &params).await.unwrap_or_else(IntoResponse::into_response),
+            Err(error) => error.into_response(),
+        },
         Endpoint::AllQueries => active_api::list(node, None),
         Endpoint::CancelAnyQuery => active_api::cancel(node, None, path_id(path)).unwrap_or_else(IntoResponse::into_response),
         _ => match workspace_of(node, route.workspace, path, &request) {

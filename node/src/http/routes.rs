@@ -21,6 +21,8 @@ pub enum Action {
     ListWorkspaces,
     DescribeWorkspace,
     DeleteWorkspace,
+    ReadCluster,
+    ChangeCluster,
     /// Health and the node's own metrics: no workspace, no data.
     Observe,
 }
@@ -63,6 +65,15 @@ pub enum Endpoint {
     ListWorkspaces,
     DescribeWorkspace,
     DeleteWorkspace,
+    ClusterStatus,
+    ClusterNodes,
+    ClusterShards,
+    ClusterOperators,
+    DrainNode,
+    RemoveNode,
+    MoveShard,
+    LeadShard,
+    CancelOperator,
     Ready,
     Healthy,
     Metrics,
@@ -128,7 +139,7 @@ static DATA_PLANE: [[Route; 3]; 18] = [
     data_plane!(POST_OR_PUT, "admin/tsdb/clean_tombstones", CleanTombstones, CleanTombstones),
 ];
 
-static OTHERS: [Route; 13] = [
+static OTHERS: [Route; 22] = [
     row(MethodFilter::POST, "/api/v1/push", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
     row(MethodFilter::POST, "/api/v1/receive", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
     row(MethodFilter::POST, "/workspaces", Action::CreateWorkspace, WorkspaceSource::None, Endpoint::CreateWorkspace),
@@ -137,6 +148,15 @@ static OTHERS: [Route; 13] = [
     row(MethodFilter::DELETE, "/workspaces/{workspace}", Action::DeleteWorkspace, WorkspaceSource::Path, Endpoint::DeleteWorkspace),
     row(MethodFilter::GET, "/admin/queries", Action::ListAllQueries, WorkspaceSource::None, Endpoint::AllQueries),
     row(MethodFilter::POST, "/admin/queries/{id}/cancel", Action::CancelAnyQuery, WorkspaceSource::None, Endpoint::CancelAnyQuery),
+    row(MethodFilter::GET, "/cluster/status", Action::ReadCluster, WorkspaceSource::None, Endpoint::ClusterStatus),
+    row(MethodFilter::GET, "/cluster/nodes", Action::ReadCluster, WorkspaceSource::None, Endpoint::ClusterNodes),
+    row(MethodFilter::GET, "/cluster/shards", Action::ReadCluster, WorkspaceSource::None, Endpoint::ClusterShards),
+    row(MethodFilter::GET, "/cluster/operators", Action::ReadCluster, WorkspaceSource::None, Endpoint::ClusterOperators),
+    row(MethodFilter::POST, "/cluster/nodes/{node}/drain", Action::ChangeCluster, WorkspaceSource::None, Endpoint::DrainNode),
+    row(MethodFilter::DELETE, "/cluster/nodes/{node}", Action::ChangeCluster, WorkspaceSource::None, Endpoint::RemoveNode),
+    row(MethodFilter::POST, "/cluster/shards/{shard}/move", Action::ChangeCluster, WorkspaceSource::None, Endpoint::MoveShard),
+    row(MethodFilter::POST, "/cluster/shards/{shard}/leader", Action::ChangeCluster, WorkspaceSource::None, Endpoint::LeadShard),
+    row(MethodFilter::POST, "/cluster/operators/{shard}/cancel", Action::ChangeCluster, WorkspaceSource::None, Endpoint::CancelOperator),
     early(MethodFilter::GET, "/-/ready", Endpoint::Ready),
     early(MethodFilter::GET, "/ready", Endpoint::Ready),
     early(MethodFilter::GET, "/-/healthy", Endpoint::Healthy),

@@ -11,7 +11,7 @@ mod wire;
 
 pub use histogram::{BUCKETS_MAX, BadHistogram, WireHistogram};
 use model::limits::{REMOTE_WRITE_COMPRESSED_BYTES_MAX, REMOTE_WRITE_DECODED_BYTES_MAX};
-pub use series::{RawSeries, RefError, Samples, SeriesBody, SeriesMetadata, SeriesReader, Version, WireExemplar};
+pub use series::{RawSeries, RefError, ReferringSeries, Samples, SeriesBody, SeriesMetadata, SeriesReader, Version, WireExemplar};
 use series::{read_series_1, read_series_2};
 use std::sync::Arc;
 use tsdb::metadata::MetricKind;

@@ -6,15 +6,19 @@
 //!                    `-table: keyed 128-bit hash of the bytes---------> entry    (identity hash, placement hash)
 //! ```
 //!
+//! Version 2 sends references to symbols whose numbers change from request to request: there the hash is that of the hashes of the
+//! symbols, each of which is hashed once a request.
+//!
 //! An entry says two things that are true for ever under its key: these bytes are labels that the workspace admits, and these are
 //! their hashes. The key is drawn from the workspace's secret and the limits of admission, so neither another workspace's labels nor
 //! those that a limit refuses are found. Whether the shard still knows the series is the shard's business: one that does not asks for
 //! the labels.
 
 use crate::ingest::admit::AdmitLimits;
-use crate::ingest::decode::{RawSeries, Samples};
+use crate::ingest::decode::{RawSeries, ReferringSeries, Samples};
 use crate::metrics;
 use hashbrown::HashTable;
+use model::labels::METRIC_NAME;
 use parking_lot::{RwLock, RwLockReadGuard};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_secret};
 
@@ -36,6 +40,7 @@ pub struct Entry {
     pub fp128: u128,
     /// Placement hash (`model::hash::placement_hash`).
     pub placement: u64,
+    /// Bytes of the labels in version 1; 0 in version 2.
     labels_bytes: u32,
 }
 
@@ -76,6 +81,57 @@ impl Key {
     #[inline]
     fn hash(&self, labels: &[u8]) -> u128 {
         xxh3_128_with_secret(labels, self.secret.as_slice())
+    }
+}
+
+/// Symbols of a request that are hashed: those of any sender in use; a request with more is read in full.
+const SYMBOLS_MAX: usize = 1 << 16;
+/// Ends the hashes of a series' symbols, so that no label bytes of version 1 are ever mistaken for them.
+const OF_SYMBOLS: u8 = 2;
+
+/// Keyed hashes of the symbols of one request of version 2.
+#[derive(Debug, Default)]
+pub struct SymbolHashes {
+    hashes: Vec<u128>,
+    /// The reference that names the metric.
+    metric_name: Option<u64>,
+    /// Hashes of the symbols of one series, one behind the other.
+    series: Vec<u8>,
+}
+
+impl SymbolHashes {
+    /// Hashes the symbols of a request; false if they are too many.
+    pub fn hash(&mut self, key: &Key, symbols: &[&[u8]]) -> bool {
+        self.hashes.clear();
+        if symbols.len() > SYMBOLS_MAX {
+            return false;
+        }
+        self.hashes.extend(symbols.iter().map(|symbol| key.hash(symbol)));
+        self.metric_name = symbols.iter().position(|symbol| *symbol == METRIC_NAME.as_bytes()).map(|at| at as u64);
+        true
+    }
+
+    /// The hash of a series and the reference to its metric's name (0, the empty text, if it has none); `None` if a reference leads
+    /// nowhere or a name has no value.
+    #[inline]
+    fn of_series(&mut self, key: &Key, series: &ReferringSeries<'_>) -> Option<(u128, u64)> {
+        let Self { hashes, metric_name, series: bytes } = self;
+        bytes.clear();
+        let (mut count, mut metric, mut name, mut is_valid) = (0usize, 0, 0, true);
+        let is_read = series.each_ref(|reference| {
+            match usize::try_from(reference).ok().and_then(|reference| hashes.get(reference)) {
+                Some(hash) => bytes.extend_from_slice(&hash.to_le_bytes()),
+                None => is_valid = false,
+            }
+            if count.is_multiple_of(2) {
+                name = reference;
+            } else if Some(name) == *metric_name {
+                metric = reference;
+            }
+            count += 1;
+        });
+        bytes.push(OF_SYMBOLS);
+        (is_read && is_valid && count.is_multiple_of(2) && count > 0).then(|| (key.hash(bytes), metric))
     }
 }
 
@@ -195,6 +251,24 @@ impl Lookup<'_> {
         self.in_table += 1;
         self.next = at as usize + 1;
         Some((*self.list.entries.get(at as usize)?, samples))
+    }
+
+    /// What is known of a series of version 2, the series, and the reference to its metric's name. `None` if it must be read as a whole.
+    #[inline]
+    pub fn find_referring<'a>(&mut self, series: &RawSeries<'a>, symbols: &mut SymbolHashes) -> Option<(Entry, ReferringSeries<'a>, u64)> {
+        self.missed = None;
+        self.new += 1;
+        let referring = series.referring()?;
+        let (raw, metric) = symbols.of_series(self.key, &referring)?;
+        let predicted = self.list.entries.get(self.next).is_some_and(|entry| entry.raw == raw);
+        let Some(at) = (if predicted { Some(self.next) } else { self.list.find(raw).map(|at| at as usize) }) else {
+            self.missed = Some((raw, 0));
+            return None;
+        };
+        self.new -= 1;
+        *(if predicted { &mut self.predicted } else { &mut self.in_table }) += 1;
+        self.next = at + 1;
+        Some((*self.list.entries.get(at)?, referring, metric))
     }
 
     /// What to learn of the series that was looked for last and not found, once it was read and admitted.

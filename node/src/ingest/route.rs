@@ -52,8 +52,8 @@ impl LeaderHints {
         {
             return Some(*store);
         }
-        let replicas = &meta.shards.get(&shard.0)?.replicas;
-        replicas.get(attempt % replicas.len().max(1)).map(|r| StoreId(r.store))
+        let record = meta.shards.get(&shard.0)?;
+        record.voting_stores().nth(attempt % record.voting_stores().count().max(1))
     }
 
     /// Notes an answer.

@@ -4,10 +4,10 @@ mod parts;
 
 use crate::ingest::admit::{AdmitLimits, Refusal, admit_labels, is_label_text, series_text};
 use crate::ingest::decode::{
-    BadHistogram, BodyLimits, DecodeError, LabelBytes, Samples, SeriesBody, SeriesMetadata, SeriesReader, SnappyBuffer, Version,
+    BadHistogram, BodyLimits, DecodeError, LabelBytes, RawSeries, Samples, SeriesBody, SeriesMetadata, SeriesReader, SnappyBuffer, Version,
     WriteRequestReader,
 };
-use crate::ingest::known::{Entry, Key, KnownSeries, Lookup};
+use crate::ingest::known::{Entry, Key, KnownSeries, Lookup, SymbolHashes};
 use crate::ingest::verdict::Rejections;
 use model::hash::PlacementHasher;
 use model::labels::METRIC_NAME;
@@ -91,11 +91,19 @@ struct Scratch {
     identity: Vec<u8>,
     region: Vec<u8>,
     known_key: Option<Key>,
+    symbol_hashes: SymbolHashes,
 }
 
 impl Default for Splitter {
     fn default() -> Self {
-        let scratch = Scratch { hash_key: 0, hasher: PlacementHasher::new(0), identity: Vec::new(), region: Vec::new(), known_key: None };
+        let scratch = Scratch {
+            hash_key: 0,
+            hasher: PlacementHasher::new(0),
+            identity: Vec::new(),
+            region: Vec::new(),
+            known_key: None,
+            symbol_hashes: SymbolHashes::default(),
+        };
         Self { snappy: SnappyBuffer::default(), scratch }
     }
 }
@@ -150,8 +158,8 @@ fn split_decoded(scratch: &mut Scratch, version: Version, decoded: &[u8], rules:
     let key = key.unwrap_or_else(|| Key::new(rules.hash_key, rules.admit));
     let mut reader = WriteRequestReader::of(version, decoded)?;
     let symbols = reader.symbols();
-    // The labels of version 2 are references whose meaning changes from request to request.
-    let known = rules.known.filter(|_| version == Version::V1);
+    let mut hashes = std::mem::take(&mut scratch.symbol_hashes);
+    let known = rules.known.filter(|_| version == Version::V1 || hashes.hash(&key, &symbols));
     let mut splitting = Splitting {
         parts: OpenParts::new(rules.generations),
         request: SplitRequest::default(),
@@ -162,10 +170,11 @@ fn split_decoded(scratch: &mut Scratch, version: Version, decoded: &[u8], rules:
         symbols,
         exemplar_labels: Vec::new(),
         exemplar_region: Vec::new(),
+        said: (0, &[]),
     };
     let mut ordinal = 0u32;
     while let Some(raw) = reader.next_raw()? {
-        match splitting.lookup.as_mut().and_then(|lookup| lookup.find(&raw)) {
+        match splitting.find(&raw, &mut hashes) {
             Some((known, samples)) => {
                 if let Some((refusal, lost)) = splitting.known(ordinal, known, samples) {
                     splitting.request.refuse(ordinal, refusal, lost, reader.read(raw)?.labels);
@@ -179,7 +188,7 @@ fn split_decoded(scratch: &mut Scratch, version: Version, decoded: &[u8], rules:
         splitting.family(metadata.family, metadata.says);
     }
     let request = splitting.finish(rules.hash_key);
-    scratch.known_key = Some(key);
+    (scratch.known_key, scratch.symbol_hashes) = (Some(key), hashes);
     Ok(request)
 }
 
@@ -195,9 +204,31 @@ struct Splitting<'g, 'b> {
     symbols: Arc<[&'b [u8]]>,
     exemplar_labels: Vec<LabelBytes<'b>>,
     exemplar_region: Vec<u8>,
+    /// The metric's name and what was said of it by the last series that was recognised.
+    said: (u64, &'b [u8]),
 }
 
 impl<'b> Splitting<'_, 'b> {
+    /// Looks a series up among those known, and takes over what it says about its metric.
+    fn find(&mut self, raw: &RawSeries<'b>, hashes: &mut SymbolHashes) -> Option<(Entry, Samples<'b>)> {
+        let lookup = self.lookup.as_mut()?;
+        if self.version == Version::V1 {
+            return lookup.find(raw);
+        }
+        let (known, series, metric) = lookup.find_referring(raw, hashes)?;
+        // Series of one metric mostly stand together and say the same.
+        let says = (metric, series.metadata_bytes());
+        if says != self.said {
+            let metadata = series.metadata(&self.symbols)?;
+            let name = usize::try_from(metric).ok().and_then(|metric| self.symbols.get(metric)).copied();
+            if let (Some(metadata), Some(name)) = (metadata, name) {
+                self.family(family_of(name, metadata.kind), metadata);
+            }
+            self.said = says;
+        }
+        Some((known, series.samples))
+    }
+
     /// Adds a series that was recognised; gives the first refusal and how many samples were refused.
     fn known(&mut self, ordinal: u32, known: Entry, samples: Samples<'_>) -> Option<(Refusal, u32)> {
         self.request.series += 1;
@@ -253,6 +284,7 @@ impl<'b> Splitting<'_, 'b> {
         if let Some((refusal, lost)) = adding.refused {
             self.request.refuse(ordinal, refusal, lost, labels);
         }
+        self.said = (0, &[]);
         if let Some(metadata) = metadata
             && let Some((_, name)) = labels.iter().find(|(name, _)| *name == METRIC_NAME.as_bytes())
         {

@@ -1,8 +1,15 @@
 //! How a command changes the state: a pure function of both.
 
+mod change;
+
 use super::command::{MetaCommand, MetaResponse};
 use super::placement;
-use super::state::{FIRST_ALLOCATED_REPLICA, GenerationRecord, Limits, MetaState, ShardRecord, StoreRecord, TokenRecord, WorkspaceRecord};
+use super::state::{
+    FIRST_ALLOCATED_REPLICA, GenerationRecord, Limits, MetaState, ReplicaRecord, ReplicaRole, ShardRecord, StoreRecord, TokenRecord,
+    WorkspaceRecord,
+};
+use change::Begin;
+use model::ShardId;
 use model::limits::GROUPS_PER_NODE_MAX;
 
 /// How long a client token is remembered.
@@ -12,11 +19,28 @@ impl MetaState {
     /// Applies one command. `revision` grows if, and only if, anything changed.
     pub fn apply(&mut self, command: MetaCommand) -> MetaResponse {
         match command {
-            MetaCommand::FoundCluster { cluster_id } => self.found_cluster(cluster_id),
+            MetaCommand::FoundCluster { cluster_id, members } => self.found_cluster(cluster_id, &members),
+            MetaCommand::Confirm => MetaResponse::Revision { revision: self.revision },
+            MetaCommand::BeginChange { shard, conf_ver, add, remove, reason, now_ms } => {
+                self.begin_change(Begin { shard, conf_ver, add, remove, reason, now_ms })
+            }
+            MetaCommand::CancelChange { shard } => self.cancel_change(shard),
+            MetaCommand::FinishChange { shard, voters } => self.finish_change(shard, &voters),
+            MetaCommand::MarkLost { shard, replica } => self.mark_lost(shard, replica),
+            MetaCommand::PreferLeader { shard, store } => self.prefer_leader(shard, store),
+            MetaCommand::SetDraining { store_id, is_draining } => self.set_draining(store_id, is_draining),
+            MetaCommand::RemoveStore { store_id } => self.remove_store(store_id),
             MetaCommand::RegisterStore { incarnation, store_id, name, zone, rpc_address, http_address } => {
-                let record =
-                    StoreRecord { store_id: store_id.unwrap_or(0), incarnation, name, zone, rpc_address, http_address, reported_ms: 0 };
-                self.register_store(record)
+                self.register_store(StoreRecord {
+                    store_id: store_id.unwrap_or(0),
+                    incarnation,
+                    name,
+                    zone,
+                    rpc_address,
+                    http_address,
+                    reported_ms: 0,
+                    is_draining: false,
+                })
             }
             MetaCommand::ReportTime { store_id, now_ms } => self.report_time(store_id, now_ms),
             MetaCommand::CreateWorkspace { id, alias, placement_key, wrapped_key, shards, limits, tags, client_token, now_ms } => {
@@ -29,9 +53,17 @@ impl MetaState {
         }
     }
 
-    fn found_cluster(&mut self, cluster_id: String) -> MetaResponse {
+    fn found_cluster(&mut self, cluster_id: String, members: &[(u64, u64)]) -> MetaResponse {
         if self.cluster_id.is_none() {
             self.cluster_id = Some(cluster_id);
+            let voter = |(replica, store): &(u64, u64)| ReplicaRecord {
+                replica: *replica,
+                store: *store,
+                role: ReplicaRole::Voter,
+                is_lost: false,
+            };
+            let replicas = members.iter().map(voter).collect();
+            self.group = Some(ShardRecord { shard: ShardId::META.0, workspace: String::new(), replicas, conf_ver: 1 });
             self.next_shard = 1;
             self.next_replica = FIRST_ALLOCATED_REPLICA;
             self.revision += 1;
@@ -40,6 +72,10 @@ impl MetaState {
     }
 
     fn register_store(&mut self, mut record: StoreRecord) -> MetaResponse {
+        if self.removed_stores.values().any(|incarnation| *incarnation == record.incarnation) {
+            let reason = "the store was removed from the cluster: it can join again with an empty disk".to_owned();
+            return MetaResponse::Conflict { id: record.store_id.to_string(), reason };
+        }
         if let Some(known) = self.stores.values_mut().find(|s| s.incarnation == record.incarnation) {
             if record.store_id != 0 && record.store_id != known.store_id {
                 let reason = format!("its disk is known as store {}", known.store_id);
@@ -47,13 +83,14 @@ impl MetaState {
             }
             record.store_id = known.store_id;
             record.reported_ms = known.reported_ms;
+            record.is_draining = known.is_draining;
             if *known != record {
                 *known = record.clone();
                 self.revision += 1;
             }
             return MetaResponse::Store { store: record };
         }
-        if self.stores.contains_key(&record.store_id) {
+        if self.stores.contains_key(&record.store_id) || self.removed_stores.contains_key(&record.store_id) {
             let reason = "the store is known with another disk".to_owned();
             return MetaResponse::Conflict { id: record.store_id.to_string(), reason };
         }
@@ -98,7 +135,7 @@ impl MetaState {
         if self.stores.is_empty() {
             return MetaResponse::Conflict { id: workspace.id, reason: "no store is known".to_owned() };
         }
-        let replication = placement::replication_target(self.stores.len());
+        let replication = placement::replication_target(placement::kept_stores(self));
         if placement::room(self) < shards.max(1) as usize * replication {
             let reason = format!("a store takes part in at most {GROUPS_PER_NODE_MAX} groups");
             return MetaResponse::Full { id: workspace.id, reason };
@@ -127,6 +164,7 @@ impl MetaState {
             return MetaResponse::NotFound { id };
         }
         self.shards.retain(|_, s| s.workspace != id);
+        self.changes.retain(|shard, _| *shard == ShardId::META.0 || self.shards.contains_key(shard));
         self.revision += 1;
         MetaResponse::Done
     }
@@ -149,7 +187,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn limits() -> Limits {
-        Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3 }
+        Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3, exemplars_max: 4 }
     }
 
     fn register(state: &mut MetaState, incarnation: &str, store_id: Option<u64>) -> MetaResponse {
@@ -179,7 +217,7 @@ mod tests {
 
     fn founded(stores: u64) -> MetaState {
         let mut state = MetaState::default();
-        state.apply(MetaCommand::FoundCluster { cluster_id: "c".into() });
+        state.apply(MetaCommand::FoundCluster { cluster_id: "c".into(), members: (1..=stores).map(|id| (id, id)).collect() });
         for id in 1..=stores {
             register(&mut state, &format!("disk-{id}"), Some(id));
         }
@@ -198,7 +236,7 @@ mod tests {
     #[test]
     fn the_first_cluster_id_stays() {
         let mut state = founded(1);
-        state.apply(MetaCommand::FoundCluster { cluster_id: "other".into() });
+        state.apply(MetaCommand::FoundCluster { cluster_id: "other".into(), members: vec![] });
         assert_eq!(state.cluster_id.as_deref(), Some("c"));
     }
 

@@ -1,9 +1,9 @@
 //! Commands and responses of the meta group, as they stand in its log: JSON behind a version byte.
 
-use super::state::{Limits, StoreRecord, WorkspaceRecord};
+use super::state::{ChangeReason, Limits, ReplicaChange, StoreRecord, WorkspaceRecord};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const VERSION: u8 = 1;
 
@@ -15,6 +15,63 @@ pub enum MetaCommand {
     FoundCluster {
         /// Random, minted by the proposer.
         cluster_id: String,
+        /// The meta group's voters: replica and store ids.
+        members: Vec<(u64, u64)>,
+    },
+    /// Changes nothing; its answer tells the revision that everything before it has led to.
+    Confirm,
+    /// Begins a change of a shard's replicas; 0 is the meta group.
+    BeginChange {
+        /// Which shard.
+        shard: u64,
+        /// The record's `conf_ver` on which this was decided.
+        conf_ver: u64,
+        /// Stores that get a replica.
+        add: Vec<u64>,
+        /// Replicas that go.
+        remove: Vec<u64>,
+        /// Why.
+        reason: ChangeReason,
+        /// Cluster time of the proposer.
+        now_ms: i64,
+    },
+    /// Has a change undone.
+    CancelChange {
+        /// Of which shard.
+        shard: u64,
+    },
+    /// Ends a change: the group's membership is settled and committed.
+    FinishChange {
+        /// Which shard.
+        shard: u64,
+        /// Its voters now.
+        voters: BTreeSet<u64>,
+    },
+    /// Notes that a replica's store has lost what it had stored.
+    MarkLost {
+        /// Which shard.
+        shard: u64,
+        /// Which replica.
+        replica: u64,
+    },
+    /// Makes a replica the preferred leader of its shard.
+    PreferLeader {
+        /// Which shard; not the meta group.
+        shard: u64,
+        /// Where the replica is.
+        store: u64,
+    },
+    /// Has a store emptied, or takes that back.
+    SetDraining {
+        /// Which store.
+        store_id: u64,
+        /// Whether it is to be emptied.
+        is_draining: bool,
+    },
+    /// Forgets a store that holds no replica any more.
+    RemoveStore {
+        /// Which.
+        store_id: u64,
     },
     /// Makes a store known, or refreshes what is known of it.
     RegisterStore {
@@ -81,6 +138,16 @@ pub enum MetaResponse {
     Done,
     /// A blank or membership entry.
     None,
+    /// What everything so far has led to.
+    Revision {
+        /// The state's revision.
+        revision: u64,
+    },
+    /// The change as it now is.
+    Change {
+        /// What was begun or cancelled.
+        change: ReplicaChange,
+    },
     /// The store as it is now known.
     Store {
         /// The record.
@@ -151,6 +218,26 @@ mod tests {
 
     #[test]
     fn commands_round_trip_and_unknown_kinds_are_refused() {
+        let limits = Limits { version: 1, out_of_order_window_ms: 2, late_window_ms: 3, retention_ms: 4, exemplars_max: 5 };
+        for command in [
+            MetaCommand::FoundCluster { cluster_id: "c".into(), members: vec![(1, 1), (2, 2)] },
+            MetaCommand::CreateWorkspace {
+                id: "w".into(),
+                alias: None,
+                placement_key: u64::MAX,
+                wrapped_key: Some("k".into()),
+                shards: 3,
+                limits,
+                tags: BTreeMap::from([("a".into(), "b".into())]),
+                client_token: None,
+                now_ms: -1,
+            },
+            MetaCommand::BeginChange { shard: 0, conf_ver: 1, add: vec![2], remove: vec![1], reason: ChangeReason::Dead, now_ms: 5 },
+            MetaCommand::FinishChange { shard: 7, voters: BTreeSet::from([1024, 1025]) },
+            MetaCommand::Confirm,
+        ] {
+            assert_eq!(decode::<MetaCommand>(&encode(&command)).unwrap(), command);
+        }
         let command = MetaCommand::ReportTime { store_id: 2, now_ms: 5 };
         let bytes = encode(&command);
         assert_eq!(bytes.as_ref(), b"\x01{\"kind\":\"report_time\",\"store_id\":2,\"now_ms\":5}");

@@ -22,6 +22,12 @@ pub struct MetaState {
     pub workspaces: BTreeMap<String, WorkspaceRecord>,
     /// Shards of all workspaces by id.
     pub shards: BTreeMap<u64, ShardRecord>,
+    /// The replicas of the meta group itself, once the cluster is founded.
+    pub group: Option<ShardRecord>,
+    /// Changes of replicas under way, by shard: at most one each.
+    pub changes: BTreeMap<u64, ReplicaChange>,
+    /// Disks of stores that were removed, by store id: they cannot come back.
+    pub removed_stores: BTreeMap<u64, String>,
     /// The next shard id; 0 is the meta group.
     pub next_shard: u64,
     /// The next replica id.
@@ -50,6 +56,8 @@ pub struct StoreRecord {
     pub http_address: String,
     /// The clock it reported last, 0 before the first report.
     pub reported_ms: i64,
+    /// Whether it is to be emptied: replicas and leaders go elsewhere, and none come.
+    pub is_draining: bool,
 }
 
 /// A workspace.
@@ -100,6 +108,8 @@ pub struct Limits {
     pub late_window_ms: i64,
     /// Age after which samples are deleted.
     pub retention_ms: i64,
+    /// Exemplars that each shard keeps.
+    pub exemplars_max: u32,
 }
 
 /// A shard and where its replicas are.
@@ -126,6 +136,46 @@ pub struct ReplicaRecord {
     pub store: u64,
     /// What it is.
     pub role: ReplicaRole,
+    /// Whether what it had stored is lost, as its node tells: it is replaced under another id.
+    pub is_lost: bool,
+}
+
+/// A change of one shard's replicas, from its decision until the group's membership is what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplicaChange {
+    /// Which shard; 0 is the meta group.
+    pub shard: u64,
+    /// Replicas that become voters; until then the shard's record has them as learners.
+    pub add: Vec<u64>,
+    /// Replicas that go.
+    pub remove: Vec<u64>,
+    /// Why.
+    pub reason: ChangeReason,
+    /// Cluster time of the decision.
+    pub began_ms: i64,
+    /// Whether it is to be undone: what was added goes again, unless the group has taken it as a voter already.
+    pub is_cancelled: bool,
+}
+
+/// Why replicas change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeReason {
+    /// An operator asked for it.
+    Asked,
+    /// The store is being drained.
+    Drain,
+    /// The store has been silent for too long.
+    Dead,
+    /// What the replica had stored is lost.
+    Lost,
+    /// The cluster has more or fewer stores than the shard's replicas are for.
+    Replication,
+    /// Two replicas share a zone although another zone has room.
+    Zone,
+    /// The store holds more replicas than others.
+    Balance,
 }
 
 /// The part a replica plays in its group.
@@ -157,16 +207,45 @@ impl MetaState {
         reported.get(reported.len() / 2).copied().filter(|ms| *ms > 0)
     }
 
-    /// The replica of `shard` on `store`.
+    /// The record of a shard or, by [`ShardId::META`], of the meta group.
+    #[must_use]
+    pub fn record(&self, shard: ShardId) -> Option<&ShardRecord> {
+        if shard == ShardId::META { self.group.as_ref() } else { self.shards.get(&shard.0) }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn record_mut(&mut self, shard: u64) -> Option<&mut ShardRecord> {
+        if shard == ShardId::META.0 { self.group.as_mut() } else { self.shards.get_mut(&shard) }
+    }
+
+    /// The records of the meta group and of all shards.
+    pub fn records(&self) -> impl Iterator<Item = &ShardRecord> {
+        self.group.iter().chain(self.shards.values())
+    }
+
+    /// The replica of `shard` on `store`; of a lost one and its successor, the successor.
     #[must_use]
     pub fn replica_on(&self, shard: ShardId, store: StoreId) -> Option<ReplicaRecord> {
-        self.shards.get(&shard.0)?.replicas.iter().find(|r| r.store == store.0).copied()
+        self.record(shard)?.replicas.iter().filter(|r| r.store == store.0).min_by_key(|r| r.is_lost).copied()
     }
 
     /// Where `replica` of `shard` is.
     #[must_use]
     pub fn store_of(&self, shard: ShardId, replica: ReplicaId) -> Option<StoreId> {
-        self.shards.get(&shard.0)?.replicas.iter().find(|r| r.replica == replica.0).map(|r| StoreId(r.store))
+        self.record(shard)?.replicas.iter().find(|r| r.replica == replica.0).map(|r| StoreId(r.store))
+    }
+
+    /// Whether nothing is to be put on `store` any more.
+    #[must_use]
+    pub fn is_draining(&self, store: StoreId) -> bool {
+        self.stores.get(&store.0).is_some_and(|s| s.is_draining)
+    }
+}
+
+impl ShardRecord {
+    /// Stores of the replicas that count for majorities, the preferred leader first.
+    pub fn voting_stores(&self) -> impl Iterator<Item = StoreId> {
+        self.replicas.iter().filter(|r| r.role == ReplicaRole::Voter).map(|r| StoreId(r.store))
     }
 }
 
@@ -209,6 +288,7 @@ mod tests {
             rpc_address: String::new(),
             http_address: String::new(),
             reported_ms,
+            is_draining: false,
         };
         (id, record)
     }

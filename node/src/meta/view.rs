@@ -123,7 +123,7 @@ mod tests {
     use crate::meta::state::Limits;
 
     fn created(state: &mut MetaState, id: &str) {
-        let limits = Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3 };
+        let limits = Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3, exemplars_max: 4 };
         let (alias, tags, client_token) = (None, BTreeMap::new(), None);
         state.apply(MetaCommand::CreateWorkspace {
             id: id.into(),
@@ -154,7 +154,7 @@ mod tests {
         let view = MetaView::default();
         let mut changes = view.watch();
         let mut state = MetaState::default();
-        state.apply(MetaCommand::FoundCluster { cluster_id: "c".into() });
+        state.apply(MetaCommand::FoundCluster { cluster_id: "c".into(), members: vec![(1, 1)] });
         register(&mut state);
         created(&mut state, "one");
         let old = Arc::new(state.clone());
@@ -172,7 +172,7 @@ mod tests {
         assert!(view.workspace("two").is_some());
         assert!(Arc::ptr_eq(&one, &view.workspace("one").unwrap()), "an unchanged workspace is not computed again");
 
-        let limits = Limits { version: 0, out_of_order_window_ms: 5, late_window_ms: 5, retention_ms: 5 };
+        let limits = Limits { version: 0, out_of_order_window_ms: 5, late_window_ms: 5, retention_ms: 5, exemplars_max: 5 };
         state.apply(MetaCommand::SetLimits { id: "one".into(), limits });
         state.apply(MetaCommand::DeleteWorkspace { id: "two".into() });
         view.publish(Arc::new(state));

@@ -8,7 +8,7 @@ use crate::rpc::client::{header, request};
 use crate::shard::LocalShard;
 use model::{ShardId, StoreId};
 use promql::budget::Reservation;
-use promql::{Budget, DecodeError, EvalError, Frame, Residence};
+use promql::{Budget, DecodeError, EvalError, Frame, Residence, Residents};
 use proto::node::{ExecuteFrame, ExecuteReport, ExecuteRequest, GenerationShards};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -70,7 +70,7 @@ impl Question {
     pub async fn ask(&self, node: &Node, shard: ShardId, first: usize) -> Result<ShardAnswer, ReadError> {
         for attempt in first.. {
             let deadline = attempt_deadline(self.deadline);
-            let outcome = match node.shards.get(shard) {
+            let outcome = match node.shards.serving(shard) {
                 // Every other attempt asks elsewhere: the own replica may be the one that is cut off.
                 Some(local) if attempt % 2 == 0 => self.ask_here(node, local, |answer| answer).await,
                 _ => self.ask_remote(node, shard, attempt, deadline).await,
@@ -152,7 +152,10 @@ impl Question {
 
     fn message(&self, node: &Node, shard: ShardId, left: Duration) -> ExecuteRequest {
         let residence = self.spec.residence.as_deref();
-        let ids = |shards: &Vec<ShardId>| GenerationShards { shards: shards.iter().map(|shard| shard.0).collect() };
+        let to_wire = |Residents { from_ms, shards }: &Residents| GenerationShards {
+            from_ms: *from_ms,
+            shards: shards.iter().map(|shard| shard.0).collect(),
+        };
         ExecuteRequest {
             header: Some(header(&node.cluster_id(), node.store_id().0, left)),
             workspace: self.workspace.clone(),
@@ -160,7 +163,7 @@ impl Question {
             known_revision: self.spec.known_revision,
             fragment: self.encoded.get_or_init(|| self.spec.fragment.encode().into()).clone(),
             placement_key: residence.map_or(0, |residence| residence.key),
-            generations: residence.map(|residence| residence.generations.iter().map(ids).collect()).unwrap_or_default(),
+            generations: residence.map(|residence| residence.generations.iter().map(to_wire).collect()).unwrap_or_default(),
             samples_max: self.spec.samples_max,
             bytes_max: self.spec.bytes_max,
         }
@@ -223,8 +226,7 @@ fn replica_for(node: &Node, shard: ShardId, attempt: usize) -> Option<StoreId> {
     {
         return Some(leader);
     }
-    let others: Vec<StoreId> =
-        meta.shards.get(&shard.0)?.replicas.iter().map(|r| StoreId(r.store)).filter(|store| *store != node.store_id()).collect();
+    let others: Vec<StoreId> = meta.shards.get(&shard.0)?.voting_stores().filter(|store| *store != node.store_id()).collect();
     // A replica of this node takes every other attempt.
     let turn = if node.shards.get(shard).is_some() { attempt / 2 } else { attempt };
     others.get(turn % others.len().max(1)).copied()
@@ -240,10 +242,16 @@ pub fn spec_of(request: &ExecuteRequest) -> Result<ExecuteSpec, tonic::Status> {
         promql::FragmentError::Unknown { .. } => tonic::Status::unimplemented(error.to_string()),
         promql::FragmentError::Malformed { .. } => tonic::Status::invalid_argument(error.to_string()),
     })?;
-    let generations: Vec<Vec<ShardId>> =
-        request.generations.iter().map(|generation| generation.shards.iter().copied().map(ShardId).collect()).collect();
-    if generations.iter().any(Vec::is_empty) {
+    let of_wire = |GenerationShards { from_ms, shards }: &GenerationShards| Residents {
+        from_ms: *from_ms,
+        shards: shards.iter().copied().map(ShardId).collect(),
+    };
+    let generations: Vec<Residents> = request.generations.iter().map(of_wire).collect();
+    if generations.iter().any(|generation| generation.shards.is_empty()) {
         return Err(tonic::Status::invalid_argument("generation without shards"));
+    }
+    if !generations.is_sorted_by(|a, b| a.from_ms < b.from_ms) {
+        return Err(tonic::Status::invalid_argument("generations are not in the order of time"));
     }
     let residence = (generations.len() > 1).then(|| Arc::new(Residence { key: request.placement_key, generations }));
     Ok(ExecuteSpec {
@@ -279,7 +287,8 @@ mod tests {
     use promql::{Distributed, Plan, QueryParams};
 
     fn asked(fragment: Vec<u8>, generations: &[&[u64]]) -> Result<ExecuteSpec, tonic::Status> {
-        let generations = generations.iter().map(|shards| GenerationShards { shards: shards.to_vec() }).collect();
+        let generation = |(from_ms, shards): (i64, &&[u64])| GenerationShards { from_ms, shards: shards.to_vec() };
+        let generations = (-1..).zip(generations).map(generation).collect();
         let request =
             ExecuteRequest { fragment: fragment.into(), generations, placement_key: 7, bytes_max: u64::MAX, ..ExecuteRequest::default() };
         spec_of(&request)

@@ -20,7 +20,6 @@ use promql::source::{GatheredSource, RawSeries, SelectId};
 use promql::value::QueryOutput;
 use promql::{Distributed, Frame, Gather, ParseErrors, Residence, Steps};
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -130,12 +129,10 @@ pub async fn evaluate(node: &Node, workspace: &WorkspaceRecord, job: Job<'_>) ->
         asked: BTreeSet::new(),
     };
     let plan = &job.plan;
-    let steps = plan.steps();
     let mut slices = 1;
     let mut output = loop {
-        let outcome = if slices == 1 { run.steps(plan.clone()).await } else { run.slices(steps, slices).await };
-        match outcome {
-            Err(QueryError::Eval(EvalError::TooManyBytes { .. })) if slices < SLICES_MAX.min(steps) && plan.can_be_sliced() => {
+        match run.runs(slices).await {
+            Err(QueryError::Eval(EvalError::TooManyBytes { .. })) if slices < SLICES_MAX.min(plan.steps()) && plan.can_be_sliced() => {
                 slices *= 4;
             }
             Err(QueryError::Read(ReadError::StaleMap { shard })) if Instant::now() < job.deadline => run.refresh(shard).await?,
@@ -177,20 +174,27 @@ impl Run<'_> {
         Err(ReadError::StaleMap { shard }.into())
     }
 
-    /// Evaluates the steps in slices, one after the other.
-    async fn slices(&mut self, steps: usize, slices: usize) -> Result<Steps, QueryError> {
+    /// Evaluates all steps, one run of those that look at the same generations after the other, each in so many slices.
+    async fn runs(&mut self, slices: usize) -> Result<Steps, QueryError> {
         self.begin_again();
-        let size = steps.div_ceil(slices);
+        let list = self.workspace.generation_list().map_err(|_| QueryError::Aborted)?;
+        let runs = self.job.plan.runs(self.job.expr, list.as_slice())?;
+        if let ([_], 1) = (&*runs, slices) {
+            return self.steps(self.job.plan.clone()).await;
+        }
         let mut whole: Option<Steps> = None;
-        for start in (0..steps).step_by(size) {
-            let range: Range<usize> = start..start + size;
-            // What is there already takes room of its own.
-            let held = whole.as_ref().map(|whole| self.job.budget.reserve(0, whole.heap_bytes())).transpose()?;
-            let next = self.steps(Plan::of_steps(self.job.expr, *self.job.plan.params(), range)?).await?;
-            drop(held);
-            match &mut whole {
-                Some(whole) => whole.append(next),
-                None => whole = Some(next),
+        for run in runs {
+            let size = run.len().div_ceil(slices).max(1);
+            for start in run.clone().step_by(size) {
+                let slice = start..run.end.min(start + size);
+                // What is there already takes room of its own.
+                let held = whole.as_ref().map(|whole| self.job.budget.reserve(0, whole.heap_bytes())).transpose()?;
+                let next = self.steps(Plan::of_steps(self.job.expr, *self.job.plan.params(), slice)?).await?;
+                drop(held);
+                match &mut whole {
+                    Some(whole) => whole.append(next),
+                    None => whole = Some(next),
+                }
             }
         }
         whole.ok_or(QueryError::Aborted)
@@ -245,7 +249,7 @@ impl Run<'_> {
     ) -> Result<Here, QueryError> {
         let mut shards = shards.iter();
         let (Some(only), None) = (shards.next(), shards.next()) else { return Ok(Here::Elsewhere) };
-        let Some(local) = self.node.shards.get(*only) else { return Ok(Here::Elsewhere) };
+        let Some(local) = self.node.shards.serving(*only) else { return Ok(Here::Elsewhere) };
         let (mut gather, distributed) = (Gather::new(distributed, &self.job.budget), Arc::clone(distributed));
         let answer = question.ask_here(self.node, local, move |answer| {
             let ShardAnswer { frames, held, stats } = answer;

@@ -62,7 +62,7 @@ async fn read_shard(
 ) -> Result<Found, ReadError> {
     for attempt in 0.. {
         let backoff = backoff_before(attempt + 1);
-        let result = match node.shards.get(shard) {
+        let result = match node.shards.serving(shard) {
             // Every other attempt asks elsewhere: the own replica may be the one that is cut off, and on a full disk it takes nothing in.
             Some(local) if attempt % 2 == 0 && (!node.reserve_spent.load(Ordering::Relaxed) || local.group.status().is_leader) => {
                 read_local(node, local, spec.clone(), attempt_deadline(deadline), Arc::clone(&cancelled)).await

@@ -2,7 +2,8 @@
 
 use crate::cluster::admin;
 use crate::ingest::route::{reply_of, write_local};
-use crate::meta::command::encode;
+use crate::meta::MetaCommand;
+use crate::meta::command::{decode, encode};
 use crate::node::Node;
 use crate::query::CancelOnDrop;
 use crate::query::ask::{spec_of, to_wire};
@@ -81,6 +82,8 @@ impl NodeRpc for NodeService {
         let request = request.into_inner();
         let left = self.admit(request.header.as_ref())?;
         let group = self.node.groups.group(ShardId::META).ok_or_else(|| Status::failed_precondition("not a member of the meta group"))?;
+        // What cannot be read must not get into the log: every replica would stop at it.
+        decode::<MetaCommand>(&request.command).map_err(|e| Status::invalid_argument(e.to_string()))?;
         let answer = tokio::time::timeout(left, group.propose(request.command, None)).await;
         match answer {
             Ok(Ok(response)) => Ok(Response::new(ProposeMetaReply { response })),

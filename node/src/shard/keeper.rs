@@ -18,7 +18,7 @@ const IDLE_SHARE: f64 = 0.2;
 const META_ENTRIES: u64 = 64;
 
 /// Watches all replicas until dropped.
-pub async fn run(node: Arc<Node>, meta: Option<Arc<MetaMachine>>) {
+pub async fn run(node: Arc<Node>) {
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut cpu = CpuShare::default();
@@ -33,8 +33,9 @@ pub async fn run(node: Arc<Node>, meta: Option<Arc<MetaMachine>>) {
         }
         keep_heads_within(&node).await;
         metrics::set_memory_used("chunk_db", node.db.memory_used());
-        if let Some(machine) = meta.as_ref().filter(|m| m.wants_checkpoint(META_ENTRIES)) {
-            checkpoint_meta(&node, machine).await;
+        let meta = node.meta_machine.lock().clone();
+        if let Some(machine) = meta.filter(|m| m.wants_checkpoint(META_ENTRIES)) {
+            checkpoint_meta(&node, &machine).await;
         }
         if idle && let Err(e) = node.groups.reclaim_log().await {
             tracing::error!(error = %e, "space of purged log entries not given back");

@@ -36,7 +36,7 @@ impl LocalShard {
         Self { id, replica, workspace, shard, group, queue, closed: CancellationToken::new(), recovered: AtomicBool::new(false) }
     }
 
-    /// Whether what was committed when the node started has been applied.
+    /// Whether it votes and has applied what was committed when the node started.
     #[must_use]
     pub fn is_recovered(&self) -> bool {
         self.recovered.load(Ordering::Acquire)
@@ -59,6 +59,12 @@ impl ShardRegistry {
     #[must_use]
     pub fn get(&self, shard: ShardId) -> Option<Arc<LocalShard>> {
         self.shards.read().get(&shard).cloned()
+    }
+
+    /// The replica of `shard` on this node, if it has caught up and counts.
+    #[must_use]
+    pub fn serving(&self, shard: ShardId) -> Option<Arc<LocalShard>> {
+        self.get(shard).filter(|local| local.is_recovered())
     }
 
     /// All replicas, by shard.

@@ -46,7 +46,7 @@ pub enum RepairError {
 /// The last replica's; see [`RepairError`].
 pub async fn day(node: &Arc<Node>, local: &Arc<LocalShard>, day: Day) -> Result<(), RepairError> {
     let stores: Vec<StoreId> = match node.meta.get().shards.get(&local.id.0) {
-        Some(record) => record.replicas.iter().map(|replica| StoreId(replica.store)).filter(|store| *store != node.store_id()).collect(),
+        Some(record) => record.voting_stores().filter(|store| *store != node.store_id()).collect(),
         None => Vec::new(),
     };
     let mut outcome = Err(RepairError::Alone);

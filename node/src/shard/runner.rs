@@ -294,7 +294,7 @@ impl Runner {
                 out_of_order_window_ms: limits.out_of_order_window_ms,
                 late_window_ms: limits.late_window_ms,
                 retention_ms: limits.retention_ms,
-                ..Limits::default()
+                exemplars_max: limits.exemplars_max,
             }));
         }
         let now = self.stamp(term).ok()?;

@@ -8,6 +8,7 @@ mod deploy;
 mod ingest;
 mod integrity;
 mod local;
+mod members;
 mod query;
 mod query_api;
 mod sealed;

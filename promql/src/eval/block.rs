@@ -78,6 +78,22 @@ impl Tile {
         }
     }
 
+    /// Keeps the rows of which `keeps` says so, in their order.
+    fn retain(&mut self, keeps: &[bool]) {
+        let mut to = 0;
+        for (from, _) in keeps.iter().enumerate().filter(|(_, keeps)| **keeps) {
+            if from != to {
+                self.values.copy_within(from * self.steps..(from + 1) * self.steps, to * self.steps);
+                self.valid.copy_within(from * self.words..(from + 1) * self.words, to * self.words);
+                self.histograms.swap(from, to);
+            }
+            to += 1;
+        }
+        self.values.truncate(to * self.steps);
+        self.valid.truncate(to * self.words);
+        self.histograms.truncate(to);
+    }
+
     fn clear(&mut self) {
         self.values.clear();
         self.valid.clear();
@@ -398,9 +414,24 @@ impl Block {
         self.steps
     }
 
+    /// Whether any series has a histogram.
+    pub(crate) fn has_histograms(&self) -> bool {
+        self.histograms().next().is_some()
+    }
+
+    /// Keeps the series of which `keeps` says so, in their order. The room of the others stays.
+    pub(crate) fn retain(&mut self, keeps: &[bool]) {
+        if keeps.iter().all(|keeps| *keeps) {
+            return;
+        }
+        self.tile.retain(keeps);
+        let mut keeps = keeps.iter();
+        self.series.retain(|_| keeps.next().is_some_and(|keeps| *keeps));
+    }
+
     /// Removes the histograms; true if there were any.
     pub(crate) fn clear_histograms(&mut self) -> bool {
-        let found = self.histograms().next().is_some();
+        let found = self.has_histograms();
         self.tile.histograms.iter_mut().for_each(Vec::clear);
         found
     }
@@ -449,6 +480,7 @@ impl Block {
     /// # Errors
     /// There is not so much room.
     pub(crate) fn hold(mut self, budget: &Budget) -> Result<Self, EvalError> {
+        self.held.clear();
         self.room = None;
         self.room = Some(budget.reserve(0, self.heap_bytes() as u64)?);
         Ok(self)
@@ -459,7 +491,7 @@ impl Block {
     /// # Errors
     /// There is not so much room.
     pub(crate) fn hold_histograms(self, budget: &Budget) -> Result<Self, EvalError> {
-        if self.histograms().next().is_some() { self.hold(budget) } else { Ok(self) }
+        if self.has_histograms() { self.hold(budget) } else { Ok(self) }
     }
 
     /// Whether the budget knows of the room that it has.

@@ -14,8 +14,9 @@ use super::{Evaluator, Sink};
 use crate::annotations::Annotations;
 use crate::ast::{Extended, Span};
 use crate::error::EvalError;
-use crate::plan::{Node, NodeId, NodeKind, RangeInput, TimeShift};
+use crate::plan::{Grid, Node, NodeId, NodeKind, RangeInput, TimeShift};
 use crate::source::{HistogramSample, SeriesView, histogram_bytes, histogram_samples};
+use crate::stats::Seen;
 use crate::value::Series;
 pub(crate) use function::RangeFunction;
 use model::Labels;
@@ -68,7 +69,7 @@ pub(crate) fn stream<'p>(
     let windows = Windows::new(node.grid, argument.range_ms, argument.shift).reaching(argument.extended, lookback_ms);
     let rows = tile_series(node.grid.steps, evaluator.tile_bytes);
     let mut block = evaluator.blank(node.grid.steps, rows)?;
-    for_each_series(evaluator, argument, &mut |evaluator, mut meta, samples| {
+    let inner = for_each_series(evaluator, argument, &mut |evaluator, mut meta, samples| {
         let before = block.len();
         let labels = meta.labels.clone();
         if !function.keeps_name() && (!names_unread || all.is_some()) {
@@ -94,7 +95,7 @@ pub(crate) fn stream<'p>(
         }
         Ok(())
     })?;
-    windows.count_into(&mut evaluator.seen);
+    windows.count_into(&mut evaluator.seen, inner);
     match all {
         Some(mut all) => {
             all.append(block.account(evaluator.budget)?);
@@ -215,16 +216,15 @@ fn annotate(evaluator: &mut Evaluator<'_>, function: RangeFunction, labels: &Lab
     if !matches!(function, RangeFunction::Rate | RangeFunction::Increase) || name.is_empty() {
         return;
     }
-    let name = quote(name);
     if evaluator.plan.params.type_and_unit_labels {
         let kind = labels.get("__type__").unwrap_or("");
         if !matches!(kind, "counter" | "histogram") {
             let wanted = "__type__ label is not set to \"counter\" or \"histogram\"";
-            let text = format!("metric might not be a counter, {wanted}, got {}: {name}", quote(kind));
+            let text = format!("metric might not be a counter, {wanted}, got {}: {}", quote(kind), quote(name));
             evaluator.annotations.info(span, text);
         }
-    } else if !["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| labels.metric_name().ends_with(suffix)) {
-        let text = format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name}");
+    } else if !["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix)) {
+        let text = format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}", quote(name));
         evaluator.annotations.info(span, text);
     }
 }
@@ -232,8 +232,15 @@ fn annotate(evaluator: &mut Evaluator<'_>, function: RangeFunction, labels: &Lab
 /// Takes one series' meta data and samples, without stale markers.
 type SeriesSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesMeta, Samples<'_>) -> Result<(), EvalError>;
 
-/// Hands out the series of a range vector; answers how many samples the evaluation of a subquery looked at, none for a selector.
-fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_>, each: SeriesSink<'_, 'p>) -> Result<u64, EvalError> {
+/// What the evaluation of a subquery looked at on its grid.
+type Inner = (Grid, Seen);
+
+/// Hands out the series of a range vector; answers what the evaluation of a subquery looked at, nothing for a selector.
+fn for_each_series<'p>(
+    evaluator: &mut Evaluator<'p>,
+    argument: RangeArgument<'_>,
+    each: SeriesSink<'_, 'p>,
+) -> Result<Option<Inner>, EvalError> {
     match argument.input {
         RangeInput::Select(_) => {
             let with_starts = evaluator.plan.params.use_start_timestamps;
@@ -249,13 +256,13 @@ fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_
                 let samples = floats.without_stale_markers(series, &histograms);
                 each(evaluator, meta, if with_starts { samples } else { Samples { starts: &[], ..samples } })
             })?;
-            Ok(0)
+            Ok(None)
         }
         RangeInput::Subquery(inner) => {
             let grid = evaluator.node(inner).grid;
             let _held = evaluator.budget.reserve(0, (grid.steps as u64).saturating_mul(8))?;
             let all_times: Vec<i64> = (0..grid.steps).map(|i| grid.time(i)).collect();
-            subquery_rows(evaluator, inner, &mut |evaluator, meta, row| {
+            let seen = subquery_rows(evaluator, inner, &mut |evaluator, meta, row| {
                 evaluator.budget.check()?;
                 if row.is_full() {
                     return each(evaluator, meta, Samples { times: &all_times, values: row.values, starts: &[], histograms: &[] });
@@ -263,7 +270,8 @@ fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_
                 let (times, values): (Vec<i64>, Vec<f64>) = row.iter().map(|(step, value)| (all_times[step], value)).unzip();
                 let histograms: Vec<HistogramSample> = row.histograms.iter().map(|(step, h)| of_subquery(all_times[*step], h)).collect();
                 each(evaluator, meta, Samples { times: &times, values: &values, starts: &[], histograms: &histograms })
-            })
+            })?;
+            Ok(Some((grid, seen)))
         }
     }
 }
@@ -271,12 +279,12 @@ fn for_each_series<'p>(evaluator: &mut Evaluator<'p>, argument: RangeArgument<'_
 /// Takes one series of a subquery and its values on the inner grid.
 type RowSink<'s, 'p> = &'s mut dyn FnMut(&mut Evaluator<'p>, SeriesMeta, Row<'_>) -> Result<(), EvalError>;
 
-/// Hands out the series of a subquery; answers how many samples its own evaluation looked at.
-fn subquery_rows<'p>(evaluator: &mut Evaluator<'p>, inner: NodeId, each: RowSink<'_, 'p>) -> Result<u64, EvalError> {
+/// Hands out the series of a subquery; answers what its own evaluation looked at.
+fn subquery_rows<'p>(evaluator: &mut Evaluator<'p>, inner: NodeId, each: RowSink<'_, 'p>) -> Result<Seen, EvalError> {
     let node = evaluator.node(inner);
-    let _held = evaluator.budget.reserve(0, (node.grid.steps as u64).saturating_mul(16))?;
+    let _held = evaluator.budget.reserve(0, (node.grid.steps as u64).saturating_mul(8 + Seen::STEP_BYTES))?;
     if node.grid.steps == 0 {
-        return Ok(0);
+        return Ok(Seen::default());
     }
     let ((), seen) = evaluator.on_grid(node.grid.steps, |evaluator| inner_rows(evaluator, inner, each))?;
     Ok(seen)
@@ -386,7 +394,10 @@ pub(crate) fn matrix_value(evaluator: &mut Evaluator<'_>, node: &Node) -> Result
         Ok(())
     })?;
     // What a subquery computed is nobody's sample, only what it was computed of.
-    evaluator.seen.add(0, if matches!(argument.input, RangeInput::Select(_)) { looked_at } else { below });
+    match below {
+        Some((_, inner)) => evaluator.seen.add_invariant(&inner),
+        None => evaluator.seen.add(0, looked_at),
+    }
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
     Ok(series)
 }
@@ -403,11 +414,11 @@ pub(crate) fn presence(evaluator: &mut Evaluator<'_>, node: &Node, range_id: Nod
     let _layout = evaluator.budget.reserve(0, (node.grid.steps as u64).saturating_mul(Layout::STEP_BYTES))?;
     let windows = Windows::new(node.grid, argument.range_ms, argument.shift);
     let mut present = vec![false; node.grid.steps];
-    for_each_series(evaluator, argument, &mut |_, _, samples| {
+    let inner = for_each_series(evaluator, argument, &mut |_, _, samples| {
         windows.count(samples);
         windows.slide_both(samples, |step, _, _| present[step] = true);
         Ok(())
     })?;
-    windows.count_into(&mut evaluator.seen);
+    windows.count_into(&mut evaluator.seen, inner);
     Ok(present)
 }

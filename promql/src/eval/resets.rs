@@ -1,6 +1,5 @@
 //! Series as `histogram_count` and its kin read them: without a look at the buckets later, so that resets are found on reading.
 
-use super::range::window::reach_ms;
 use super::{Evaluator, ViewSink};
 use crate::error::EvalError;
 use crate::plan::{Node, NodeKind, RangeInput};
@@ -14,16 +13,12 @@ impl<'p> Evaluator<'p> {
     /// looked for on reading, each histogram of which nothing is known says whether it continues the one before it.
     pub(crate) fn visit_for(&mut self, node: &Node, each: ViewSink<'_, 'p>) -> Result<(), EvalError> {
         let lookback_ms = self.plan.params.lookback_ms;
-        let (select, shift, back_ms, extended, detects_resets) = match &node.kind {
-            NodeKind::Vector { select, shift, extended, detects_resets } => (*select, *shift, lookback_ms, *extended, *detects_resets),
-            NodeKind::Matrix { input: RangeInput::Select(select), range_ms, shift, extended, detects_resets } => {
-                (*select, *shift, *range_ms, *extended, *detects_resets)
-            }
-            _ => unreachable!("called for selectors only"),
+        let (NodeKind::Vector { select, detects_resets, .. } | NodeKind::Matrix { input: RangeInput::Select(select), detects_resets, .. }) =
+            node.kind
+        else {
+            unreachable!("called for selectors only")
         };
-        let (further_ms, ahead_ms) = extended.map_or((0, 0), |extended| reach_ms(extended, lookback_ms));
-        let after_ms = shift.apply(node.grid.start_ms).saturating_sub(back_ms).saturating_sub(further_ms);
-        let to_ms = shift.apply(node.grid.last_ms()).saturating_add(ahead_ms);
+        let (after_ms, to_ms) = node.span_of_samples(lookback_ms).unwrap_or((i64::MIN, i64::MAX));
         if matches!(node.kind, NodeKind::Vector { .. }) && !detects_resets {
             return self.visit(select, each);
         }

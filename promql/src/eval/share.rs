@@ -30,10 +30,11 @@ impl Fragment {
     /// Those of `send` alone.
     pub fn execute(&self, source: &dyn SeriesSource, budget: &Budget, send: Send<'_>) -> Result<(), EvalError> {
         let mut evaluator = Evaluator::new(&self.plan, source, budget);
-        evaluator.kept.extend(self.exports.iter().filter_map(|export| match export {
-            Export::Raw(select) => Some(*select),
-            Export::Series(_) | Export::Partial(_) => None,
-        }));
+        for export in &self.exports {
+            if let Export::Raw(select) = export {
+                evaluator.keep(*select);
+            }
+        }
         let mut seen = Vec::new();
         for (number, export) in self.exports.iter().enumerate() {
             let mut is_wanted = true;
@@ -74,7 +75,7 @@ impl<'p> Evaluator<'p> {
         send: Pieces<'_>,
     ) -> Result<(), EvalError> {
         let steps = grid.map_or(0, |grid| grid.steps);
-        self.held.push(self.budget.reserve(0, (steps as u64).saturating_mul(8))?);
+        self.held.push(self.budget.reserve(0, (steps as u64).saturating_mul(Seen::STEP_BYTES))?);
         self.seen = Seen::new(steps);
         self.share(export, what, send)?;
         seen.push(std::mem::take(&mut self.seen));

@@ -4,14 +4,14 @@ use super::codec::{FrameError, Reader, put_bytes, put_number};
 use crate::annotations::Annotations;
 use crate::error::EvalError;
 use crate::plan::fragment::{Export, Fragment};
-use crate::stats::{Seen, Stats};
+use crate::stats::{Seen, Stats, runs};
 
 /// All that a shard tells beside its results.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Done {
     pub(crate) annotations: Annotations,
     pub(crate) stats: Stats,
-    /// What was looked at for each export, on its grid; no steps for those that are raw samples.
+    /// What was looked at and read for each export, on its grid; no steps for those that are raw samples.
     pub(crate) seen: Vec<Seen>,
 }
 
@@ -20,7 +20,7 @@ impl Done {
         self.annotations.encode(out);
         let Stats { series_read, samples_read, samples_peak, bytes_peak, .. } = self.stats;
         [series_read, samples_read, samples_peak, bytes_peak].into_iter().for_each(|count| put_number(out, count));
-        for (count, steps) in self.seen.iter().flat_map(Seen::runs) {
+        for (count, steps) in self.seen.iter().flat_map(|seen| [&seen.looked, &seen.read]).flat_map(|counts| runs(counts)) {
             put_number(out, count);
             put_number(out, steps as u64);
         }
@@ -33,13 +33,17 @@ impl Done {
         let (series_read, samples_read, samples_peak, bytes_peak) = (next()?, next()?, next()?, next()?);
         let stats = Stats { series_read, samples_read, samples_peak, bytes_peak, ..Stats::default() };
         let steps = |export: &Export| fragment.grid_of(*export).map_or(0, |grid| grid.steps);
-        let seen = fragment.exports.iter().map(|export| decode_seen(reader, steps(export))).collect::<Result<_, _>>()?;
+        let seen = fragment.exports.iter().map(|export| {
+            let (looked, read) = (decode_counts(reader, steps(export))?, decode_counts(reader, steps(export))?);
+            Ok(Seen { looked, read })
+        });
+        let seen = seen.collect::<Result<_, _>>()?;
         Ok(Self { annotations, stats, seen })
     }
 }
 
 /// Reads runs of counts that make up all `steps`.
-fn decode_seen(reader: &mut Reader<'_>, steps: usize) -> Result<Seen, FrameError> {
+fn decode_counts(reader: &mut Reader<'_>, steps: usize) -> Result<Vec<u64>, FrameError> {
     let mut counts = Vec::new();
     while counts.len() < steps {
         let (count, run) = (reader.number()?, usize::try_from(reader.number()?).unwrap_or(usize::MAX));
@@ -48,7 +52,7 @@ fn decode_seen(reader: &mut Reader<'_>, steps: usize) -> Result<Seen, FrameError
         }
         counts.resize(counts.len() + run, count);
     }
-    Ok(Seen(counts))
+    Ok(counts)
 }
 
 /// An error of a shard, with its place: of the errors of all shards the first one is told, wherever it came from.

@@ -100,8 +100,8 @@ impl Gather {
             }
             Piece::Done(done) => {
                 let Done { annotations, stats, seen } = *done;
-                let grown: usize = self.seen.iter().zip(&seen).map(|(all, seen)| seen.0.len().saturating_sub(all.0.len())).sum();
-                self.held.push(self.budget.reserve(0, grown as u64 * 8)?);
+                let grown: usize = self.seen.iter().zip(&seen).map(|(all, seen)| seen.steps().saturating_sub(all.steps())).sum();
+                self.held.push(self.budget.reserve(0, grown as u64 * Seen::STEP_BYTES)?);
                 self.seen.iter_mut().zip(&seen).for_each(|(all, seen)| all.grow_and_merge(seen));
                 self.annotations.merge(annotations);
                 self.stats.series_read += stats.series_read;
@@ -204,6 +204,7 @@ impl Steps {
         self.stats.samples_read += later.stats.samples_read;
         self.stats.samples_queryable += later.stats.samples_queryable;
         self.stats.samples_per_step.extend(later.stats.samples_per_step);
+        self.stats.samples_read_per_step.extend(later.stats.samples_read_per_step);
         self.stats.samples_peak = self.stats.samples_peak.max(later.stats.samples_peak);
         self.stats.bytes_peak = self.stats.bytes_peak.max(later.stats.bytes_peak);
         let (Value::Matrix(series), Value::Matrix(more)) = (&mut self.value, later.value) else { return };

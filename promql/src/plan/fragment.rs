@@ -5,7 +5,7 @@ use super::{Grid, Node, NodeId, NodeKind, Plan, RangeInput};
 use crate::ast::AggregateOp;
 use crate::source::SelectId;
 use model::Timestamp;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Something that every shard computes of its own series and sends.
@@ -228,6 +228,17 @@ impl Fragment {
         let start_ms = self.plan.selects.iter().map(|select| select.start_ms).min()?;
         let end_ms = self.plan.selects.iter().map(|select| select.end_ms).max()?;
         Some((start_ms, end_ms))
+    }
+
+    /// The reads whose series an export brings together; none of raw samples, which are brought together where they are sent.
+    pub(crate) fn reads_of(&self, export: Export) -> BTreeSet<SelectId> {
+        let (mut reads, mut open) = (BTreeSet::new(), Vec::from_iter(export.node()));
+        while let Some(id) = open.pop() {
+            let kind = &self.plan.node(id).kind;
+            reads.extend(kind.select());
+            open.extend(kind.children());
+        }
+        reads
     }
 
     /// The times of the values of an export; none of raw samples.

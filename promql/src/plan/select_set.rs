@@ -52,7 +52,9 @@ mod tests {
         let m = [Matcher::equal("a", "1")];
         let newest_only = |reads: &[(i64, i64, bool)]| {
             let mut set = SelectSet::default();
-            reads.iter().for_each(|(start_ms, end_ms, newest_only)| drop(set.add(&m, (*start_ms, *end_ms), *newest_only)));
+            for (start_ms, end_ms, newest_only) in reads {
+                set.add(&m, (*start_ms, *end_ms), *newest_only);
+            }
             set.finish()[0].newest_only
         };
         assert!(newest_only(&[(1, 9, true), (1, 9, true)]));

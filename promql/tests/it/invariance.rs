@@ -5,10 +5,11 @@ use model::Labels;
 use model::hash::{jump_hash, placement_hash};
 use model::{Generation, ShardId};
 use promql::{
-    Budget, Distributed, Frame, Gather, GatheredSource, MemorySource, Options, Plan, QueryParams, RawSeries, Residence, SeriesSource,
-    Value, parse_with,
+    Budget, Distributed, EvalError, Frame, Gather, GatheredSource, MemorySource, Options, Plan, QueryParams, RawSeries, Residence,
+    SeriesSource, Steps, Value, parse_with,
 };
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -162,16 +163,15 @@ proptest! {
     }
 }
 
-/// Shards of two generations, the second from `from_ms` on, and what each holds.
-fn in_two_generations(series: &[RawSeries], sizes: [u64; 2], from_ms: i64, key: u64) -> (Residence, Vec<MemorySource>) {
+/// Shards of three generations, the second and the third from `from_ms` on, and what each holds.
+fn in_generations(series: &[RawSeries], sizes: [u64; 3], from_ms: [i64; 2], key: u64) -> (Vec<Generation>, Vec<MemorySource>) {
     let shards = |size: u64| (0..size).map(ShardId).collect::<Vec<_>>();
-    let generation = |generation, from_ms, size| Generation { generation, rev: generation, from_ms, shards: shards(size) };
-    let list = [generation(1, i64::MIN, sizes[0]), generation(2, from_ms, sizes[1])];
-    let residence = Residence::between(&list, key, i64::MIN, i64::MAX).expect("two generations");
+    let generation = |(number, (from_ms, size))| Generation { generation: number, rev: number, from_ms, shards: shards(size) };
+    let list = (1..).zip([i64::MIN, from_ms[0], from_ms[1]].into_iter().zip(sizes)).map(generation).collect();
     let mut held = vec![Vec::new(); sizes.into_iter().max().unwrap_or(1) as usize];
     for one in series {
-        let cut = one.timestamps.partition_point(|t| *t < from_ms);
-        for (size, range) in sizes.into_iter().zip([0..cut, cut..one.timestamps.len()]) {
+        let [first, second] = from_ms.map(|from_ms| one.timestamps.partition_point(|t| *t < from_ms));
+        for (size, range) in sizes.into_iter().zip([0..first, first..second, second..one.timestamps.len()]) {
             let (timestamps, values) = (one.timestamps[range.clone()].to_vec(), one.values[range].to_vec());
             held[jump_hash(placement_hash(&one.labels, key), size as u32) as usize].push(RawSeries::floats(
                 one.labels.clone(),
@@ -180,7 +180,32 @@ fn in_two_generations(series: &[RawSeries], sizes: [u64; 2], from_ms: i64, key: 
             ));
         }
     }
-    (residence, held.into_iter().map(MemorySource::new).collect())
+    (list, held.into_iter().map(MemorySource::new).collect())
+}
+
+/// What comes of a plan, or of some steps of it, where series lie on the shards of several generations.
+fn of_generations(distributed: &Distributed, list: &[Generation], shards: &[MemorySource], key: u64) -> Result<Steps, EvalError> {
+    let budget = Budget::default();
+    let mut gather = Gather::new(distributed, &budget);
+    let (after_ms, to_ms) = distributed.fragment().time_range().unwrap_or_default();
+    let residence = Residence::between(list, key, after_ms, to_ms);
+    // Only the shards of generations that are looked at are asked.
+    let is_met = |i: usize| list.get(i + 1).is_none_or(|next| next.from_ms > after_ms + 1) && list[i].from_ms <= to_ms;
+    let asked = (0..list.len()).filter(|i| is_met(*i)).flat_map(|i| &list[i].shards).collect::<BTreeSet<_>>();
+    for shard in asked {
+        let mut answer = Vec::new();
+        let take = &mut |frame: Frame| {
+            answer.push(Frame::decode(&frame.encode(), distributed.fragment(), &budget).expect("a frame reads what it wrote"));
+            Ok(())
+        };
+        let (fragment, shard) = (distributed.fragment(), &shards[shard.0 as usize]);
+        match &residence {
+            Some(residence) => fragment.execute_resident(shard, residence, &budget, take)?,
+            None => fragment.execute(shard, &budget, take)?,
+        }
+        gather.add(answer)?;
+    }
+    gather.finish_steps(distributed)
 }
 
 proptest! {
@@ -191,27 +216,37 @@ proptest! {
         text in query(),
         series in data(),
         key in any::<u64>(),
-        sizes in prop_oneof![Just([1, 2]), Just([2, 3]), Just([3, 7]), Just([5, 2])],
-        from_minute in 0..16_i64,
+        sizes in prop_oneof![Just([1, 2, 2]), Just([2, 3, 5]), Just([3, 7, 7]), Just([5, 2, 4])],
+        (from_minute, minutes) in (0..16_i64, 1..6_i64),
         delayed_name_removal in any::<bool>(),
         is_range in any::<bool>(),
     ) {
         let expr = parse_with(&text, Options { experimental_functions: true, ..Options::default() }).expect(&text);
         let times = if is_range { QueryParams::range(2 * MINUTE_MS, 15 * MINUTE_MS, 70_000) } else { QueryParams::instant(9 * MINUTE_MS) };
-        let distributed = Distributed::new(Plan::new(&expr, QueryParams { delayed_name_removal, ..times }).expect(&text));
-        let budget = Budget::default();
-        let one = fingerprint(distributed.evaluate(&text, &[&MemorySource::new(series.clone())], &budget));
-        let (residence, shards) = in_two_generations(&series, sizes, from_minute * MINUTE_MS, key);
-        let mut gather = Gather::new(&distributed, &budget);
-        for shard in &shards {
-            let mut answer = Vec::new();
-            distributed.fragment().execute_resident(shard, &residence, &budget, &mut |frame| {
-                answer.push(Frame::decode(&frame.encode(), distributed.fragment(), &budget).expect("a frame reads what it wrote"));
-                Ok(())
-            }).expect("frames are taken");
-            gather.add(answer).expect("an answer has an end");
-        }
-        prop_assert_eq!(&one, &fingerprint(gather.finish(&distributed, &text)), "{} over {:?} shards", text, sizes);
+        let params = QueryParams { delayed_name_removal, ..times };
+        let plan = Plan::new(&expr, params).expect(&text);
+        let distributed = Distributed::new(plan.clone());
+        let one = fingerprint(distributed.evaluate(&text, &[&MemorySource::new(series.clone())], &Budget::default()));
+        let from_ms = [from_minute * MINUTE_MS, (from_minute + minutes) * MINUTE_MS];
+        let (list, shards) = in_generations(&series, sizes, from_ms, key);
+        // All steps at once, and in the runs that a cluster evaluates.
+        let at_once = of_generations(&distributed, &list, &shards, key).map(|steps| steps.output(&text));
+        prop_assert_eq!(&one, &fingerprint(at_once), "{} over {:?} shards", text, sizes);
+        let runs = plan.runs(&expr, &list).expect(&text);
+        let ends = runs.iter().map(|run| run.end).collect::<Vec<_>>();
+        prop_assert_eq!(runs.iter().map(|run| run.start).collect::<Vec<_>>(), [&[0], &ends[..ends.len() - 1]].concat());
+        prop_assert_eq!(ends.last(), Some(&plan.steps()));
+        let in_runs = runs.iter().map(|run| {
+            let part = if runs.len() == 1 { plan.clone() } else { Plan::of_steps(&expr, params, run.clone()).expect(&text) };
+            of_generations(&Distributed::new(part), &list, &shards, key)
+        });
+        let joined = in_runs.reduce(|all, next| {
+            let mut all = all?;
+            all.append(next?);
+            Ok(all)
+        });
+        let joined = fingerprint(joined.expect("there are steps").map(|steps| steps.output(&text)));
+        prop_assert!(agree(&one, &joined), "{} over {:?} shards\n{}\n{}", text, sizes, one, joined);
     }
 
     #[test]

@@ -133,3 +133,36 @@ fn what_shards_and_the_root_look_at_is_counted_once() {
     }
     assert_eq!(stats("three offset 19m", QueryParams::range(1_000_000, 1_200_000, 100_000), 3).samples_per_step, [0, 0, 3]);
 }
+
+#[test]
+fn samples_are_read_once_where_windows_overlap() {
+    let four = QueryParams::range(201_000, 231_000, 10_000);
+    for (query, per_step) in [
+        // The newest sample of each step is read for it, also if it is the same again.
+        ("three", [3, 3, 3, 3]),
+        ("h", [13, 13, 13, 13]),
+        ("one @ 30", [1, 0, 0, 0]),
+        ("rate(one[60s])", [6, 1, 1, 1]),
+        ("sum(max_over_time(three[60s]))", [18, 3, 3, 3]),
+        ("max_over_time(one[5s])", [1, 1, 1, 1]),
+        ("count_over_time(h[30s])", [39, 13, 13, 13]),
+        ("predict_linear(one[60s] @ 30, 60)", [4, 0, 0, 0]),
+        ("absent_over_time(one[60s])", [6, 1, 1, 1]),
+        // Of a subquery what it reads itself: here at each of its steps, the first window holding twelve of them.
+        ("max_over_time(one[60s:5s])", [12, 2, 2, 2]),
+        ("max_over_time(rate(one[20s])[20s:5s] offset 10s)", [4, 1, 1, 1]),
+        ("one + one", [2, 2, 2, 2]),
+        ("1", [0, 0, 0, 0]),
+    ] {
+        for shards in [1, 3] {
+            let read = stats(query, four, shards);
+            assert_eq!(read.samples_read_per_step, per_step, "{query} over {shards} shards");
+            assert_eq!(read.samples_read_for_steps(), per_step.iter().sum::<u64>());
+        }
+    }
+    // Samples between windows are not read for any.
+    let far = stats("max_over_time(one[10s])", QueryParams::range(200_000, 500_000, 100_000), 1);
+    assert_eq!(far.samples_read_per_step, [1, 1, 1, 1]);
+    let far = stats("max_over_time(one[10s:10s])", QueryParams::range(200_000, 500_000, 100_000), 1);
+    assert_eq!(far.samples_read_per_step, [1, 1, 1, 1]);
+}

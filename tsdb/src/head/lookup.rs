@@ -2,37 +2,40 @@
 
 use hashbrown::HashTable;
 
-/// Slots by identity hash. The hash is keyed and 128 bits wide, so it is its own hash and a match is an identity.
+/// Slots by identity hash. An entry holds a part of the hash alone: the whole stands in the slot, which is looked at next anyway.
 #[derive(Debug, Default)]
-pub(crate) struct FpTable {
-    slots: HashTable<FpSlot>,
+pub(super) struct FpTable {
+    slots: HashTable<Entry>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct FpSlot {
-    low: u64,
-    high: u64,
+struct Entry {
+    /// The low bits of the identity hash, which is keyed: its own hash.
+    tag: u32,
     slot: u32,
 }
 
-fn halves(fp128: u128) -> (u64, u64) {
-    (fp128 as u64, (fp128 >> 64) as u64)
+impl Entry {
+    /// Spreads the tag over the bits that the table looks at, those at the top too.
+    fn hash(tag: u32) -> u64 {
+        u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
 impl FpTable {
-    pub(crate) fn get(&self, fp128: u128) -> Option<u32> {
-        let (low, high) = halves(fp128);
-        self.slots.find(low, |s| s.low == low && s.high == high).map(|s| s.slot)
+    /// The slot of a series; `is_of` tells whether a slot holds the one with this hash.
+    pub(super) fn get(&self, fp128: u128, is_of: impl Fn(u32) -> bool) -> Option<u32> {
+        let tag = fp128 as u32;
+        self.slots.find(Entry::hash(tag), |entry| entry.tag == tag && is_of(entry.slot)).map(|entry| entry.slot)
     }
 
-    pub(crate) fn insert(&mut self, fp128: u128, slot: u32) {
-        let (low, high) = halves(fp128);
-        self.slots.insert_unique(low, FpSlot { low, high, slot }, |s| s.low);
+    pub(super) fn insert(&mut self, fp128: u128, slot: u32) {
+        let tag = fp128 as u32;
+        self.slots.insert_unique(Entry::hash(tag), Entry { tag, slot }, |entry| Entry::hash(entry.tag));
     }
 
-    pub(crate) fn remove(&mut self, fp128: u128) {
-        let (low, high) = halves(fp128);
-        if let Ok(found) = self.slots.find_entry(low, |s| s.low == low && s.high == high) {
+    pub(super) fn remove(&mut self, fp128: u128, slot: u32) {
+        if let Ok(found) = self.slots.find_entry(Entry::hash(fp128 as u32), |entry| entry.slot == slot) {
             found.remove();
         }
     }
@@ -99,13 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn hashes_that_share_a_half_stay_apart() {
+    fn hashes_that_share_a_part_stay_apart() {
         let mut table = FpTable::default();
         let same_low = [(1u128 << 64) | 7, (2u128 << 64) | 7, 7];
         for (slot, fp) in same_low.into_iter().enumerate() {
             table.insert(fp, slot as u32);
         }
-        table.remove(same_low[1]);
-        assert_eq!(same_low.map(|fp| table.get(fp)), [Some(0), None, Some(2)]);
+        table.remove(same_low[1], 1);
+        let found = same_low.map(|fp| table.get(fp, |slot| same_low[slot as usize] == fp));
+        assert_eq!(found, [Some(0), None, Some(2)]);
     }
 }

@@ -9,8 +9,8 @@
 //!   name:             text | values | bytes | dictionary pages n, n x (first value | number of the first value - that of the page before)
 //!                                           | postings pages n, n x (number of the first value - that of the page before)
 //! section 1 + 2 name: dictionary: per value in order: bytes shared with the one before | rest of the text | series
-//! section 2 + 2 name: postings: per value in order: n from 1 to 8, n x sid delta
-//!                                                 | 0, bitmap (more)
+//! section 2 + 2 name: postings: per value in order: n from 1 to 64, n x sid delta
+//!                                                 | 0, bitmap (more, or where it is smaller)
 //! ```
 //!
 //! Values are numbered from 0 in each name. The dictionary begins anew, sharing nothing, on each of its pages.
@@ -30,9 +30,11 @@ pub(crate) use directory::Directory;
 pub(crate) use directory::SegmentCache;
 pub(crate) use read::Segment;
 
-const FORMAT: u8 = 2;
-/// Series of a value that are listed one by one.
-const LISTED_MAX: usize = 8;
+const FORMAT: u8 = 3;
+/// Series of a value that may be listed one by one.
+const LISTED_MAX: usize = 64;
+/// Series of a value that are so few that a bitmap is never smaller than the list of them.
+const FEW: usize = 4;
 
 /// Section of the dictionary of the name with this number.
 fn dictionary_section(name: u32) -> u32 {

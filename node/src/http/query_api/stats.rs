@@ -69,21 +69,29 @@ pub(super) fn to_json(answer: &Answer, steps_of: Option<&QueryParams>) -> Vec<u8
 }
 
 fn write_samples(out: &mut Vec<u8>, stats: &Stats, steps_of: Option<&QueryParams>) {
+    let steps_of = steps_of.filter(|_| !stats.samples_per_step.is_empty());
     out.push(b'{');
-    if let Some(params) = steps_of.filter(|_| !stats.samples_per_step.is_empty()) {
-        out.extend_from_slice(b"\"totalQueryableSamplesPerStep\":[");
-        let times = (0..).map(|step: i64| params.start_ms.saturating_add(params.step_ms.saturating_mul(step)));
-        for (i, (time_ms, samples)) in times.zip(&stats.samples_per_step).enumerate() {
-            out.extend_from_slice(if i == 0 { b"[" } else { b",[" });
-            // Seconds without zeros behind, unlike the times of samples.
-            write_float(out, time_ms as f64 / 1000.0);
-            out.extend_from_slice(format!(",{samples}]").as_bytes());
-        }
-        out.extend_from_slice(b"],");
+    if let Some(params) = steps_of {
+        write_steps(out, "totalQueryableSamplesPerStep", params, &stats.samples_per_step);
     }
-    let Stats { samples_queryable, samples_read, samples_peak, .. } = stats;
-    let totals = format!("\"totalQueryableSamples\":{samples_queryable},\"samplesRead\":{samples_read},\"peakSamples\":{samples_peak}}}");
-    out.extend_from_slice(totals.as_bytes());
+    out.extend_from_slice(format!("\"totalQueryableSamples\":{},", stats.samples_queryable).as_bytes());
+    if let Some(params) = steps_of {
+        write_steps(out, "samplesReadPerStep", params, &stats.samples_read_per_step);
+    }
+    let (read, peak) = (stats.samples_read_for_steps(), stats.samples_peak);
+    out.extend_from_slice(format!("\"samplesRead\":{read},\"peakSamples\":{peak}}}").as_bytes());
+}
+
+fn write_steps(out: &mut Vec<u8>, name: &str, params: &QueryParams, counts: &[u64]) {
+    out.extend_from_slice(format!("\"{name}\":[").as_bytes());
+    let times = (0..).map(|step: i64| params.start_ms.saturating_add(params.step_ms.saturating_mul(step)));
+    for (i, (time_ms, samples)) in times.zip(counts).enumerate() {
+        out.extend_from_slice(if i == 0 { b"[" } else { b",[" });
+        // Seconds without zeros behind, unlike the times of samples.
+        write_float(out, time_ms as f64 / 1000.0);
+        out.extend_from_slice(format!(",{samples}]").as_bytes());
+    }
+    out.extend_from_slice(b"],");
 }
 
 #[cfg(test)]
@@ -92,17 +100,25 @@ mod tests {
 
     #[test]
     fn samples_of_each_step_come_with_times_in_seconds() {
-        let stats = Stats { samples_queryable: 15, samples_per_step: vec![5, 0, 10], samples_read: 7, samples_peak: 3, ..Stats::default() };
+        let (samples_per_step, samples_read_per_step) = (vec![5, 0, 10], vec![5, 0, 2]);
+        let stats = Stats {
+            samples_queryable: 15,
+            samples_per_step,
+            samples_read_per_step,
+            samples_read: 900,
+            samples_peak: 3,
+            ..Stats::default()
+        };
         let written = |steps_of: Option<&QueryParams>| {
             let mut out = Vec::new();
             write_samples(&mut out, &stats, steps_of);
             String::from_utf8(out).unwrap()
         };
-        let totals = r#""totalQueryableSamples":15,"samplesRead":7,"peakSamples":3}"#;
-        assert_eq!(written(None), format!("{{{totals}"));
+        assert_eq!(written(None), r#"{"totalQueryableSamples":15,"samplesRead":7,"peakSamples":3}"#);
         let range = QueryParams::range(20_001_000, 20_004_000, 1_500);
-        let steps = r#"{"totalQueryableSamplesPerStep":[[20001,5],[20002.5,0],[20004,10]],"#;
-        assert_eq!(written(Some(&range)), format!("{steps}{totals}"));
+        let looked = r#"{"totalQueryableSamplesPerStep":[[20001,5],[20002.5,0],[20004,10]],"totalQueryableSamples":15,"#;
+        let read = r#""samplesReadPerStep":[[20001,5],[20002.5,0],[20004,2]],"samplesRead":7,"peakSamples":3}"#;
+        assert_eq!(written(Some(&range)), format!("{looked}{read}"));
         let instant = Stats { samples_per_step: vec![5], ..stats.clone() };
         let mut out = Vec::new();
         write_samples(&mut out, &instant, Some(&QueryParams::instant(4_000)));

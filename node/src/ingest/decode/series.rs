@@ -102,6 +102,29 @@ impl<'a> RawSeries<'a> {
         self.0.rest().get(..end).unwrap_or_default()
     }
 
+    /// A series of version 2 as its references, if nothing but samples without a start, at least one, and metadata follow them.
+    #[must_use]
+    #[inline]
+    pub fn referring(&self) -> Option<ReferringSeries<'a>> {
+        let mut series = self.0;
+        let Ok(Some((1, WireType::Bytes))) = series.key() else { return None };
+        let mut found = ReferringSeries { refs: series.message(1, WireType::Bytes).ok()?, samples: Samples::default(), metadata: None };
+        while let Some((field, wire_type)) = series.key().ok()? {
+            match field {
+                2 => {
+                    let (sample, start_ms) = series.message(2, wire_type).and_then(read_sample).ok()?;
+                    if start_ms != 0 {
+                        return None;
+                    }
+                    found.samples.found(sample, series);
+                }
+                5 => found.metadata = Some(series.message(5, wire_type).ok()?),
+                _ => return None,
+            }
+        }
+        (found.samples.len() > 0).then_some(found)
+    }
+
     /// The samples behind `labels_bytes` bytes of labels in a series of version 1, if nothing but well-formed samples is there.
     #[must_use]
     #[inline]
@@ -117,6 +140,39 @@ impl<'a> RawSeries<'a> {
             }
         }
         None
+    }
+}
+
+/// A series of version 2 of which only its references to symbols were looked at.
+#[derive(Clone, Debug)]
+pub struct ReferringSeries<'a> {
+    refs: Wire<'a>,
+    /// Its samples.
+    pub samples: Samples<'a>,
+    /// What it says about its metric, as it stands there.
+    metadata: Option<Wire<'a>>,
+}
+
+impl<'a> ReferringSeries<'a> {
+    /// Hands over the references in their order; false if they are not well formed.
+    #[inline]
+    pub fn each_ref(&self, visit: impl FnMut(u64)) -> bool {
+        let mut refs = self.refs;
+        refs.varints_to_end(visit).is_ok()
+    }
+
+    /// The bytes of what it says about its metric.
+    #[must_use]
+    pub fn metadata_bytes(&self) -> &'a [u8] {
+        self.metadata.map(|message| message.rest()).unwrap_or_default()
+    }
+
+    /// Reads what it says about its metric; `None` if that is not well formed.
+    #[must_use]
+    pub fn metadata(&self, symbols: &[&'a [u8]]) -> Option<Option<SeriesMetadata<'a>>> {
+        let Some(message) = self.metadata else { return Some(None) };
+        message.check(&METADATA_2).ok()?;
+        read_metadata(message, symbols).ok()?.ok()
     }
 }
 

@@ -210,9 +210,14 @@ impl<'a> Wire<'a> {
             visit(self.varint()?);
             return Ok(());
         }
-        let mut packed = self.message(field, found)?;
-        while !packed.rest.is_empty() {
-            visit(packed.varint()?);
+        self.message(field, found)?.varints_to_end(visit)
+    }
+
+    /// Numbers that nothing stands between, to the end.
+    #[inline]
+    pub(super) fn varints_to_end(&mut self, mut visit: impl FnMut(u64)) -> Result<(), DecodeError> {
+        while !self.rest.is_empty() {
+            visit(self.varint()?);
         }
         Ok(())
     }

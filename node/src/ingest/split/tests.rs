@@ -1,3 +1,5 @@
+mod version_2;
+
 use super::*;
 use crate::ingest::decode::Fault;
 use model::Generation;

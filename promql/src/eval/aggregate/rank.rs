@@ -32,20 +32,23 @@ pub(super) fn evaluate(
     let candidates = block.len().min(groups.len().saturating_mul(of_group));
     let bytes = steps * (groups.len() * size_of::<Vec<usize>>() + candidates * size_of::<usize>());
     let _held = evaluator.budget.reserve(0, bytes as u64)?;
-    // Candidates of each group at each step: the best so far, then those not compared with them yet.
+    // Candidates of each group at each step: the best so far, then those not compared with them yet. They are told by their places in
+    // the order of labels, which decide between equals.
     let mut chosen: Vec<Vec<usize>> = vec![Vec::new(); groups.len() * steps];
-    for row in rows_by_labels(&block) {
+    let rows = rows_by_labels(&block);
+    let best = Best { op, block: &block, rows: &rows };
+    for (place, row) in rows.iter().enumerate() {
         evaluator.budget.check()?;
-        set_bits(&block.row(row).present()).for_each(|step| {
-            let candidates = &mut chosen[numbers[row] * steps + step];
-            candidates.push(row);
+        set_bits(&block.row(*row).present()).for_each(|step| {
+            let candidates = &mut chosen[numbers[*row] * steps + step];
+            candidates.push(place);
             if candidates.len() >= trim_length(limits[step]) {
-                trim(op, &block, step, candidates, limits[step]);
+                best.trim(step, candidates, limits[step]);
             }
         });
     }
     for (i, candidates) in chosen.iter_mut().enumerate() {
-        trim(op, &block, i % steps, candidates, limits[i % steps]);
+        best.finish(i % steps, candidates, limits[i % steps]);
     }
     if evaluator.plan.params.step_ms == 0 && steps == 1 {
         let mut order: Vec<usize> = (0..groups.len()).collect();
@@ -80,16 +83,39 @@ pub(super) fn limit_ratio(evaluator: &mut Evaluator<'_>, input: NodeId, ratios: 
     result.account(evaluator.budget)
 }
 
-/// Candidates that are gathered before all but the best `k` are dropped; several times `k`, so that sorting is rare.
+/// Candidates that are gathered before all but the best `k` are dropped; several times `k`, so that dropping is rare.
 fn trim_length(k: usize) -> usize {
     k.saturating_mul(2).saturating_add(16)
 }
 
-/// Keeps the best `k`, best first. Candidates came in the order of labels, and sorting is stable: labels decide between equals.
-fn trim(op: AggregateOp, block: &Block, step: usize, candidates: &mut Vec<usize>, k: usize) {
-    let value = |row: usize| block.row(row).values[step];
-    candidates.sort_by(|a, b| order(op, value(*a), value(*b)));
-    candidates.truncate(k);
+/// Tells the better of two series by their places in the order of labels.
+struct Best<'a> {
+    op: AggregateOp,
+    block: &'a Block,
+    /// The rows in the order of labels.
+    rows: &'a [usize],
+}
+
+impl Best<'_> {
+    fn order(&self, step: usize, a: usize, b: usize) -> Ordering {
+        let value = |place: usize| self.block.row(self.rows[place]).values[step];
+        order(self.op, value(a), value(b)).then(a.cmp(&b))
+    }
+
+    /// Keeps the best `k`, in any order.
+    fn trim(&self, step: usize, places: &mut Vec<usize>, k: usize) {
+        if k > 0 && k < places.len() {
+            places.select_nth_unstable_by(k - 1, |a, b| self.order(step, *a, *b));
+        }
+        places.truncate(k);
+    }
+
+    /// Leaves the rows of the best `k`, best first.
+    fn finish(&self, step: usize, places: &mut Vec<usize>, k: usize) {
+        self.trim(step, places, k);
+        places.sort_unstable_by(|a, b| self.order(step, *a, *b));
+        places.iter_mut().for_each(|place| *place = self.rows[*place]);
+    }
 }
 
 /// How many series each step may have.

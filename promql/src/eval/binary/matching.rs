@@ -3,7 +3,6 @@
 use super::histogram::{self, Notes};
 use super::{Operation, common};
 use crate::ast::{Cardinality, VectorMatching};
-use crate::budget::Reservation;
 use crate::error::EvalError;
 use crate::eval::Evaluator;
 use crate::eval::block::{Block, Row, SeriesMeta, set_bits};
@@ -11,6 +10,11 @@ use crate::eval::labels::{is_metadata, join_equal};
 use model::labels::METRIC_NAME;
 use model::{Labels, LabelsBuilder};
 use std::collections::HashMap;
+
+/// Bytes of a matching label set beside its labels: its number, its place in a table that is half empty, and the row's own.
+const SIGNATURE_BYTES: usize = 112;
+/// Bytes of a match that was noted beside its labels and steps, likewise.
+const MATCH_BYTES: usize = 144;
 
 /// Numbers the matching labels of the series of both sides; also how many there are.
 pub(super) fn signatures(left: &Block, right: &Block, by: &VectorMatching) -> (Vec<usize>, Vec<usize>, usize) {
@@ -51,6 +55,7 @@ pub(super) fn combine(
     by: &VectorMatching,
     notes: &mut Notes,
 ) -> Result<Block, EvalError> {
+    let _numbers = evaluator.budget.reserve(0, signature_bytes(&left) + signature_bytes(&right))?;
     let (of_left, of_right, count) = signatures(&left, &right, by);
     let swapped = by.cardinality == Cardinality::OneToMany;
     let (many, one, of_many, of_one) = if swapped { (right, left, of_right, of_left) } else { (left, right, of_left, of_right) };
@@ -61,20 +66,30 @@ pub(super) fn combine(
     // As in Prometheus, `group_right` swaps the sides but not what fills them: `fill_left` is for the "many" side in any case.
     let (fill_many, fill_one) = (by.fill_left, by.fill_right);
     let delayed = evaluator.plan.params.delayed_name_removal;
-    let mut join = Join { operation, swapped, by, delayed, many, one, fill_many, fill_one, matched: HashMap::new(), held: Vec::new() };
+    let mut join = Join { operation, swapped, by, delayed, many, one, fill_many, fill_one, matched: HashMap::new() };
+    let _matches = evaluator.budget.reserve(0, join.matches_bytes(&of_many, &ones))?;
     let mut earliest = Earliest::default();
     join.check_one_side(&ones, &mut earliest);
-    let block = Block::reserved(join.many.steps(), join.many.len(), evaluator.budget)?;
-    let mut out = Output { operation, swapped, block, notes };
-    join.pairs(evaluator, &of_many, &ones, &mut out, &mut earliest)?;
-    join.fill_missing(evaluator, (&of_many, &of_one), &mut out, &mut earliest)?;
-    match earliest.0 {
-        Some((step, error)) => {
-            evaluator.fail_at(step);
-            Err(error)
-        }
-        None => join_equal(out.block, evaluator.budget),
+    let block = if join.fits_in_place(&ones) {
+        join.pairs_in_place(evaluator, &of_many, &ones, notes, &mut earliest)?;
+        join.many.hold(evaluator.budget)?
+    } else {
+        let block = Block::reserved(join.many.steps(), join.many.len(), evaluator.budget)?;
+        let mut out = Output { operation, swapped, block, notes };
+        join.pairs(evaluator, &of_many, &ones, &mut out, &mut earliest)?;
+        join.fill_missing(evaluator, (&of_many, &of_one), &mut out, &mut earliest)?;
+        out.block
+    };
+    if let Some((step, error)) = earliest.0 {
+        evaluator.fail_at(step);
+        return Err(error);
     }
+    join_equal(block, evaluator.budget)
+}
+
+/// Bytes that numbering the matching labels of a side takes, at most.
+pub(super) fn signature_bytes(block: &Block) -> u64 {
+    block.series.iter().map(|meta| meta.labels.heap_bytes() + SIGNATURE_BYTES).sum::<usize>() as u64
 }
 
 struct Join<'a> {
@@ -89,10 +104,68 @@ struct Join<'a> {
     fill_one: Option<f64>,
     /// At which steps the series of a signature, or of a result's labels, have matched.
     matched: HashMap<(usize, Option<Labels>), Vec<u64>>,
-    held: Vec<Reservation>,
 }
 
 impl Join<'_> {
+    /// Bytes that noting the matches takes, at most: each pair has an entry, and each series that is filled.
+    fn matches_bytes(&self, of_many: &[usize], ones: &[Vec<usize>]) -> u64 {
+        let fills = usize::from(self.fill_many.is_some()) * self.one.len() + usize::from(self.fill_one.is_some()) * self.many.len();
+        let pairs: usize = of_many.iter().map(|signature| ones[*signature].len()).sum();
+        let label_bytes = |block: &Block| block.series.iter().map(|meta| meta.labels.heap_bytes()).max().unwrap_or(0);
+        let included_bytes = if self.by.include.is_empty() { 0 } else { label_bytes(&self.one) };
+        let each = self.many.steps().div_ceil(64) * 8 + MATCH_BYTES + label_bytes(&self.many) + included_bytes;
+        (pairs + fills).saturating_mul(each) as u64
+    }
+
+    /// Whether each result may take the place of the series of the "many" side that it is made of: every such series has one partner
+    /// at most, and what is read of it is read before it is overwritten.
+    fn fits_in_place(&self, ones: &[Vec<usize>]) -> bool {
+        let keeps_one = self.swapped && self.operation.op.is_comparison() && !self.operation.return_bool;
+        let is_filled = self.fill_many.is_some() || self.fill_one.is_some();
+        !keeps_one && !is_filled && ones.iter().all(|rows| rows.len() < 2) && !self.many.has_histograms() && !self.one.has_histograms()
+    }
+
+    /// As [`Self::pairs`], where [`Self::fits_in_place`]: leaves the results in place of the "many" side.
+    fn pairs_in_place(
+        &mut self,
+        evaluator: &Evaluator<'_>,
+        of_many: &[usize],
+        ones: &[Vec<usize>],
+        notes: &mut Notes,
+        earliest: &mut Earliest,
+    ) -> Result<(), EvalError> {
+        let mut is_result = Vec::with_capacity(of_many.len());
+        let mut rows_of = vec![0_usize; ones.len()];
+        of_many.iter().for_each(|signature| rows_of[*signature] += 1);
+        for (row, signature) in of_many.iter().enumerate() {
+            evaluator.budget.check()?;
+            let Some(other) = ones[*signature].first() else {
+                is_result.push(false);
+                continue;
+            };
+            let both: Vec<u64> = common(self.many.row(row), self.one.row(*other)).collect();
+            if both.iter().all(|word| *word == 0) {
+                is_result.push(false);
+                continue;
+            }
+            let meta = self.result_meta(&self.many.series[row].labels, &self.one.series[*other].labels);
+            // One pair alone meets no other.
+            if rows_of[*signature] > 1 {
+                self.note_match(*signature, &meta, &both, earliest);
+            }
+            if self.operation.is_trim() {
+                notes.add_floats();
+            }
+            let mut result = self.many.tile.row_mut(row);
+            result.valid.copy_from_slice(&both);
+            self.operation.apply(&mut result, self.one.row(*other).values, self.swapped);
+            is_result.push(!result.as_row().is_empty());
+            self.many.series[row] = meta;
+        }
+        self.many.retain(&is_result);
+        Ok(())
+    }
+
     /// Notes where two series of the "one" side have the same matching labels, while neither side is empty and stays so.
     fn check_one_side(&self, ones: &[Vec<usize>], earliest: &mut Earliest) {
         if ones.iter().all(|rows| rows.len() < 2) {
@@ -142,7 +215,7 @@ impl Join<'_> {
                     continue;
                 }
                 let meta = self.result_meta(&self.many.series[row].labels, &self.one.series[*other].labels);
-                self.note_match(evaluator, *signature, &meta, &both, earliest)?;
+                self.note_match(*signature, &meta, &both, earliest);
                 out.push(meta, (self.many.row(row), self.one.row(*other)), &both);
             }
         }
@@ -180,7 +253,7 @@ impl Join<'_> {
                     true => self.result_meta(&series.labels, &stand_in),
                     false => self.result_meta(&stand_in, &series.labels),
                 };
-                self.note_match(evaluator, *signature, &meta, &alone, earliest)?;
+                self.note_match(*signature, &meta, &alone, earliest);
                 let rows = if is_one_missing { (self.many.row(row), filled.row()) } else { (filled.row(), self.one.row(row)) };
                 out.push(meta, rows, &alone);
             }
@@ -189,15 +262,7 @@ impl Join<'_> {
     }
 
     /// Notes the steps at which a signature, or one result of it, has matched before.
-    fn note_match(
-        &mut self,
-        evaluator: &Evaluator<'_>,
-        signature: usize,
-        meta: &SeriesMeta,
-        at: &[u64],
-        earliest: &mut Earliest,
-    ) -> Result<(), EvalError> {
-        self.held.push(evaluator.budget.reserve(0, (self.many.steps() * 8 + meta.labels.heap_bytes()) as u64)?);
+    fn note_match(&mut self, signature: usize, meta: &SeriesMeta, at: &[u64], earliest: &mut Earliest) {
         let is_one_to_one = self.by.cardinality == Cardinality::OneToOne;
         let key = (signature, (!is_one_to_one).then(|| meta.labels.clone()));
         let seen = self.matched.entry(key).or_insert_with(|| vec![0; at.len()]);
@@ -208,7 +273,6 @@ impl Join<'_> {
             },
         );
         seen.iter_mut().zip(at).for_each(|(seen, word)| *seen |= word);
-        Ok(())
     }
 
     fn result_meta(&self, many: &Labels, one: &Labels) -> SeriesMeta {

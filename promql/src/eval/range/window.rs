@@ -85,7 +85,7 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Bytes for each step.
-    pub(crate) const STEP_BYTES: u64 = (2 * size_of::<u32>() + size_of::<u64>()) as u64 + Spans::STEP_BYTES;
+    pub(crate) const STEP_BYTES: u64 = 2 * size_of::<u32>() as u64 + Seen::STEP_BYTES + Spans::STEP_BYTES;
     /// Bytes for each sample of the longest series.
     pub(crate) const SAMPLE_BYTES: u64 = size_of::<i64>() as u64;
 
@@ -141,7 +141,7 @@ impl Windows {
     }
 
     fn count_histograms(&self, histograms: &[HistogramSample]) {
-        let mut all = 0;
+        let (mut all, mut passed) = (0, 0);
         let mut up_to = vec![0];
         up_to.extend(histograms.iter().map(|h| {
             all += histogram_samples(&h.histogram);
@@ -152,14 +152,32 @@ impl Windows {
             let (start_ms, end_ms) = self.reached(step);
             let first = histograms.partition_point(|h| h.timestamp_ms <= start_ms);
             let last = histograms.partition_point(|h| h.timestamp_ms <= end_ms).max(first);
-            seen.add(step, up_to[last] - up_to[first]);
+            let unread = last.min(first.max(passed));
+            seen.add_window(step, up_to[last] - up_to[first], up_to[last] - up_to[unread]);
+            passed = last;
         }
     }
 
-    /// What was counted, at each step.
-    pub(crate) fn count_into(&self, seen: &mut Seen) {
+    /// What was counted, at each step. Of a subquery was read what its own evaluation read, `inner` on the inner grid: each inner step
+    /// for the first window that holds it.
+    pub(crate) fn count_into(&self, seen: &mut Seen, inner: Option<(Grid, Seen)>) {
         self.count_layout(&mut self.layout.borrow_mut());
-        seen.merge(&self.seen.take());
+        let mut counted = self.seen.take();
+        if let Some((grid, inner)) = inner {
+            counted.read.fill(0);
+            for (inner_step, read) in inner.read.iter().enumerate().filter(|(_, read)| **read > 0) {
+                let time_ms = grid.time(inner_step);
+                let (mut step, mut end) = (0, self.grid.steps);
+                while step < end {
+                    let middle = step + (end - step) / 2;
+                    if self.end_ms(middle) < time_ms { step = middle + 1 } else { end = middle }
+                }
+                if time_ms > self.end_ms(step).saturating_sub(self.range_ms) {
+                    counted.add_window(step, 0, *read);
+                }
+            }
+        }
+        seen.merge(&counted);
     }
 
     fn count_layout(&self, layout: &mut Layout) {
@@ -168,8 +186,11 @@ impl Windows {
             return;
         }
         let mut seen = self.seen.borrow_mut();
+        let mut passed = 0;
         for (i, (first, after)) in layout.firsts.iter().zip(&layout.afters).enumerate() {
-            seen.add(layout.from_step + i, u64::from(after - first) * series);
+            let unread = (*after).min(passed.max(*first));
+            seen.add_window(layout.from_step + i, u64::from(after - first) * series, u64::from(after - unread) * series);
+            passed = *after;
         }
     }
 

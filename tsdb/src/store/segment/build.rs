@@ -2,7 +2,7 @@
 
 use super::dictionary::put_value;
 use super::directory::{Directory, Name};
-use super::{LISTED_MAX, dictionary_section, postings_section};
+use super::{FEW, LISTED_MAX, dictionary_section, postings_section};
 use crate::error::{Corruption, StoreError};
 use crate::keys::{Family, IndexKey};
 use crate::rows::walk_labels;
@@ -112,18 +112,26 @@ fn pages_of(text: Box<str>, values: HashMap<Box<str>, Vec<u32>>) -> (Name, Vec<V
     (name, dictionary, postings)
 }
 
-fn put_postings(out: &mut Vec<u8>, mut sids: Vec<u32>) {
+pub(super) fn put_postings(out: &mut Vec<u8>, mut sids: Vec<u32>) {
     sids.sort_unstable();
-    if sids.len() > LISTED_MAX {
-        let mut bitmap: RoaringBitmap = sids.into_iter().collect();
-        bitmap.optimize();
-        put_varint(out, 0);
-        return put_bitmap(out, &bitmap);
+    let begin = out.len();
+    if sids.len() <= LISTED_MAX {
+        put_varint(out, sids.len() as u64);
+        let mut before = 0;
+        for sid in &sids {
+            put_varint(out, u64::from(sid - before));
+            before = *sid;
+        }
+        if sids.len() <= FEW {
+            return;
+        }
     }
-    put_varint(out, sids.len() as u64);
-    let mut before = 0;
-    for sid in sids {
-        put_varint(out, u64::from(sid - before));
-        before = sid;
+    let mut bitmap: RoaringBitmap = sids.into_iter().collect();
+    bitmap.optimize();
+    let listed_bytes = out.len() - begin;
+    if listed_bytes == 0 || bitmap.serialized_size() < listed_bytes {
+        out.truncate(begin);
+        put_varint(out, 0);
+        put_bitmap(out, &bitmap);
     }
 }
