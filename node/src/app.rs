@@ -156,6 +156,16 @@ async fn start(
     Ok(Started { node, rpc })
 }
 
+/// How this store shows itself to other stores' groups.
+fn raft_identity(incarnation: &str, membership: &Membership) -> Result<raft::Identity, AppError> {
+    let incarnation = u64::from_str_radix(incarnation.get(..16).unwrap_or("0"), 16).unwrap_or(0);
+    let raft_identity = raft::Identity::new(StoreId(membership.store_id), incarnation, env!("CARGO_PKG_VERSION"), 1);
+    if let Some(cluster) = &membership.cluster_id {
+        raft_identity.set_cluster(cluster.as_bytes()).map_err(|e| AppError::Setting(e.to_string()))?;
+    }
+    Ok(raft_identity)
+}
+
 /// Opens both databases and puts the node's handles together.
 fn open(
     config: Config,
@@ -166,11 +176,7 @@ fn open(
     let shares = Shares::of(config.storage.memory_bytes);
     shares.publish();
     let membership = identity.membership.clone().ok_or_else(|| AppError::Setting("the node has no place in a cluster".to_owned()))?;
-    let incarnation = u64::from_str_radix(identity.incarnation.get(..16).unwrap_or("0"), 16).unwrap_or(0);
-    let raft_identity = raft::Identity::new(StoreId(membership.store_id), incarnation, env!("CARGO_PKG_VERSION"), 1);
-    if let Some(cluster) = &membership.cluster_id {
-        raft_identity.set_cluster(cluster.as_bytes()).map_err(|e| AppError::Setting(e.to_string()))?;
-    }
+    let raft_identity = raft_identity(&identity.incarnation, &membership)?;
     let bytes = |share: u64| usize::try_from(share).unwrap_or(usize::MAX);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let key_file = config.storage.encryption_key_file.as_deref();

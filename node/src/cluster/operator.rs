@@ -147,6 +147,7 @@ async fn forward(node: &Node, addresses: &[String], command: Bytes, deadline: In
 pub async fn run(node: Arc<Node>) {
     let mut reported: Option<Instant> = None;
     let mut led_since: Option<Instant> = None;
+    let mut last_round = Instant::now();
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -154,6 +155,11 @@ pub async fn run(node: Arc<Node>) {
         let store = node.store_id();
         refresh_peers(&node);
         let leads = node.groups.group(ShardId::META).is_some_and(|g| g.status().is_leader);
+        // After a pause of this process all others look silent: it counts anew.
+        if last_round.elapsed() > SETTLE {
+            led_since = None;
+        }
+        last_round = Instant::now();
         led_since = led_since.filter(|_| leads).or_else(|| leads.then(Instant::now));
         if let Err(e) = round(&node, store, &mut reported, led_since).await {
             tracing::debug!(error = %e, "meta round put off");

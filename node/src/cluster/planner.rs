@@ -94,6 +94,11 @@ fn repair(room: &Room<'_>, silent: &BTreeSet<u64>, record: &ShardRecord) -> Opti
     let voters: Vec<&ReplicaRecord> = record.replicas.iter().filter(|r| r.role == ReplicaRole::Voter).collect();
     let (keep, leave): (Vec<&ReplicaRecord>, Vec<&ReplicaRecord>) =
         voters.iter().partition(|r| !r.is_lost && !silent.contains(&r.store) && !room.state.is_draining(StoreId(r.store)));
+    let answering = voters.iter().filter(|r| !r.is_lost && !silent.contains(&r.store)).count();
+    if answering * 2 <= voters.len() {
+        // Nobody can change a group that has no majority: it waits for its replicas.
+        return None;
+    }
     let beside: Vec<u64> = keep.iter().map(|r| r.store).collect();
     let mut target = target_of(room.state, record);
     let mut more = choose_more(room.state, &room.ready, &beside, target.saturating_sub(keep.len()));

@@ -77,7 +77,7 @@ settings! {
     QUERY_MAX_CONCURRENCY = "query.max_concurrency", "query.max-concurrency", "N", "20", "Queries that this node evaluates at once.";
     QUERY_MAX_SAMPLES = "query.max_samples", "query.max-samples", "N", "50000000", "Samples that one query may hold in memory.";
     QUERY_CACHE = "query.cache", "query.cache", "BYTES", "128MiB", "Memory for results of range queries; 0 turns the cache off.";
-    QUERY_CACHE_MIN_TIME = "query.cache_min_time", "query.cache-min-time", "DURATION", "2ms", "Results of range queries whose evaluation took less than this are not kept.";
+    QUERY_CACHE_MIN_TIME = "query.cache_min_time", "query.cache-min-time", "DURATION", "1ms", "Results of range queries whose evaluation took less than this are not kept.";
     QUERY_ENABLE_FEATURE = "query.enable_feature", "enable-feature", "A,B,C", "", "Experimental parts of PromQL, named as Prometheus names them: promql-experimental-functions, promql-extended-range-selectors, promql-binop-fill-modifiers, promql-delayed-name-removal, promql-per-step-stats, use-start-timestamps, type-and-unit-labels.";
     SELF_METRICS_INTERVAL = "self_metrics.interval", "self-metrics.interval", "DURATION", "15s", "How often this node writes its own metrics into the workspace `system`; 0 turns it off.";
     LOG_LEVEL = "log.level", "log.level", "LEVEL", "info", "Least severe messages to log: debug, info, warn or error.";

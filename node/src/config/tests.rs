@@ -74,7 +74,7 @@ fn defaults_are_a_whole_configuration() {
         max_concurrency: 20,
         max_samples: 50_000_000,
         cache_bytes: 128 << 20,
-        cache_min_time: Duration::from_millis(2),
+        cache_min_time: Duration::from_millis(1),
         features: QueryFeatures::default(),
     };
     assert_eq!(config.query, query);

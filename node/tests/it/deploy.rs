@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use node::config::settings::{ENV_PREFIX, SETTINGS};
-use node::config::{Cli, Command};
+use node::config::{Cli, Command, Config};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -61,13 +61,21 @@ fn variables_of_compose_and_image_are_settings() {
 #[test]
 fn servers_of_the_comparison_start_with_flags_that_exist() {
     let servers = read_json("bench/servers.json");
-    for (name, nodes) in [("flotilla-1", 1), ("flotilla-3", 3)] {
+    for name in ["flotilla-1", "flotilla-3"] {
         let server = &servers[name];
         let command = list(&server["start"][0]).map(|word| word.as_str().unwrap());
-        let Command::Up(args) = Cli::try_parse_from(command).unwrap().command else { panic!("{name} is no local cluster") };
-        assert_eq!(args.nodes, nodes);
-        let urls: Vec<String> = (0..nodes).map(|i| format!("http://127.0.0.1:{}/api/v1/write", args.http_port + 2 * i)).collect();
+        let ports: Vec<u16> = match Cli::try_parse_from(command).unwrap().command {
+            Command::Up(args) => (0..args.nodes).map(|i| args.http_port + 2 * i).collect(),
+            // One process, as the servers it is compared with.
+            Command::Serve(args) => {
+                let (config, _) = Config::load(&args.flags, &args.file).unwrap();
+                assert!(config.cluster.bootstrap);
+                vec![config.web.listen_address.port()]
+            }
+            _ => panic!("{name} is no server"),
+        };
+        let urls: Vec<String> = ports.iter().map(|port| format!("http://127.0.0.1:{port}/api/v1/write")).collect();
         assert_eq!(server["write"], urls.join(","));
-        assert_eq!(server["ready"], format!("http://127.0.0.1:{}/-/ready", args.http_port));
+        assert_eq!(server["ready"], format!("http://127.0.0.1:{}/-/ready", ports[0]));
     }
 }
