@@ -110,10 +110,11 @@ async fn carry_on(node: &Arc<Node>, meta: &MetaState, change: &ReplicaChange) {
     let step = next_step(record, change, &status);
     let waits = matches!(step, Step::CatchUp(_));
     let taken = tokio::time::timeout(STEP_TIME_MAX, take(node, &group, shard, step.clone())).await;
-    match taken.unwrap_or(Ok(())) {
-        Ok(()) if waits => tracing::debug!(%shard, ?step, "change of replicas waits"),
-        Ok(()) => tracing::info!(%shard, ?step, reason = ?change.reason, "change of replicas"),
-        Err(error) => tracing::warn!(%shard, ?step, %error, "change of replicas put off"),
+    match taken {
+        Ok(Ok(())) if waits => tracing::debug!(%shard, ?step, "change of replicas waits"),
+        Ok(Ok(())) => tracing::info!(%shard, ?step, reason = ?change.reason, "change of replicas"),
+        Ok(Err(error)) => tracing::warn!(%shard, ?step, %error, "change of replicas put off"),
+        Err(_) => tracing::warn!(%shard, ?step, "change of replicas without an outcome in time"),
     }
 }
 

@@ -8,7 +8,6 @@ use crate::task;
 use futures::future::join_all;
 use model::{ShardId, StoreId};
 use proto::node::{FetchMetaRequest, PingRequest};
-use raft::GroupStatus;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,8 @@ use tokio::time::MissedTickBehavior;
 const PING: Duration = Duration::from_millis(500);
 const PING_TIMEOUT: Duration = Duration::from_millis(450);
 const FETCH: Duration = Duration::from_millis(500);
+/// A member of the meta group fetches its state once in so many rounds.
+const MEMBER_ROUNDS: usize = 4;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads the other nodes' clocks until dropped, and hears whether they can lead and at which of the configured addresses which store answers now: a cluster
@@ -57,22 +58,24 @@ async fn ping(node: &Node, address: &str) {
     }
 }
 
-/// Fetches the meta state until dropped, unless this node is a member of the meta group and hears of it there.
+/// Fetches the meta state until dropped, from one other node after another. A member of the meta group hears of it there and asks
+/// rarely; but one that was removed is told by nobody, and goes on to know the leader it had.
 pub async fn meta(node: Arc<Node>) {
     let mut rounds = tokio::time::interval(FETCH);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    for round in 0.. {
         rounds.tick().await;
-        // A member that was removed hears no leader, and nobody tells it.
-        let hears = |status: GroupStatus| status.leader.is_some() && status.voters.contains_key(&status.replica);
-        if node.groups.group(ShardId::META).is_some_and(|group| hears(group.status())) {
+        if node.groups.group(ShardId::META).is_some() && round % MEMBER_ROUNDS != 0 {
             continue;
         }
-        let mut addresses: BTreeSet<String> = node.others().into_values().collect();
-        if addresses.is_empty() {
-            addresses.extend(super::bootstrap::initial_nodes(&node.config));
-            addresses.remove(&node.config.rpc.advertise_address.to_string());
+        let mut known: BTreeSet<String> = node.others().into_values().collect();
+        if known.is_empty() {
+            known.extend(super::bootstrap::initial_nodes(&node.config));
+            known.remove(&node.config.rpc.advertise_address.to_string());
         }
+        let mut addresses: Vec<String> = known.into_iter().collect();
+        let first = round / MEMBER_ROUNDS % addresses.len().max(1);
+        addresses.rotate_left(first);
         for address in addresses {
             if fetch(&node, &address).await.is_some() {
                 break;

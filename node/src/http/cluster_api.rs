@@ -111,6 +111,7 @@ fn status(node: &Node, meta: &MetaState) -> Value {
         "replicationTarget": replication_target(kept_stores(meta)),
         "groups": meta.records().count(),
         "groupsAtTarget": meta.records().filter(|shard| counts(shard) >= target_of(meta, shard)).count(),
+        "groupsHere": node.groups.list().len(),
         "groupsWithoutLeaderHere": leaderless,
         "changes": meta.changes.len(),
         "ready": super::health::missing(node).map_or(json!(true), Value::from),
