@@ -13,6 +13,7 @@
 //! answered for. A stream id names one exchange and is never used twice; answers to forgotten ones are dropped.
 
 mod append;
+mod dial;
 pub(crate) mod convert;
 pub(crate) mod gather;
 mod hello;
@@ -25,6 +26,7 @@ mod tonic_server;
 #[cfg(test)]
 mod tests;
 
+pub use dial::{Dialer, Wire};
 pub use gather::Arrived;
 pub use hello::{Identity, PROTOCOL_MAX, PROTOCOL_MIN};
 pub use inbox::Inbox;
