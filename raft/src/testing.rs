@@ -5,7 +5,7 @@ mod decode;
 mod machine;
 mod network;
 
-pub use decode::{Content, Decoder, VoteOf, voters_of};
 pub use cluster::{TestCluster, TestNode, fast_config};
+pub use decode::{Content, Decoder, VoteOf, voters_of};
 pub use machine::{Disk, KvMachine};
 pub use network::{Carried, MemoryNetwork, MemoryTransport};

@@ -13,8 +13,8 @@
 //! answered for. A stream id names one exchange and is never used twice; answers to forgotten ones are dropped.
 
 mod append;
-mod dial;
 pub(crate) mod convert;
+mod dial;
 pub(crate) mod gather;
 mod hello;
 mod inbox;

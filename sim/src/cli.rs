@@ -157,11 +157,8 @@ fn run(options: &Run) -> ExitCode {
     model::threads::run_inline();
     panics::watch();
     let plan = Plan::new(options.seed, Duration::from_secs(options.storm));
-    let report = if options.nodes {
-        nodes::run(plan.clone(), options.trace.is_some())
-    } else {
-        groups::run(plan.clone(), options.trace.is_some())
-    };
+    let report =
+        if options.nodes { nodes::run(plan.clone(), options.trace.is_some()) } else { groups::run(plan.clone(), options.trace.is_some()) };
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let cpu = Duration::new(u64::try_from(cpu.tv_sec).unwrap_or(0), u32::try_from(cpu.tv_nsec).unwrap_or(0));
     if let Some(path) = &options.trace {

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use model::{ReplicaId, ShardId, StoreId};
 use parking_lot::Mutex;
 use raft::{LogEngine, LogLoss, LogOp, MemoryEngine, StateTag};
-use std::{fmt, io};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 /// How long syncs take.
 #[derive(Clone, Debug)]

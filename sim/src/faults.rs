@@ -147,7 +147,7 @@ impl Faults {
             Mend::Pace => {
                 let usual = control.plan().latency_max;
                 control.sim().set_max_message_latency(usual);
-            },
+            }
             Mend::Disk(store) => {
                 if let Some((log, _)) = control.parts(store) {
                     log.set_slow(None);
@@ -184,7 +184,9 @@ impl Faults {
             }
             Fault::Hold => self.hold(control, store, other),
             Fault::Loss => {
-                control.sim().set_fail_rate([0.0005, 0.002, 0.01][usize::from(self.random.chance(50)) + usize::from(self.random.chance(20))]);
+                control
+                    .sim()
+                    .set_fail_rate([0.0005, 0.002, 0.01][usize::from(self.random.chance(50)) + usize::from(self.random.chance(20))]);
                 self.later(control, 200, 3000, Mend::Links);
                 true
             }
@@ -198,6 +200,10 @@ impl Faults {
             Fault::WriteError => self.on_disk(control, store, false),
             Fault::Checkpoint | Fault::Transfer | Fault::Membership => control.work(kind, &mut self.random),
             Fault::Clock => {
+                // More than one would be a majority of three.
+                if self.mends.iter().any(|(_, mend)| matches!(mend, Mend::Clock(_))) {
+                    return false;
+                }
                 let off = [1, 500, 5_000, 31_536_000_000][usize::try_from(self.random.within(0..=3)).unwrap_or(0)];
                 let sign = if self.random.chance(50) { 1 } else { -1 };
                 let Some((_, clock)) = control.parts(store) else { return false };

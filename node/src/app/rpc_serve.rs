@@ -1,9 +1,9 @@
 //! The RPC listener: first only probes are answered on it, then, on the same socket, everything.
 
+use crate::host::Listen;
 use crate::rpc::client::message_bytes_max;
 use crate::rpc::server::{NodeService, ProbeOnly};
 use axum::http::{Request, Response};
-use crate::host::Listen;
 use futures::StreamExt;
 use futures::future::Either;
 use futures::stream::BoxStream;

@@ -1,4 +1,5 @@
 //! Tests of the whole workspace and of the binary.
+#![allow(clippy::disallowed_methods, reason = "tests have real threads and sockets")]
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the helpers of a test binary")]
 
 mod admin;
@@ -12,6 +13,7 @@ mod members;
 mod query;
 mod query_api;
 mod sealed;
+mod shipped;
 mod tsdb_status;
 mod up;
 #[path = "../../src/ingest/tests/wire.rs"]

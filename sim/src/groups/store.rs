@@ -10,7 +10,9 @@ use bytes::{BufMut, BytesMut};
 use model::{Clock, ReplicaId, ShardId, StoreId, WorkspaceId};
 use parking_lot::Mutex;
 use raft::transport::server;
-use raft::{FatalHandler, Group, GroupSpec, Groups, Identity, LogEngine, MembershipError, ProposeError, RaftConfig, StateMachine, TonicTransport};
+use raft::{
+    FatalHandler, Group, GroupSpec, Groups, Identity, LogEngine, MembershipError, ProposeError, RaftConfig, StateMachine, TonicTransport,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -303,4 +305,3 @@ fn lag(group: &Group, replica: ReplicaId) -> Option<u64> {
     let matched = status.matched.get(&replica).copied().flatten()?;
     Some(status.last_log_index?.saturating_sub(matched))
 }
-

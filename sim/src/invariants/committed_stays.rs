@@ -26,7 +26,9 @@ impl Invariant for CommittedStays {
                 let shard = world.group_of(*replica);
                 let (Some(committed), Some(seen)) = (self.committed.get(&shard), world.replica(*replica)) else { return Ok(()) };
                 let lost = match change {
-                    Change::Truncate(from) => seen.live.entries.range(from..).find(|(index, entry)| committed.get(index) == Some(&entry.point)),
+                    Change::Truncate(from) => {
+                        seen.live.entries.range(from..).find(|(index, entry)| committed.get(index) == Some(&entry.point))
+                    }
                     Change::Put(entry) => {
                         let index = entry.point.index;
                         let other = committed.get(&index).is_some_and(|point| *point != entry.point);

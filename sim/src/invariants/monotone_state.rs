@@ -34,7 +34,11 @@ impl Invariant for MonotoneState {
                 let applied = self.applied.entry(*replica).or_default();
                 let before = *applied;
                 *applied = Some(point.index);
-                if before <= *applied { Ok(()) } else { Err(format!("replica {replica} went from {before:?} back to a snapshot at {point}")) }
+                if before <= *applied {
+                    Ok(())
+                } else {
+                    Err(format!("replica {replica} went from {before:?} back to a snapshot at {point}"))
+                }
             }
             Event::Checkpointed { replica, point } => {
                 let before = world.replica(*replica).and_then(|seen| seen.checkpoint);

@@ -294,7 +294,8 @@ impl Control {
         for Answered { number, status, body } in answers {
             let store = self.asked_of.remove(&number).unwrap_or_default();
             let Some(waiting) = self.waiting.remove(&number) else { continue };
-            self.watch.with(|watcher| watcher.trace.line(|| format!("store {store} answered {number} with {status}, {} bytes", body.len())));
+            self.watch
+                .with(|watcher| watcher.trace.line(|| format!("store {store} answered {number} with {status}, {} bytes", body.len())));
             if let Err(violation) = self.judge(store, waiting, status, &body) {
                 self.watch.fail(format!("request {number} to store {store}: {violation}"));
             }
@@ -328,7 +329,9 @@ impl Control {
                 let count = wire::scalar(body).ok_or_else(|| format!("not a number: {}", text()))?;
                 self.oracle.check_count(least, count)?;
             }
-            (Waiting::Points(_) | Waiting::Count(_), 400..=499) => return Err(format!("a right query is refused with {status}: {}", text())),
+            (Waiting::Points(_) | Waiting::Count(_), 400..=499) => {
+                return Err(format!("a right query is refused with {status}: {}", text()));
+            }
             (Waiting::Points(_) | Waiting::Count(_) | Waiting::Operation, _) => {}
         }
         Ok(())
@@ -528,7 +531,9 @@ pub fn run(plan: Plan, keep_trace: bool) -> Report {
     let directory = directory(plan.seed);
     let mut control = match Control::new(plan.clone(), &directory, keep_trace) {
         Ok(control) => control,
-        Err(reason) => return Report { seed: plan.seed, violation: Some(format!("no node could be configured: {reason}")), ..Report::default() },
+        Err(reason) => {
+            return Report { seed: plan.seed, violation: Some(format!("no node could be configured: {reason}")), ..Report::default() };
+        }
     };
     control.found();
     let mut faults = Faults::new(&control.plan);

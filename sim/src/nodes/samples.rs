@@ -64,8 +64,7 @@ mod tests {
 
     #[test]
     fn values_are_never_nan_and_differ() {
-        let values: std::collections::BTreeSet<u64> =
-            (0..1000).map(|number| SampleId { series: 1, number }.value(9).to_bits()).collect();
+        let values: std::collections::BTreeSet<u64> = (0..1000).map(|number| SampleId { series: 1, number }.value(9).to_bits()).collect();
         assert!(values.len() > 900);
         assert!((0..1000).all(|number| !SampleId { series: 1, number }.value(9).is_nan()));
     }
