@@ -4,7 +4,7 @@ mod rpc_serve;
 
 use crate::cluster::identity::{Identity, IdentityError, Membership};
 use crate::cluster::reconcile::ReconcileError;
-use crate::cluster::{bootstrap, mover, operator, reconcile, time::ClusterTime, upkeep, watch};
+use crate::cluster::{bootstrap, loads, mover, operator, reconcile, scaler, time::ClusterTime, upkeep, watch};
 use crate::compute::Lane;
 use crate::config::Config;
 use crate::http::router::{self, Shared};
@@ -217,6 +217,7 @@ fn open(
         leaders: crate::ingest::route::LeaderHints::default(),
         heard: RwLock::default(),
         heard_at: RwLock::default(),
+        loads: parking_lot::Mutex::default(),
         meta_machine: parking_lot::Mutex::default(),
         peers,
         write_room: Arc::new(Semaphore::new(bytes(shares.write_room.max(WRITE_ROOM_MIN)) / WRITE_ROOM_UNIT)),
@@ -277,6 +278,8 @@ fn spawn_tasks(node: &Arc<Node>) {
     tasks.spawn("disk space", upkeep::disk(Arc::clone(node)));
     tasks.spawn("leadership", upkeep::leadership(Arc::clone(node)));
     tasks.spawn("replica changes", mover::run(Arc::clone(node)));
+    tasks.spawn("loads", loads::run(Arc::clone(node)));
+    tasks.spawn("shard maps", scaler::run(Arc::clone(node)));
     tasks.spawn("checkpoint keeper", keeper::run(Arc::clone(node)));
     tasks.spawn("compactor", compactor::run(Arc::clone(node)));
     if let Some(period) = node.config.storage.scrub_period {

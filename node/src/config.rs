@@ -95,6 +95,12 @@ pub struct ClusterConfig {
     pub bootstrap: bool,
     /// Silence after which a node's replicas are put elsewhere; none if that never happens.
     pub replace_after: Option<Duration>,
+    /// Samples a second on one shard from which its workspace gets more shards; 0 if that never happens.
+    pub scale_samples: u64,
+    /// Series in one shard's memory from which its workspace gets more shards; 0 if that never happens.
+    pub scale_series: u64,
+    /// Time from the decision on a new number of shards until it holds.
+    pub scale_lead: Duration,
 }
 
 /// Disk and memory.

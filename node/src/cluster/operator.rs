@@ -2,6 +2,7 @@
 //! cluster has and beginning the changes of replicas that [`super::planner`] finds.
 
 use super::planner::{self, Wanted};
+use super::scaler;
 use crate::config::Config;
 use crate::meta::command::{decode, encode};
 use crate::meta::placement::{kept_stores, replication_target};
@@ -212,6 +213,7 @@ async fn round(node: &Arc<Node>, store: StoreId, reported: &mut Option<Instant>,
     if let Some(since) = led_since {
         found_workspaces(node, &meta).await?;
         begin_changes(node, &meta, since).await?;
+        scaler::keep_up(node, &meta).await?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! How a command changes the state: a pure function of both.
 
 mod change;
+mod scale;
 
 use super::command::{MetaCommand, MetaResponse};
 use super::placement;
@@ -11,6 +12,7 @@ use super::state::{
 use change::Begin;
 use model::ShardId;
 use model::limits::GROUPS_PER_NODE_MAX;
+use scale::BeginScale;
 
 /// How long a client token is remembered.
 const TOKEN_MS: i64 = 24 * 3_600_000;
@@ -44,12 +46,20 @@ impl MetaState {
             }
             MetaCommand::ReportTime { store_id, now_ms } => self.report_time(store_id, now_ms),
             MetaCommand::CreateWorkspace { id, alias, placement_key, wrapped_key, shards, limits, tags, client_token, now_ms } => {
-                let generations = Vec::new();
-                let workspace = WorkspaceRecord { id, alias, created_ms: now_ms, placement_key, wrapped_key, generations, limits, tags };
+                let (generations, pending, decided_rev) = (Vec::new(), None, 1);
+                let created_ms = now_ms;
+                let workspace =
+                    WorkspaceRecord { id, alias, created_ms, placement_key, wrapped_key, generations, pending, decided_rev, limits, tags };
                 self.create_workspace(workspace, shards, client_token)
             }
             MetaCommand::DeleteWorkspace { id } => self.delete_workspace(id),
             MetaCommand::SetLimits { id, limits } => self.set_limits(id, limits),
+            MetaCommand::BeginScale { id, shards, from_ms, decide_by_ms, interval_ms, reason, now_ms } => {
+                self.begin_scale(BeginScale { id, shards, from_ms, decide_by_ms, interval_ms, reason, now_ms })
+            }
+            MetaCommand::AcceptFence { id, rev, shard } => self.accept_fence(id, rev, shard),
+            MetaCommand::AbortScale { id, rev } => self.abort_scale(id, rev),
+            MetaCommand::RetireGenerations { id, before_ms } => self.retire_generations(id, before_ms),
         }
     }
 
@@ -135,20 +145,10 @@ impl MetaState {
         if self.stores.is_empty() {
             return MetaResponse::Conflict { id: workspace.id, reason: "no store is known".to_owned() };
         }
-        let replication = placement::replication_target(placement::kept_stores(self));
-        if placement::room(self) < shards.max(1) as usize * replication {
-            let reason = format!("a store takes part in at most {GROUPS_PER_NODE_MAX} groups");
-            return MetaResponse::Full { id: workspace.id, reason };
-        }
-        let mut ids = Vec::new();
-        for _ in 0..shards.max(1) {
-            let stores = placement::choose_stores(self, replication);
-            let replicas = placement::allocate_replicas(self, &stores);
-            let shard = self.next_shard;
-            self.next_shard += 1;
-            self.shards.insert(shard, ShardRecord { shard, workspace: workspace.id.clone(), replicas, conf_ver: 1 });
-            ids.push(shard);
-        }
+        let ids = match self.new_shards(&workspace.id, shards.max(1)) {
+            Ok(ids) => ids,
+            Err(full) => return full,
+        };
         workspace.generations = vec![GenerationRecord { generation: 1, rev: 1, from_ms: i64::MIN, shards: ids }];
         workspace.limits.version = 1;
         if let Some(token) = client_token {
@@ -157,6 +157,25 @@ impl MetaState {
         self.workspaces.insert(workspace.id.clone(), workspace.clone());
         self.revision += 1;
         MetaResponse::Workspace { workspace: Box::new(workspace) }
+    }
+
+    /// Places so many new shards of a workspace, or none if there is no room for all.
+    fn new_shards(&mut self, workspace: &str, count: u32) -> Result<Vec<u64>, MetaResponse> {
+        let replication = placement::replication_target(placement::kept_stores(self));
+        if placement::room(self) < count as usize * replication {
+            let reason = format!("a store takes part in at most {GROUPS_PER_NODE_MAX} groups");
+            return Err(MetaResponse::Full { id: workspace.to_owned(), reason });
+        }
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            let stores = placement::choose_stores(self, replication);
+            let replicas = placement::allocate_replicas(self, &stores);
+            let shard = self.next_shard;
+            self.next_shard += 1;
+            self.shards.insert(shard, ShardRecord { shard, workspace: workspace.to_owned(), replicas, conf_ver: 1 });
+            ids.push(shard);
+        }
+        Ok(ids)
     }
 
     fn delete_workspace(&mut self, id: String) -> MetaResponse {

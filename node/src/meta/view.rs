@@ -6,6 +6,7 @@ use model::generation::{GenerationError, GenerationList};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// A workspace as requests use it.
 #[derive(Clone, Debug)]
@@ -69,6 +70,21 @@ impl MetaView {
     #[must_use]
     pub fn workspace(&self, id: &str) -> Option<Arc<Workspace>> {
         self.sender.borrow().workspaces.get(id).cloned()
+    }
+
+    /// The workspace with a map that was decided later than that of `known`; none by `deadline`, or if the workspace is gone.
+    pub async fn newer_map(&self, known: &WorkspaceRecord, deadline: Instant) -> Option<Arc<Workspace>> {
+        let mut changes = self.watch();
+        loop {
+            changes.newest();
+            let newest = self.workspace(&known.id)?;
+            if newest.record.decided_rev > known.decided_rev {
+                return Some(newest);
+            }
+            if !tokio::time::timeout_at(deadline, changes.changed()).await.ok()? {
+                return None;
+            }
+        }
     }
 
     /// [`MetaState::confirmed_ms`] of the newest state.
