@@ -25,7 +25,6 @@ use crate::task::Tasks;
 use crate::{metrics, self_metrics, up};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::clock::SystemClock;
-use model::limits::GROUPS_PER_NODE_MAX;
 use model::regex::RegexCache;
 use model::{Clock, ReplicaId, ShardId, StoreId};
 use parking_lot::RwLock;
@@ -42,8 +41,8 @@ use tsdb::db::{Db, DbOptions};
 use tsdb::error::StoreError;
 use tsdb::store::faults::FaultPlan;
 
-/// Log that a group keeps at most, for its own next checkpoint and for replicas that lag: all groups together keep 8 GiB.
-pub(crate) const LOG_PER_GROUP_MAX: u64 = (8 << 30) / GROUPS_PER_NODE_MAX as u64;
+/// Log that a group keeps at most, for its own next checkpoint and for replicas that lag: 64 groups together keep 8 GiB.
+pub(crate) const LOG_PER_GROUP_MAX: u64 = 128 << 20;
 /// Time that open HTTP requests get at the end.
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
 /// Time that background tasks get at the end.
@@ -194,6 +193,9 @@ fn open(
         disk_full: Arc::clone(&reserve_spent),
         seal: keys.seal.clone(),
         lag_bytes: LOG_PER_GROUP_MAX,
+        heartbeat: config.cluster.heartbeat,
+        election_min: config.cluster.heartbeat * 4,
+        election_max: config.cluster.heartbeat * 8,
         ..RaftConfig::default()
     };
     let groups = Groups::open(raft_config, raft_identity.clone(), Arc::new(engine), transport, Arc::clone(&clock))?;

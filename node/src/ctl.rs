@@ -75,7 +75,9 @@ fn request(command: &CtlCommand) -> (Method, String, Vec<(&'static str, String)>
 fn show(command: &CtlCommand, data: &Value) -> String {
     match command {
         CtlCommand::Status => lines(data),
-        CtlCommand::Nodes => table(&["id", "name", "zone", "state", "replicas", "preferredLeader", "httpAddress", "rpcAddress"], data),
+        CtlCommand::Nodes => {
+            table(&["id", "name", "zone", "state", "level", "replicas", "groupsMax", "preferredLeader", "httpAddress", "rpcAddress"], data)
+        }
         CtlCommand::Shards => {
             table(&["id", "workspace", "leader", "preferredLeader", "replicas", "version", "samplesPerSecond", "series", "change"], data)
         }

@@ -276,26 +276,19 @@ async fn act(node: &Arc<Node>, meta: &MetaState) -> Result<(), super::operator::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meta::state::{GenerationRecord, Limits, ReplicaRecord};
+    use crate::meta::state::ReplicaRecord;
+    use crate::meta::testing::{self, founded};
     use proptest::prelude::*;
 
     fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
     }
 
+    /// A workspace of shards 1 to `shards`.
     fn workspace(shards: u64) -> WorkspaceRecord {
-        WorkspaceRecord {
-            id: "w".into(),
-            alias: None,
-            created_ms: 0,
-            placement_key: 7,
-            wrapped_key: None,
-            generations: vec![GenerationRecord { generation: 1, rev: 1, from_ms: i64::MIN, shards: (1..=shards).collect() }],
-            pending: None,
-            decided_rev: 1,
-            limits: Limits { version: 1, out_of_order_window_ms: 1, late_window_ms: 1, retention_ms: 1, exemplars_max: 0 },
-            tags: BTreeMap::new(),
-        }
+        let mut state = founded(&[""]);
+        testing::workspace(&mut state, "w", u32::try_from(shards).unwrap());
+        state.workspaces["w"].clone()
     }
 
     /// Loads of shards 1..=n that each take so many samples a second, seen over so long.
@@ -331,20 +324,7 @@ mod tests {
             rates in prop::collection::vec(0u64..50_000, 1..12),
             places in prop::collection::vec((0usize..3, any::<bool>()), 12),
         ) {
-            let mut state = MetaState::default();
-            for id in 1..=4u64 {
-                let store = crate::meta::state::StoreRecord {
-                    store_id: id,
-                    incarnation: String::new(),
-                    name: String::new(),
-                    zone: String::new(),
-                    rpc_address: String::new(),
-                    http_address: String::new(),
-                    reported_ms: 0,
-                    is_draining: false,
-                };
-                state.stores.insert(id, store);
-            }
+            let mut state = founded(&["", "", "", ""]);
             let mut loads = Loads::default();
             for (shard, (rate, (first, is_lost))) in (1u64..).zip(rates.iter().zip(&places)) {
                 let mut stores = vec![1u64, 2, 3];

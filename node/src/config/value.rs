@@ -37,6 +37,12 @@ pub enum ValueError {
         /// Smallest size.
         min: &'static str,
     },
+    /// Too frequent or too rare heartbeats.
+    #[error("{text:?} is not between 50ms and 5s")]
+    Heartbeat {
+        /// The text.
+        text: String,
+    },
     /// Not a whole number above 0.
     #[error("{text:?} is no whole number above 0")]
     Count {
@@ -150,6 +156,14 @@ pub(super) fn memory(text: &str) -> Result<u64, ValueError> {
 
 /// Least memory that storage can work with.
 pub(super) const MEMORY_BYTES_MIN: u64 = 64 << 20;
+
+/// Reads the interval of heartbeats.
+pub(super) fn heartbeat(text: &str) -> Result<Duration, ValueError> {
+    let bounds = Duration::from_millis(50)..=Duration::from_secs(5);
+    Some(positive_duration(text)?)
+        .filter(|interval| bounds.contains(interval))
+        .ok_or_else(|| ValueError::Heartbeat { text: text.to_owned() })
+}
 
 /// Reads a whole number.
 pub(super) fn number(text: &str) -> Result<u64, ValueError> {

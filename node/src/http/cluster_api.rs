@@ -140,6 +140,7 @@ fn status(node: &Node, meta: &MetaState) -> Value {
     json!({
         "clusterId": meta.cluster_id,
         "revision": meta.revision,
+        "level": meta.level,
         "node": node.store_id().0,
         "metaLeader": leader,
         "nodes": meta.stores.len(),
@@ -169,7 +170,9 @@ fn store_json(node: &Node, meta: &MetaState, store: &StoreRecord) -> Value {
         "name": store.name,
         "zone": store.zone,
         "state": state,
+        "level": store.level,
         "replicas": held(meta, id),
+        "groupsMax": store.groups_max,
         "preferredLeader": led(meta).get(&id).copied().unwrap_or(0),
         "httpAddress": store.http_address,
         "rpcAddress": store.rpc_address,

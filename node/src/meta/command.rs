@@ -1,6 +1,6 @@
 //! Commands and responses of the meta group, as they stand in its log: JSON behind a version byte.
 
-use super::state::{ChangeReason, Limits, ReplicaChange, ScaleReason, StoreRecord, WorkspaceRecord};
+use super::state::{ChangeReason, Limits, ReplicaChange, ScaleReason, StoreRecord, StoreReport, WorkspaceRecord};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,18 +75,15 @@ pub enum MetaCommand {
     },
     /// Makes a store known, or refreshes what is known of it.
     RegisterStore {
-        /// Names the disk.
-        incarnation: String,
         /// The id of a founder; none asks for a new one.
         store_id: Option<u64>,
-        /// `--node-name`.
-        name: String,
-        /// `--zone`.
-        zone: String,
-        /// Where other nodes reach it.
-        rpc_address: String,
-        /// Where users reach it.
-        http_address: String,
+        /// What its node tells of it.
+        report: StoreReport,
+    },
+    /// Lets the cluster do what all of its binaries can; none that cannot is taken back from then on.
+    RaiseLevel {
+        /// The feature level.
+        level: u32,
     },
     /// One node's reading of its clock; what a majority has reached may be stamped into entries.
     ReportTime {

@@ -16,6 +16,8 @@ pub struct MetaState {
     pub revision: u64,
     /// Set by the first meta command.
     pub cluster_id: Option<String>,
+    /// The feature level of the cluster: what all of its binaries can, and from which on none goes back.
+    pub level: u32,
     /// Known stores by id.
     pub stores: BTreeMap<u64, StoreRecord>,
     /// Workspaces by id.
@@ -54,10 +56,59 @@ pub struct StoreRecord {
     pub rpc_address: String,
     /// Where users reach it.
     pub http_address: String,
+    /// The feature level of its binary.
+    pub level: u32,
+    /// Groups that it takes part in at most.
+    pub groups_max: u32,
     /// The clock it reported last, 0 before the first report.
     pub reported_ms: i64,
     /// Whether it is to be emptied: replicas and leaders go elsewhere, and none come.
     pub is_draining: bool,
+}
+
+/// What a node tells of its store when it makes it known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreReport {
+    /// Names the disk.
+    pub incarnation: String,
+    /// `--node-name`.
+    pub name: String,
+    /// `--zone`.
+    pub zone: String,
+    /// Where other nodes reach it.
+    pub rpc_address: String,
+    /// Where users reach it.
+    pub http_address: String,
+    /// The feature level of its binary.
+    pub level: u32,
+    /// Groups that it takes part in at most.
+    pub groups_max: u32,
+}
+
+impl StoreReport {
+    /// The record of a store that was just made known.
+    pub(super) fn record(self, store_id: u64) -> StoreRecord {
+        let Self { incarnation, name, zone, rpc_address, http_address, level, groups_max } = self;
+        let (reported_ms, is_draining) = (0, false);
+        StoreRecord { store_id, incarnation, name, zone, rpc_address, http_address, level, groups_max, reported_ms, is_draining }
+    }
+}
+
+impl StoreRecord {
+    /// What its node told of it last.
+    #[must_use]
+    pub fn report(&self) -> StoreReport {
+        StoreReport {
+            incarnation: self.incarnation.clone(),
+            name: self.name.clone(),
+            zone: self.zone.clone(),
+            rpc_address: self.rpc_address.clone(),
+            http_address: self.http_address.clone(),
+            level: self.level,
+            groups_max: self.groups_max,
+        }
+    }
 }
 
 /// A workspace.
@@ -314,16 +365,8 @@ mod tests {
     use super::*;
 
     fn store(id: u64, reported_ms: i64) -> (u64, StoreRecord) {
-        let record = StoreRecord {
-            store_id: id,
-            incarnation: String::new(),
-            name: String::new(),
-            zone: String::new(),
-            rpc_address: String::new(),
-            http_address: String::new(),
-            reported_ms,
-            is_draining: false,
-        };
+        let mut record = crate::meta::testing::report(&id.to_string(), "").record(id);
+        record.reported_ms = reported_ms;
         (id, record)
     }
 

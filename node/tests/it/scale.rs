@@ -113,6 +113,8 @@ async fn c8_a_workspace_grows_and_shrinks_under_load_and_answers_as_one_that_doe
     let load = tokio::spawn(keep_writing(Caller::new(&up), twin.clone(), Arc::clone(&stop)));
 
     let grown_ms = scale(&url, 5);
+    // Long enough for every window of the queries.
+    eventually("there is enough to ask for", || (now_ms() > begin_ms + 10_000).then_some(()));
     compare(&caller, &twin, begin_ms, now_ms() - 1000).await;
     let shrunk_ms = scale(&url, 2);
     assert!(shrunk_ms - grown_ms >= 16_000, "eight leads lie between");

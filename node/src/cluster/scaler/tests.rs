@@ -2,6 +2,7 @@
 //! gets an answer.
 
 use super::*;
+use crate::meta::testing::{founded, workspace};
 use crate::query::scatter::shards_in_range;
 use model::seal::Seal;
 use model::{Labels, LogPoint, ReplicaId, Sample, WorkspaceId, hash};
@@ -18,7 +19,8 @@ use tsdb::store::FaultPlan;
 use tsdb::verdict::ApplyResponse;
 use tsdb::view::TimeRange;
 
-const KEY: u64 = 0x5eed;
+/// As the tests' workspaces have it.
+const KEY: u64 = 7;
 const T0: i64 = 1_700_000_000_000;
 const SECOND: i64 = 1000;
 const LEAD: i64 = 60 * SECOND;
@@ -68,35 +70,8 @@ impl World {
         let options =
             DbOptions { path: folder.path().to_path_buf(), memory_bytes: 16 << 20, seal: Seal::identity(), faults: FaultPlan::default() };
         let db = Db::open(options).unwrap();
-        let mut meta = MetaState::default();
-        meta.apply(MetaCommand::FoundCluster { cluster_id: "c".into(), members: vec![(1, 1)] });
-        meta.apply(MetaCommand::RegisterStore {
-            incarnation: "disk".into(),
-            store_id: Some(1),
-            name: "n".into(),
-            zone: String::new(),
-            rpc_address: "a:1".into(),
-            http_address: "a:2".into(),
-        });
-        let hour = 3_600_000;
-        let limits = crate::meta::state::Limits {
-            version: 0,
-            out_of_order_window_ms: hour,
-            late_window_ms: hour,
-            retention_ms: 24 * hour,
-            exemplars_max: 0,
-        };
-        meta.apply(MetaCommand::CreateWorkspace {
-            id: "w".into(),
-            alias: None,
-            placement_key: KEY,
-            wrapped_key: None,
-            shards,
-            limits,
-            tags: BTreeMap::new(),
-            client_token: None,
-            now_ms: T0,
-        });
+        let mut meta = founded(&[""]);
+        workspace(&mut meta, "w", shards);
         let record = meta.workspaces["w"].clone();
         let mut world = Self {
             _folder: folder,

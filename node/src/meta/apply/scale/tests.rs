@@ -1,34 +1,11 @@
 use super::*;
 use crate::meta::MetaCommand;
-use crate::meta::state::Limits;
+use crate::meta::testing::{founded, workspace};
 use model::ShardId;
-use std::collections::BTreeMap;
 
 fn world(shards: u32) -> MetaState {
-    let mut state = MetaState::default();
-    state.apply(MetaCommand::FoundCluster { cluster_id: "c".into(), members: vec![(1, 1)] });
-    for id in 1..=3 {
-        state.apply(MetaCommand::RegisterStore {
-            incarnation: format!("disk-{id}"),
-            store_id: Some(id),
-            name: format!("n{id}"),
-            zone: String::new(),
-            rpc_address: String::new(),
-            http_address: String::new(),
-        });
-    }
-    let limits = Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3, exemplars_max: 4 };
-    state.apply(MetaCommand::CreateWorkspace {
-        id: "w".into(),
-        alias: None,
-        placement_key: 7,
-        wrapped_key: None,
-        shards,
-        limits,
-        tags: BTreeMap::new(),
-        client_token: None,
-        now_ms: 1,
-    });
+    let mut state = founded(&["", "", ""]);
+    workspace(&mut state, "w", shards);
     state
 }
 
