@@ -3,6 +3,7 @@
 mod blocks;
 mod churn;
 mod crash;
+mod full;
 mod labels;
 mod life;
 mod memory;
