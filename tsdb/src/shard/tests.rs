@@ -9,6 +9,7 @@ mod life;
 mod memory;
 mod records;
 mod rules;
+mod shared;
 mod values;
 
 use super::*;
