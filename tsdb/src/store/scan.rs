@@ -171,7 +171,8 @@ impl StoreView {
                     return Ok(());
                 }
                 if few {
-                    next = sids.iter().find(|sid| *sid > end_sid);
+                    // A series of which this part has nothing lies behind the group, too.
+                    next = sids.iter().find(|other| *other > end_sid.max(sid));
                     break;
                 }
                 iterator.next();
