@@ -53,7 +53,7 @@ proptest! {
         }
         if let Some((n, from, length)) = deleted {
             let (first, last) = (T0 + from * STEP, T0 + (from + length) * STEP);
-            replica.apply(delete(first, last, vec![Matcher::equal("instance", &format!("host-{n}"))]));
+            replica.apply(delete(first, last, vec![Matcher::equal("instance", format!("host-{n}"))]));
             model.get_mut(&series(n).to_string()).unwrap().retain(|t, _| *t < first || *t > last);
         }
         let ranges = ranges.iter().map(|(from, length)| (T0 + from * STEP - 20, T0 + (from + length) * STEP + 20));
