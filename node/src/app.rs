@@ -32,6 +32,7 @@ use raft::{Groups, RaftConfig, RocksEngine, RocksOptions, TonicTransport};
 use rpc_serve::{RaftServer, RpcServer};
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -180,10 +181,14 @@ fn open(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let key_file = config.storage.encryption_key_file.as_deref();
     let keys = NodeKeys::open(&config.node.data, key_file, StoreId(membership.store_id))?;
-    let engine = RocksEngine::open(
-        &config.node.data.join("raftdb"),
-        RocksOptions { memory_bytes: bytes(shares.log_memtables), ..RocksOptions::default() },
-    )?;
+    let log = RocksOptions { memory_bytes: bytes(shares.log_memtables), ..RocksOptions::default() };
+    let chunks = DbOptions {
+        path: config.node.data.join("chunkdb"),
+        memory_bytes: bytes(shares.chunk_db),
+        seal: keys.seal.clone(),
+        faults: FaultPlan::default(),
+    };
+    let (engine, db) = open_databases(&config.node.data.join("raftdb"), log, chunks)?;
     let in_use = raft::boots_in_use(&engine).map_err(|source| AppError::Io { what: "keys in use", source })?;
     keys.retire_boots(&in_use)?;
     let transport = TonicTransport::new(raft_identity.clone());
@@ -199,12 +204,6 @@ fn open(
         ..RaftConfig::default()
     };
     let groups = Groups::open(raft_config, raft_identity.clone(), Arc::new(engine), transport, Arc::clone(&clock))?;
-    let db = Db::open(DbOptions {
-        path: config.node.data.join("chunkdb"),
-        memory_bytes: bytes(shares.chunk_db),
-        seal: keys.seal.clone(),
-        faults: FaultPlan::default(),
-    })?;
     let node = Arc::new(Node {
         tasks: Tasks::default(),
         time: Arc::new(ClusterTime::new(Arc::clone(&clock))),
@@ -243,6 +242,16 @@ fn open(
         groups: Arc::clone(&groups),
     });
     Ok((node, raft::transport::server(groups.inbox())))
+}
+
+/// Opens log and chunks side by side: each reads files and a write-ahead log of its own.
+fn open_databases(log_folder: &Path, log: RocksOptions, chunks: DbOptions) -> Result<(RocksEngine, Db), AppError> {
+    std::thread::scope(|scope| {
+        let db = scope.spawn(|| Db::open(chunks));
+        let engine = RocksEngine::open(log_folder, log);
+        let db = db.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((engine?, db?))
+    })
 }
 
 /// Opens this node's replica of the meta group: the one on its disk, or, while the cluster is being founded, a founder's.
@@ -312,6 +321,9 @@ async fn stop(started: Started, http_stop: CancellationToken, http: tokio::task:
         keeper::checkpoint_meta(&node, &machine).await;
     }
     rpc.stop().await;
+    if let Err(e) = node.db.flush() {
+        tracing::warn!(error = %e, "chunk database not flushed");
+    }
     if let Err(e) = node.groups.shutdown().await {
         tracing::error!(error = %e, "raft log not flushed");
     }

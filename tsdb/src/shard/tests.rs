@@ -3,11 +3,13 @@
 mod blocks;
 mod churn;
 mod crash;
+mod full;
 mod labels;
 mod life;
 mod memory;
 mod records;
 mod rules;
+mod shared;
 mod values;
 
 use super::*;

@@ -1,7 +1,7 @@
 //! A checkpoint's pages: records of one kind behind a format and a kind byte.
 //!
 //! ```text
-//! page:    format u8 = 3 | kind u8 | record*
+//! page:    format u8 = 4 | kind u8 | record*
 //! records: 1 replicated | 2 verdict | 3 pair | 4 series (see `lines`) | 5 tombstone | 6 exemplar | 7 metadata of a family
 //! ```
 //!
@@ -20,7 +20,7 @@ use model::{LogPoint, ReplicaId};
 
 /// Bytes at which a page is handed over.
 pub(crate) const PAGE_BYTES: usize = 256 << 10;
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
