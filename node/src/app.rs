@@ -7,8 +7,9 @@ use crate::cluster::reconcile::ReconcileError;
 use crate::cluster::{bootstrap, loads, mover, operator, reconcile, scaler, time::ClusterTime, upkeep, watch};
 use crate::compute::Lane;
 use crate::config::Config;
+use crate::host::{Host, Listen, System};
 use crate::http::router::{self, Shared};
-use crate::http::serve::{ServeLimits, serve};
+use crate::http::serve::{Drained, ServeLimits, serve};
 use crate::ingest::known::KnownSeries;
 use crate::keys::{KeysError, NodeKeys};
 use crate::memory::{Shares, WRITE_ROOM_MIN};
@@ -24,11 +25,10 @@ use crate::signals::{StopOn, StopSignals};
 use crate::task::Tasks;
 use crate::{metrics, self_metrics, up};
 use metrics_exporter_prometheus::PrometheusHandle;
-use model::clock::SystemClock;
 use model::regex::RegexCache;
-use model::{Clock, ReplicaId, ShardId, StoreId};
+use model::{ReplicaId, ShardId, StoreId};
 use parking_lot::RwLock;
-use raft::{Groups, RaftConfig, RocksEngine, RocksOptions, TonicTransport};
+use raft::{Groups, LogEngine, RaftConfig, RocksOptions, TonicTransport};
 use rpc_serve::{RaftServer, RpcServer};
 use std::collections::BTreeMap;
 use std::io;
@@ -99,16 +99,9 @@ pub async fn run(config: Config, stop_on: StopOn) -> Result<(), AppError> {
     // Before anything is written: a wrong key leaves the directory as it is.
     NodeKeys::check(&config.node.data, config.storage.encryption_key_file.as_deref())?;
     up::write_pid_file(&config.node.data).map_err(io_error("pid file"))?;
-    let identity = Identity::open(&config.node.data)?;
-    let http = up::bind(&config.web.listen_address).await.map_err(io_error("HTTP listener"))?;
-    let rpc = RpcServer::new(up::bind(&config.rpc.listen_address).await.map_err(io_error("RPC listener"))?);
-    let shared = Shared::new(config.web.cors_origin.clone());
-    let http_stop = CancellationToken::new();
-    let limits = ServeLimits { drain: HTTP_DRAIN, ..ServeLimits::default() };
-    let http = tokio::spawn(serve(http, router::build(shared.clone()), limits, http_stop.clone().cancelled_owned()));
-
+    let Doors { rpc, shared, http, http_stop } = open_doors(&config, &System).await?;
     let started = tokio::select! {
-        started = start(config, identity, rpc, &shared, exposition) => started?,
+        started = start(config, &System, rpc, &shared, exposition) => started?,
         signal = signals.next() => {
             tracing::info!(signal, "stopping before the node joined");
             return Ok(());
@@ -124,20 +117,53 @@ pub async fn run(config: Config, stop_on: StopOn) -> Result<(), AppError> {
     Ok(())
 }
 
-/// A node that serves.
-struct Started {
-    node: Arc<Node>,
-    rpc: RpcServer,
+/// Runs a node on another machine than this process's until the future is dropped, as power is cut; `ready` is told when it serves.
+///
+/// # Errors
+/// See [`AppError`].
+pub async fn run_on<H: Host>(config: Config, host: &H, ready: impl FnOnce(Arc<Node>)) -> Result<(), AppError> {
+    std::fs::create_dir_all(&config.node.data).map_err(|source| AppError::Io { what: "data directory", source })?;
+    let Doors { rpc, shared, http, http_stop: _open } = open_doors(&config, host).await?;
+    let started = start(config, host, rpc, &shared, None).await?;
+    ready(Arc::clone(&started.node));
+    let _ = http.await;
+    Ok(())
 }
 
-async fn start(
+/// Both sockets; HTTP says already that the node starts.
+struct Doors<L> {
+    rpc: RpcServer<L>,
+    shared: Shared,
+    http: tokio::task::JoinHandle<Drained>,
+    http_stop: CancellationToken,
+}
+
+async fn open_doors<H: Host>(config: &Config, host: &H) -> Result<Doors<H::Listener>, AppError> {
+    let io_error = |what| move |source| AppError::Io { what, source };
+    let http = host.bind(&config.web.listen_address).await.map_err(io_error("HTTP listener"))?;
+    let rpc = RpcServer::new(host.bind(&config.rpc.listen_address).await.map_err(io_error("RPC listener"))?);
+    let shared = Shared::new(config.web.cors_origin.clone());
+    let http_stop = CancellationToken::new();
+    let limits = ServeLimits { drain: HTTP_DRAIN, ..ServeLimits::default() };
+    let http = tokio::spawn(serve(http, router::build(shared.clone()), limits, http_stop.clone().cancelled_owned()));
+    Ok(Doors { rpc, shared, http, http_stop })
+}
+
+/// A node that serves.
+struct Started<L> {
+    node: Arc<Node>,
+    rpc: RpcServer<L>,
+}
+
+async fn start<H: Host>(
     config: Config,
-    mut identity: Identity,
-    rpc: RpcServer,
+    host: &H,
+    rpc: RpcServer<H::Listener>,
     shared: &Shared,
     exposition: Option<PrometheusHandle>,
-) -> Result<Started, AppError> {
-    let peers = Peers::default();
+) -> Result<Started<H::Listener>, AppError> {
+    let mut identity = Identity::open(&config.node.data)?;
+    let peers = Peers::dialling(host.dialer());
     if identity.membership.is_none() {
         let probes = rpc.serve_probes(ProbeOnly { reply: probe_reply(&config, &identity) });
         let membership = bootstrap::find_place(&config, &identity, &peers, |reason| shared.waiting(reason)).await;
@@ -147,7 +173,7 @@ async fn start(
         probes.stop().await;
     }
     shared.waiting("opening what is stored");
-    let (node, raft_service) = open(config, identity, peers, exposition)?;
+    let (node, raft_service) = open(config, host, identity, peers, exposition)?;
     rpc.serve(NodeService::new(Arc::clone(&node)), raft_service);
     operator::refresh_peers(&node);
     open_meta(&node).await?;
@@ -167,8 +193,9 @@ fn raft_identity(incarnation: &str, membership: &Membership) -> Result<raft::Ide
 }
 
 /// Opens both databases and puts the node's handles together.
-fn open(
+fn open<H: Host>(
     config: Config,
+    host: &H,
     identity: Identity,
     peers: Peers,
     exposition: Option<PrometheusHandle>,
@@ -178,7 +205,7 @@ fn open(
     let membership = identity.membership.clone().ok_or_else(|| AppError::Setting("the node has no place in a cluster".to_owned()))?;
     let raft_identity = raft_identity(&identity.incarnation, &membership)?;
     let bytes = |share: u64| usize::try_from(share).unwrap_or(usize::MAX);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let clock = host.clock();
     let key_file = config.storage.encryption_key_file.as_deref();
     let keys = NodeKeys::open(&config.node.data, key_file, StoreId(membership.store_id))?;
     let log = RocksOptions { memory_bytes: bytes(shares.log_memtables), ..RocksOptions::default() };
@@ -188,10 +215,10 @@ fn open(
         seal: keys.seal.clone(),
         faults: FaultPlan::default(),
     };
-    let (engine, db) = open_databases(&config.node.data.join("raftdb"), log, chunks)?;
-    let in_use = raft::boots_in_use(&engine).map_err(|source| AppError::Io { what: "keys in use", source })?;
+    let (engine, db) = open_databases(host, &config.node.data.join("raftdb"), log, chunks)?;
+    let in_use = raft::boots_in_use(&*engine).map_err(|source| AppError::Io { what: "keys in use", source })?;
     keys.retire_boots(&in_use)?;
-    let transport = TonicTransport::new(raft_identity.clone());
+    let transport = TonicTransport::dialling(raft_identity.clone(), host.dialer());
     let reserve_spent = Arc::new(AtomicBool::new(false));
     let raft_config = RaftConfig {
         tail_cache_bytes: bytes(shares.log_tail),
@@ -201,9 +228,10 @@ fn open(
         heartbeat: config.cluster.heartbeat,
         election_min: config.cluster.heartbeat * 4,
         election_max: config.cluster.heartbeat * 8,
+        fatal: host.fatal(),
         ..RaftConfig::default()
     };
-    let groups = Groups::open(raft_config, raft_identity.clone(), Arc::new(engine), transport, Arc::clone(&clock))?;
+    let groups = Groups::open(raft_config, raft_identity.clone(), engine, transport, Arc::clone(&clock))?;
     let node = Arc::new(Node {
         tasks: Tasks::default(),
         time: Arc::new(ClusterTime::new(Arc::clone(&clock))),
@@ -245,10 +273,18 @@ fn open(
 }
 
 /// Opens log and chunks side by side: each reads files and a write-ahead log of its own.
-fn open_databases(log_folder: &Path, log: RocksOptions, chunks: DbOptions) -> Result<(RocksEngine, Db), AppError> {
+fn open_databases<H: Host>(
+    host: &H,
+    log_folder: &Path,
+    log: RocksOptions,
+    chunks: DbOptions,
+) -> Result<(Arc<dyn LogEngine>, Db), AppError> {
+    if model::threads::are_inline() {
+        return Ok((host.open_log(log_folder, log)?, Db::open(chunks)?));
+    }
     std::thread::scope(|scope| {
         let db = scope.spawn(|| Db::open(chunks));
-        let engine = RocksEngine::open(log_folder, log);
+        let engine = host.open_log(log_folder, log);
         let db = db.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok((engine?, db?))
     })
@@ -302,7 +338,7 @@ fn spawn_tasks(node: &Arc<Node>) {
 }
 
 /// Stops a node so that its next start has nothing to replay: leadership away, requests done, checkpoints written, log purged.
-async fn stop(started: Started, http_stop: CancellationToken, http: tokio::task::JoinHandle<crate::http::serve::Drained>) {
+async fn stop<L: Listen>(started: Started<L>, http_stop: CancellationToken, http: tokio::task::JoinHandle<Drained>) {
     let Started { node, rpc } = started;
     node.draining.store(true, Ordering::Relaxed);
     upkeep::give_away(&node).await;

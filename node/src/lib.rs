@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod compute;
 pub mod config;
 pub mod ctl;
+pub mod host;
 pub mod http;
 pub mod ingest;
 pub mod keys;

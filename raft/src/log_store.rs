@@ -44,6 +44,8 @@ pub use loss::LogLoss;
 pub use memory::MemoryEngine;
 pub use rocks::{RocksEngine, RocksOptions};
 
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use codec::Codec;
 pub(crate) use replica::{LogStore, PurgeGuard};
 pub(crate) use tail::TailBudget;
 pub(crate) use write::LogWriter;

@@ -135,6 +135,22 @@ pub async fn execute_local(
     let execution = Execution::ready(node, local, spec, deadline, cancelled).await?;
     let (sender, receiver) = mpsc::channel(FRAMES_WAITING);
     // Nobody waits for the work itself: its frames and their end tell all.
+    if model::threads::are_inline() {
+        let mut frames = Vec::new();
+        execution.run(&mut |outcome| {
+            frames.push(outcome);
+            Ok(())
+        });
+        tokio::spawn(async move {
+            for frame in frames {
+                if sender.send(frame).await.is_err() {
+                    return;
+                }
+            }
+        });
+        return Ok(receiver);
+    }
+    #[allow(clippy::disallowed_methods, reason = "it sends while it computes, and waits for who takes it")]
     drop(tokio::task::spawn_blocking(move || {
         execution.run(&mut |outcome| sender.blocking_send(outcome).map_err(|_| EvalError::Cancelled));
     }));

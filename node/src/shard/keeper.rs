@@ -129,6 +129,10 @@ impl CpuShare {
 
 /// User and system time of this process so far; a system call, no file.
 fn cpu_time() -> Duration {
+    if model::threads::are_inline() {
+        // A simulated node is idle: what this machine's processor does is not its own.
+        return Duration::ZERO;
+    }
     Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
