@@ -89,7 +89,7 @@ async fn main() {
     if lie == Lie::Panic {
         let _panicked = tokio::spawn(async { panic!("as told") }).await;
     }
-    let log = PathBuf::from(&flags["--data"]).parent().expect("a data directory has a parent").join("fake.log");
+    let log = PathBuf::from(&flags["--data"]).ancestors().nth(2).expect("a data directory has a parent").join("fake.log");
     let file = std::fs::OpenOptions::new().create(true).append(true).read(true).open(&log).expect("the shared file opens");
     let store = Store { file, read_to: 0, rest: String::new(), series: HashMap::new() };
     if lie == Lie::Forget {
@@ -161,6 +161,7 @@ impl Node {
                 }
                 self.query(&String::from_utf8_lossy(&body))
             }
+            "/cluster/status" => (200, r#"{"data":{"groups":1,"groupsAtTarget":1,"changes":0,"groupsWithoutLeaderHere":[]}}"#.into()),
             _ => (404, String::new()),
         }
     }

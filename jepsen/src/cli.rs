@@ -1,6 +1,9 @@
 //! The command line, the choice of the binary, and exit codes: 0 OK, 1 FAILED, 2 could not run.
 
+use crate::machine::Machine;
+use crate::nemesis::Asked;
 use crate::run::{self, Options, RunError};
+use crate::sandbox;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,6 +18,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Set by the program itself: it runs in namespaces of its own.
+    #[arg(long, hide = true, global = true)]
+    pub inside_sandbox: bool,
 }
 
 /// What to do.
@@ -22,6 +28,8 @@ pub struct Cli {
 pub enum Command {
     /// Starts a cluster, writes, queries and breaks things for a while, then checks every sample.
     Run(RunArgs),
+    /// Tells what this machine can do for the harness, and what is done without what it cannot.
+    Doctor,
 }
 
 /// Flags of `jepsen run`.
@@ -42,14 +50,23 @@ pub struct RunArgs {
     /// Where data, logs, the history and the report go; a temporary directory, removed after success, when not given.
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Kinds or classes of faults, comma separated: process, network, disk, clock, files, membership, power-all, ..., or all.
+    #[arg(long, default_value = "process,network")]
+    pub nemesis: Asked,
     /// Samples written a second.
     #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u64).range(50..=1_000_000))]
     pub rate: u64,
 }
 
-/// Does a run and prints its report; the last line is the verdict.
-pub async fn run(args: RunArgs) -> ExitCode {
-    match try_run(args).await {
+/// Does what the command line asks; the last line printed is the verdict.
+pub async fn main(cli: Cli) -> ExitCode {
+    let done = async {
+        match cli.command {
+            Command::Run(args) => try_run(args, cli.inside_sandbox).await,
+            Command::Doctor => doctor(cli.inside_sandbox),
+        }
+    };
+    match done.await {
         Ok(passed) => ExitCode::from(u8::from(!passed)),
         Err(e) => {
             say(&format!("could not run: {e}"));
@@ -58,19 +75,54 @@ pub async fn run(args: RunArgs) -> ExitCode {
     }
 }
 
-async fn try_run(args: RunArgs) -> Result<bool, RunError> {
+/// Probes the machine, from inside the sandbox where there is one; `more` is what the program inside is told beside its own arguments.
+fn machine(is_inside: bool, more: &[String]) -> Result<Machine, RunError> {
+    let file = |path: &str| {
+        let path = PathBuf::from(path);
+        move |source| RunError::File { path, source }
+    };
+    let mut inside = Ok(());
+    if !is_inside {
+        inside = sandbox::probe();
+        if inside.is_ok() {
+            let own = std::env::current_exe().map_err(file("/proc/self/exe"))?;
+            let arguments: Vec<String> = std::env::args().skip(1).chain(more.iter().cloned()).collect();
+            inside = Err(sandbox::enter(&own, &arguments).to_string());
+        }
+    }
+    let directory = std::env::temp_dir().join(format!("jepsen-probe-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).map_err(file("temporary directory"))?;
+    let machine = Machine::probe(inside, &directory);
+    let _left = std::fs::remove_dir_all(&directory);
+    Ok(machine)
+}
+
+fn doctor(is_inside: bool) -> Result<bool, RunError> {
+    say(machine(is_inside, &[])?.text().trim_end());
+    Ok(true)
+}
+
+async fn try_run(args: RunArgs, is_inside: bool) -> Result<bool, RunError> {
+    let mut more = Vec::new();
     let binary = match args.binary {
         Some(path) => path,
-        None => build().await?,
+        None => {
+            let built = build().await?;
+            more = vec!["--binary".to_string(), built.to_string_lossy().into_owned()];
+            built
+        }
     };
     let binary = binary.canonicalize().map_err(|source| RunError::File { path: binary, source })?;
+    let machine = machine(is_inside, &more)?;
     let (out, keep) = match args.out {
         Some(out) => (out, true),
         None => (std::env::temp_dir().join(format!("jepsen-{}-{}", args.seed, std::process::id())), false),
     };
     std::fs::create_dir_all(&out).map_err(|source| RunError::File { path: out.clone(), source })?;
     let out = out.canonicalize().map_err(|source| RunError::File { path: out, source })?;
-    let options = Options { nodes: usize::from(args.nodes), time: args.time, seed: args.seed, rate: args.rate, binary, out: out.clone() };
+    let nodes = usize::from(args.nodes);
+    let (time, seed, rate, nemesis) = (args.time, args.seed, args.rate, args.nemesis);
+    let options = Options { nodes, time, seed, rate, binary, out: out.clone(), nemesis, machine };
     let run = async {
         tokio::select! {
             report = run::run(options) => report,
@@ -153,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_command_line_has_the_documented_defaults() {
-        let Command::Run(args) = Cli::parse_from(["jepsen", "run"]).command;
+        let Command::Run(args) = Cli::parse_from(["jepsen", "run"]).command else { panic!("run expected") };
         assert_eq!((args.nodes, args.time, args.seed, args.rate), (3, Duration::from_secs(60), 1, 4000));
         assert!(args.binary.is_none() && args.out.is_none());
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(15);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 const TEXT_MAX: usize = 300;
 
 /// Talks to the nodes of a cluster, numbered from 0.
@@ -140,6 +141,27 @@ impl Client {
     /// The status and body, or the transport's error.
     pub async fn metrics(&self, node: usize) -> Result<String, String> {
         self.get(node, "/metrics").await
+    }
+
+    /// Sends a request with or without a JSON body; the status and the JSON of the answer (null if it is none).
+    ///
+    /// # Errors
+    /// The transport's error.
+    pub async fn call(
+        &self,
+        node: usize,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<(u16, serde_json::Value), String> {
+        let mut request = self.http.request(method, format!("{}{path}", self.bases[node])).timeout(CALL_TIMEOUT);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|e| chain(&e))?;
+        let code = response.status().as_u16();
+        let bytes = response.bytes().await.map_err(|e| chain(&e))?;
+        Ok((code, serde_json::from_slice(&bytes).unwrap_or_default()))
     }
 
     async fn get(&self, node: usize, path: &str) -> Result<String, String> {

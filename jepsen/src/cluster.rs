@@ -1,13 +1,19 @@
 //! The nodes as processes: ports, command lines, start, kill, pause.
 
 use crate::check::{Breach, Findings};
+use crate::clock;
+use crate::disk::Disk;
+use crate::net::Links;
 use crate::proxy::owner::Pids;
-use crate::proxy::{IdentifyCaller, Links, Proxy};
+use crate::proxy::{IdentifyCaller, Proxy};
+use crate::switch::{Switch, SwitchError, address};
+use crate::tool::ToolError;
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -15,6 +21,8 @@ use tokio::sync::Mutex;
 
 const STOP_GRACE: Duration = Duration::from_secs(30);
 const LOG_TAIL_BYTES: usize = 2000;
+const HTTP_PORT: u16 = 9480;
+const RPC_PORT: u16 = 9481;
 
 /// What can go wrong while the cluster is set up.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +46,33 @@ pub enum ClusterError {
     /// No port to listen on.
     #[error("no free port on 127.0.0.1: {0}")]
     Port(std::io::Error),
+    /// A system program that a disk needs.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The switched network.
+    #[error(transparent)]
+    Switch(#[from] SwitchError),
+}
+
+/// What the nodes of a run stand on.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// How many nodes.
+    pub nodes: usize,
+    /// The node's binary.
+    pub binary: PathBuf,
+    /// Where everything goes; exists.
+    pub out: PathBuf,
+    /// Seed of what the network does to single packets.
+    pub seed: u64,
+    /// Namespaces and a switch in place of proxies on 127.0.0.1.
+    pub switched: bool,
+    /// A disk of its own for each node.
+    pub disks: bool,
+    /// Wall clocks that can be shifted.
+    pub clocks: bool,
+    /// More flags for every node.
+    pub flags: Vec<String>,
 }
 
 /// The addresses and files of one node.
@@ -55,6 +90,14 @@ pub struct NodeSpec {
     pub data: PathBuf,
     /// What the node prints.
     pub log: PathBuf,
+    /// The file that shifts the node's clock.
+    pub clock: PathBuf,
+}
+
+#[derive(Debug)]
+enum Wires {
+    Proxies { _running: Vec<Proxy> },
+    Switch(Switch),
 }
 
 #[derive(Debug, Default)]
@@ -68,46 +111,81 @@ struct Process {
 /// All nodes of a run. Dropping it kills them.
 #[derive(Debug)]
 pub struct Cluster {
-    binary: PathBuf,
-    specs: Vec<NodeSpec>,
+    // Before the disks, which cannot be unmounted while a node runs.
     processes: Vec<Mutex<Process>>,
+    setup: Setup,
+    specs: Vec<NodeSpec>,
+    /// Nodes whose end would be right: what they stand on is broken.
+    excused: Vec<AtomicBool>,
+    excused_ends: AtomicU64,
     pids: Arc<Pids>,
     /// The network between the nodes.
     pub links: Arc<Links>,
-    _proxies: Vec<Proxy>,
+    wires: Wires,
+    disks: Vec<Disk>,
+    clock_library: Option<PathBuf>,
 }
 
 impl Cluster {
-    /// Chooses ports and starts the proxies of `nodes` nodes with everything below `out`; no node runs yet.
+    /// Lays the network and makes the disks; no node runs yet.
     ///
     /// # Errors
-    /// If a directory cannot be made or no port is free.
-    pub async fn prepare(nodes: usize, binary: PathBuf, out: &Path) -> Result<Self, ClusterError> {
-        let (links, pids) = (Arc::new(Links::default()), Arc::new(Pids::new(nodes)));
-        let (mut specs, mut proxies, mut ports) = (Vec::new(), Vec::new(), Ports::new());
-        let mut reserved = Vec::new();
-        for i in 0..nodes {
-            let data = out.join(format!("node-{}", i + 1));
-            std::fs::create_dir_all(&data).map_err(|source| ClusterError::File { path: data.clone(), source })?;
-            let (http, rpc, proxy) = (ports.listen().await?, ports.listen().await?, ports.listen().await?);
-            let address = |l: &TcpListener| l.local_addr().map_err(ClusterError::Port);
-            let spec = NodeSpec {
-                name: format!("node-{}", i + 1),
-                http: address(&http)?,
-                rpc: address(&rpc)?,
-                advertised: address(&proxy)?,
-                log: out.join(format!("node-{}.log", i + 1)),
-                data,
-            };
-            reserved.extend([http, rpc]);
-            let known = Arc::clone(&pids);
-            let identify: IdentifyCaller = Arc::new(move |caller, listener| known.caller(caller, listener));
-            proxies.push(Proxy::start(proxy, i, spec.rpc, Arc::clone(&links), identify));
-            specs.push(spec);
+    /// If a directory, disk, namespace or device cannot be made, or no port is free.
+    pub async fn prepare(setup: Setup) -> Result<Self, ClusterError> {
+        let (links, pids) = (Arc::new(Links::default()), Arc::new(Pids::new(setup.nodes)));
+        let mut disks = Vec::new();
+        for i in 0..setup.nodes {
+            let mount = setup.out.join(format!("node-{}", i + 1));
+            if setup.disks {
+                disks.push(Disk::create(setup.out.join(format!("node-{}.img", i + 1)), mount)?);
+            } else {
+                std::fs::create_dir_all(&mount).map_err(|source| ClusterError::File { path: mount.clone(), source })?;
+            }
         }
-        drop(reserved);
+        let (specs, wires): (Vec<NodeSpec>, Wires) = if setup.switched {
+            let switch = Switch::start(setup.nodes, &setup.out.join("namespaces"), &links, setup.seed)?;
+            let at = |i: usize, port| SocketAddr::new(address(i, setup.nodes).into(), port);
+            let specs = (0..setup.nodes).map(|i| spec(&setup, i, [at(i, HTTP_PORT), at(i, RPC_PORT), at(i, RPC_PORT)])).collect();
+            (specs, Wires::Switch(switch))
+        } else {
+            proxied(&setup, &links, &pids).await?
+        };
         let processes = specs.iter().map(|_| Mutex::new(Process::default())).collect();
-        Ok(Self { binary, specs, processes, pids, links, _proxies: proxies })
+        let excused = specs.iter().map(|_| AtomicBool::new(false)).collect();
+        let clock_library = if setup.clocks { Some(clock::build(&setup.out)?) } else { None };
+        for spec in specs.iter().filter(|_| setup.clocks) {
+            clock::set(&spec.clock, 0).map_err(|source| ClusterError::File { path: spec.clock.clone(), source })?;
+        }
+        Ok(Self { processes, setup, specs, clock_library, excused, excused_ends: AtomicU64::new(0), pids, links, wires, disks })
+    }
+
+    /// Whether single packets, and links to clients, can be touched.
+    #[must_use]
+    pub fn is_switched(&self) -> bool {
+        matches!(self.wires, Wires::Switch(_))
+    }
+
+    /// The disk of a node, if it has one of its own.
+    #[must_use]
+    pub fn disk(&self, node: usize) -> Option<&Disk> {
+        self.disks.get(node)
+    }
+
+    /// What the nodes stand on.
+    #[must_use]
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// From now on the end of this node is no finding (or is one again): what it stands on is broken.
+    pub fn excuse(&self, node: usize, is_excused: bool) {
+        self.excused[node].store(is_excused, Ordering::SeqCst);
+    }
+
+    /// How often an excused node ended.
+    #[must_use]
+    pub fn excused_ends(&self) -> u64 {
+        self.excused_ends.load(Ordering::SeqCst)
     }
 
     /// The nodes' addresses and files.
@@ -129,7 +207,8 @@ impl Cluster {
         let file = |source| ClusterError::File { path: spec.log.clone(), source };
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&spec.log).map_err(file)?;
         let peers: Vec<String> = self.specs.iter().map(|s| s.advertised.to_string()).collect();
-        let child = Command::new(&self.binary)
+        let child = self
+            .command(node)
             .arg("serve")
             .arg("--data")
             .arg(&spec.data)
@@ -138,15 +217,35 @@ impl Cluster {
             .args(["--rpc.advertise-address", &spec.advertised.to_string()])
             .args(["--node-name", &spec.name])
             .args(["--initial-nodes", &peers.join(",")])
+            .args(&self.setup.flags)
+            // Says where the binary is; the node would take it for a setting of its own.
+            .env_remove("FLOTILLA_BINARY")
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(file)?)
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|source| ClusterError::Spawn { binary: self.binary.clone(), source })?;
+            .map_err(|source| ClusterError::Spawn { binary: self.setup.binary.clone(), source })?;
         self.pids.set(node, child.id());
         *process = Process { child: Some(child), ..Process::default() };
         Ok(())
+    }
+
+    /// The node's binary in its namespace and under its clock. In namespaces the node dies with this process, whatever ends it.
+    fn command(&self, node: usize) -> Command {
+        let mut command = match &self.wires {
+            Wires::Switch(switch) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net={}", switch.namespaces()[node].display()));
+                command.args(["--", "setpriv", "--pdeathsig", "KILL", "--"]).arg(&self.setup.binary);
+                command
+            }
+            Wires::Proxies { .. } => Command::new(&self.setup.binary),
+        };
+        if let Some(library) = &self.clock_library {
+            command.envs(clock::variables(library, &self.specs[node].clock));
+        }
+        command
     }
 
     /// Kills a node with SIGKILL and waits for its end; false if it was down.
@@ -197,7 +296,7 @@ impl Cluster {
         process.child.is_some() && !process.paused
     }
 
-    /// Notes and forgets nodes that ended without being killed by the harness.
+    /// Notes and forgets nodes that ended without being killed by the harness; returns those that had no excuse.
     pub async fn reap(&self, findings: &Findings) -> Vec<usize> {
         let mut gone = Vec::new();
         for (node, process) in self.processes.iter().enumerate() {
@@ -208,6 +307,10 @@ impl Cluster {
             let Some(status) = process.child.as_mut().and_then(|c| c.try_wait().ok().flatten()) else { continue };
             *process = Process::default();
             self.pids.set(node, None);
+            if self.excused[node].load(Ordering::SeqCst) {
+                self.excused_ends.fetch_add(1, Ordering::SeqCst);
+                continue;
+            }
             let tail = self.log_tail(node);
             findings.note(Breach::Crash, node as u64, gone.len() as i64, || {
                 format!("node-{} ended by itself: {status}; its log ends: {tail}", node + 1)
@@ -215,6 +318,21 @@ impl Cluster {
             gone.push(node);
         }
         gone
+    }
+
+    /// Stops one node: SIGTERM, after a grace SIGKILL; false if it was down or had to be killed.
+    pub async fn stop(&self, node: usize) -> bool {
+        let mut process = self.processes[node].lock().await;
+        send(&process, Signal::CONT);
+        send(&process, Signal::TERM);
+        let Some(mut child) = process.child.take() else { return false };
+        let in_time = tokio::time::timeout(STOP_GRACE, child.wait()).await.is_ok();
+        if !in_time {
+            let _ended = child.kill().await;
+        }
+        self.pids.set(node, None);
+        *process = Process::default();
+        in_time
     }
 
     /// Stops all nodes: SIGTERM, after a grace SIGKILL. Returns the nodes that had to be killed.
@@ -258,6 +376,36 @@ impl Cluster {
     async fn signal(&self, node: usize, signal: Signal) {
         send(&*self.processes[node].lock().await, signal);
     }
+}
+
+fn spec(setup: &Setup, node: usize, [http, rpc, advertised]: [SocketAddr; 3]) -> NodeSpec {
+    let name = format!("node-{}", node + 1);
+    let own = setup.out.join(&name);
+    NodeSpec {
+        http,
+        rpc,
+        advertised,
+        data: own.join("data"),
+        log: setup.out.join(format!("{name}.log")),
+        clock: setup.out.join(format!("{name}.clock")),
+        name,
+    }
+}
+
+/// Nodes on 127.0.0.1, each behind a proxy.
+async fn proxied(setup: &Setup, links: &Arc<Links>, pids: &Arc<Pids>) -> Result<(Vec<NodeSpec>, Wires), ClusterError> {
+    let (mut specs, mut proxies, mut ports, mut reserved) = (Vec::new(), Vec::new(), Ports::new(), Vec::new());
+    for i in 0..setup.nodes {
+        let (http, rpc, proxy) = (ports.listen().await?, ports.listen().await?, ports.listen().await?);
+        let address = |l: &TcpListener| l.local_addr().map_err(ClusterError::Port);
+        let spec = spec(setup, i, [address(&http)?, address(&rpc)?, address(&proxy)?]);
+        reserved.extend([http, rpc]);
+        let known = Arc::clone(pids);
+        let identify: IdentifyCaller = Arc::new(move |caller, listener| known.caller(caller, listener));
+        proxies.push(Proxy::start(proxy, i, spec.rpc, Arc::clone(links), identify));
+        specs.push(spec);
+    }
+    Ok((specs, Wires::Proxies { _running: proxies }))
 }
 
 fn send(process: &Process, signal: Signal) -> bool {
@@ -317,9 +465,9 @@ mod tests {
     async fn a_node_that_ends_by_itself_is_a_finding_and_a_killed_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let script = dir.path().join("node");
-        std::fs::write(&script, "#!/bin/sh\necho started \"$@\"\ncase \"$3\" in *node-1) exit 7;; esac\nexec sleep 60\n").unwrap();
+        std::fs::write(&script, "#!/bin/sh\necho started \"$@\"\ncase \"$3\" in *node-1/data) exit 7;; esac\nexec sleep 60\n").unwrap();
         std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let cluster = Cluster::prepare(2, script, dir.path()).await.unwrap();
+        let cluster = Cluster::prepare(Setup { nodes: 2, binary: script, out: dir.path().into(), ..Setup::default() }).await.unwrap();
         let findings = Findings::default();
         for node in 0..2 {
             cluster.start(node).await.unwrap();

@@ -18,18 +18,26 @@
 
 #![allow(clippy::disallowed_methods, reason = "a client of real processes, outside of any simulation")]
 
+pub mod admin;
 pub mod audit;
 pub mod check;
 pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod cluster;
 pub mod dice;
+pub mod disk;
 pub mod history;
 pub mod ledger;
 pub mod load;
+pub mod machine;
 pub mod nemesis;
+pub mod net;
 pub mod proxy;
 pub mod ranges;
 pub mod report;
 pub mod run;
+pub mod sandbox;
+pub mod switch;
+pub mod tool;
 pub mod workload;

@@ -5,6 +5,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let jepsen::cli::Cli { command: jepsen::cli::Command::Run(args) } = jepsen::cli::Cli::parse();
-    jepsen::cli::run(args).await
+    jepsen::cli::main(jepsen::cli::Cli::parse()).await
 }

@@ -1,53 +1,40 @@
-//! What is done to the cluster, by seed: kills, pauses, cuts, and their healing.
+//! What is done to the cluster, by seed: faults of all classes, and their healing.
+
+mod clock;
+mod disk;
+pub mod fault;
+mod files;
+mod membership;
+mod network;
+mod process;
+mod recovery;
+
+pub use fault::{Asked, Class, Fault};
+pub use recovery::Recovery;
 
 use crate::client::sum_metric;
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::history::{Op, Outcome};
-use crate::load::{self, Shared};
-use crate::proxy::{CutId, Link};
+use crate::load::Shared;
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 const WARM_UP: Duration = Duration::from_secs(2);
 const LEADER_PROBE: Duration = Duration::from_millis(500);
 const LEADER_PERCENT: u64 = 60;
-const RECOVERY_MAX: Duration = Duration::from_secs(60);
-const RECOVERY_POLL: Duration = Duration::from_millis(50);
 const SUPERVISE: Duration = Duration::from_millis(200);
-
-/// The kinds of fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    /// SIGKILL of one node, started again later.
-    KillOne,
-    /// SIGKILL of a majority at once.
-    KillMajority,
-    /// SIGKILL of all nodes at once.
-    KillAll,
-    /// SIGSTOP of one node, SIGCONT later.
-    Pause,
-    /// One node neither reaches the others nor is reached.
-    Isolate,
-    /// One node does not reach the others but is reached, or the reverse.
-    OneWay,
-}
-
-impl Fault {
-    /// All kinds that make sense with `nodes` nodes.
-    #[must_use]
-    pub fn all(nodes: usize) -> Vec<Self> {
-        let alone = vec![Self::KillOne, Self::Pause];
-        let cut = vec![Self::KillMajority, Self::KillAll, Self::Isolate, Self::OneWay];
-        if nodes > 1 { [alone, cut].concat() } else { alone }
-    }
-}
+/// After so many faults everything heals, and the recovery is timed.
+const ROUND: u64 = 4;
+const QUIET_MAX: Duration = Duration::from_secs(25);
 
 /// How often and how long.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +52,7 @@ impl Pace {
     #[must_use]
     pub fn of(time: Duration) -> Self {
         if time >= Duration::from_secs(60) {
-            Self { interval_ms: (3000, 8000), down_ms: (1000, 5000), last_ms: (1000, 8000) }
+            Self { interval_ms: (1500, 4000), down_ms: (500, 4000), last_ms: (1000, 7000) }
         } else {
             Self { interval_ms: (1000, 2000), down_ms: (500, 1500), last_ms: (500, 2000) }
         }
@@ -77,10 +64,29 @@ impl Pace {
 pub struct FaultLog {
     /// How many faults of each kind were really installed.
     pub installed: BTreeMap<Fault, u64>,
+    /// How many of each kind went through to their end as planned; only those that have such an end.
+    pub completed: BTreeMap<Fault, u64>,
+    /// Kinds that were asked for and cannot happen here, with the reason.
+    pub skipped: BTreeMap<Fault, String>,
     /// How many of them hit the node that led most groups.
     pub leader_hits: u64,
-    /// Per heal that no other fault disturbed: milliseconds until the node was ready and took a write.
+    /// Per heal that no other fault disturbed: how long it took to show.
     pub recoveries_ms: Vec<Recovery>,
+    /// What the harness itself could not do: the run has no verdict.
+    pub broken: Vec<String>,
+    /// `(kind, began, ended, nodes)` of each fault, microseconds since the run began.
+    pub bands: Vec<Band>,
+}
+
+/// One fault on the time line.
+#[derive(Debug, Clone)]
+pub struct Band {
+    /// Its kind.
+    pub fault: Fault,
+    /// When it was installed, microseconds since the run began.
+    pub began_us: u64,
+    /// When it was healed.
+    pub ended_us: u64,
 }
 
 impl FaultLog {
@@ -89,24 +95,67 @@ impl FaultLog {
     pub fn total(&self) -> u64 {
         self.installed.values().sum()
     }
+
+    /// Faults of one class.
+    #[must_use]
+    pub fn of_class(&self, class: Class) -> u64 {
+        self.installed.iter().filter(|(fault, _)| fault.class() == class).map(|(_, n)| n).sum()
+    }
 }
 
-/// How long one heal took to show.
-#[derive(Debug, Clone, Copy)]
-pub struct Recovery {
-    /// Until every node that was hit said ready.
-    pub ready_ms: u64,
-    /// Until every node that was hit had acknowledged a write begun after the heal.
-    pub write_ms: u64,
+/// Ends a fault; an error is the harness's own.
+type Heal = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// How long a fault lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lasts {
+    /// As long as a killed node is down.
+    Down,
+    /// As long as a pause or cut.
+    Cut,
+    /// Its heal is the fault: a procedure that takes its time, beside which others go on.
+    Procedure,
 }
+
+/// A fault that was installed.
+struct Injected {
+    hit: Vec<usize>,
+    detail: Value,
+    lasts: Lasts,
+    heal: Heal,
+}
+
+/// A fault that was not.
+#[derive(Debug)]
+enum NotInjected {
+    /// Another time: its target is down, or another such fault goes on.
+    NotNow,
+    /// It cannot happen here.
+    Never(String),
+    /// The harness failed.
+    Broken(String),
+}
+
+impl From<crate::tool::ToolError> for NotInjected {
+    fn from(error: crate::tool::ToolError) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+type Attempt = Result<Injected, NotInjected>;
 
 /// Injects faults.
 pub struct Nemesis {
     shared: Arc<Shared>,
     cluster: Arc<Cluster>,
+    asked: Vec<Fault>,
     log: Mutex<FaultLog>,
     injected: AtomicU64,
     active: AtomicU64,
+    /// Held while what one node stored may be lost.
+    fragile: Arc<Semaphore>,
+    /// Held by faults that need the disk or process of a node for themselves.
+    busy: Vec<Arc<Semaphore>>,
 }
 
 impl std::fmt::Debug for Nemesis {
@@ -115,48 +164,76 @@ impl std::fmt::Debug for Nemesis {
     }
 }
 
-enum Heal {
-    Start(Vec<usize>),
-    Resume(usize),
-    Mend(usize, CutId),
+/// Whom a fault is aimed at.
+struct Target {
+    node: usize,
+    /// All nodes but the target, in random order.
+    others: Vec<usize>,
+    leader: Option<usize>,
 }
 
 impl Nemesis {
-    /// A nemesis that has done nothing yet.
+    /// A nemesis that has done nothing yet, for the kinds `asked`.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, cluster: Arc<Cluster>) -> Arc<Self> {
-        Arc::new(Self { shared, cluster, log: Mutex::default(), injected: AtomicU64::new(0), active: AtomicU64::new(0) })
+    pub fn new(shared: Arc<Shared>, cluster: Arc<Cluster>, asked: &Asked) -> Arc<Self> {
+        let nodes = cluster.specs().len();
+        let asked = asked.kinds.iter().copied().filter(|fault| fault.nodes_min() <= nodes).collect();
+        let busy = (0..nodes).map(|_| Arc::new(Semaphore::new(1))).collect();
+        let fragile = Arc::new(Semaphore::new(1));
+        let (injected, active) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { shared, cluster, asked, log: Mutex::default(), injected, active, fragile, busy })
     }
 
     /// Works until `end`; returns when all of its faults are healed and every node runs.
     ///
-    /// Each kind of fault comes once, in random order and aimed at the leader where it can be, before any comes again.
+    /// One fault of each class comes first, then each kind once, in random order and aimed at the leader where it can be, before any comes again.
     pub async fn run(self: &Arc<Self>, end: Instant, pace: Pace) -> FaultLog {
-        let nodes = self.cluster.specs().len();
         let mut dice = Dice::new(self.shared.workload.seed, u64::from_be_bytes(*b"nemesis!"));
-        let mut first_round: Vec<Fault> = Fault::all(nodes);
-        dice.shuffle(&mut first_round);
-        let mut due = VecDeque::from(first_round);
-        let mut heals = JoinSet::new();
+        let mut due = self.first_round(&mut dice);
+        let (mut heals, mut procedures) = (JoinSet::new(), JoinSet::new());
         let supervisor = tokio::spawn(Arc::clone(self).supervise());
         let mut at = Instant::now() + WARM_UP;
+        let mut in_round = 0;
         while at < end {
             tokio::time::sleep_until(at).await;
-            let fault = due.front().copied().unwrap_or_else(|| Fault::all(nodes)[dice.index(Fault::all(nodes).len())]);
-            if let Some(heal) = self.inject(fault, &mut dice, !due.is_empty()).await {
-                due.pop_front();
-                let (low, high) = if matches!(heal, Heal::Start(_)) { pace.down_ms } else { pace.last_ms };
-                let lasts = Duration::from_millis(dice.between(low, high));
-                heals.spawn(Arc::clone(self).heal_after(lasts, heal, fault));
-                at += Duration::from_millis(dice.between(pace.interval_ms.0, pace.interval_ms.1));
-            } else {
-                at += SUPERVISE;
+            let Some(fault) = due.pop_front().or_else(|| self.any(&mut dice)) else { break };
+            let Some((injected, began)) = self.inject(fault, &mut dice, !due.is_empty()).await else {
+                due.push_back(fault);
+                at = Instant::now() + SUPERVISE;
+                continue;
+            };
+            let (low, high) = if injected.lasts == Lasts::Down { pace.down_ms } else { pace.last_ms };
+            let lasts = Duration::from_millis(dice.between(low, high));
+            let tasks = if injected.lasts == Lasts::Procedure { &mut procedures } else { &mut heals };
+            tasks.spawn(Arc::clone(self).heal_after(lasts, injected, fault, began));
+            in_round += 1;
+            at = Instant::now() + Duration::from_millis(dice.between(pace.interval_ms.0, pace.interval_ms.1));
+            if in_round == ROUND {
+                in_round = 0;
+                let all_healed = async { while heals.join_next().await.is_some() {} };
+                let _slow = tokio::time::timeout(QUIET_MAX, all_healed).await;
+                at = at.max(Instant::now());
             }
         }
         heals.join_all().await;
+        procedures.join_all().await;
         supervisor.abort();
         let _aborted = supervisor.await;
         self.log.lock().clone()
+    }
+
+    fn first_round(&self, dice: &mut Dice) -> VecDeque<Fault> {
+        let mut kinds = self.asked.clone();
+        dice.shuffle(&mut kinds);
+        let is_first = |i: usize| kinds[..i].iter().all(|earlier| earlier.class() != kinds[i].class());
+        let (first, rest): (Vec<usize>, Vec<usize>) = (0..kinds.len()).partition(|i| is_first(*i));
+        first.into_iter().chain(rest).map(|i| kinds[i]).collect()
+    }
+
+    fn any(&self, dice: &mut Dice) -> Option<Fault> {
+        let skipped: Vec<Fault> = self.log.lock().skipped.keys().copied().collect();
+        let possible: Vec<Fault> = self.asked.iter().copied().filter(|fault| !skipped.contains(fault)).collect();
+        (!possible.is_empty()).then(|| possible[dice.index(possible.len())])
     }
 
     /// Starts nodes again that ended by themselves; each is a finding.
@@ -170,73 +247,73 @@ impl Nemesis {
         }
     }
 
-    async fn inject(&self, fault: Fault, dice: &mut Dice, aim: bool) -> Option<Heal> {
-        let nodes = self.cluster.specs().len();
+    /// Installs one fault; none if it has to come another time or never.
+    async fn inject(self: &Arc<Self>, fault: Fault, dice: &mut Dice, aim: bool) -> Option<(Injected, u64)> {
+        let target = self.target(dice, aim).await;
+        let began = self.shared.history.now_us();
+        let attempt = match fault.class() {
+            Class::Process => self.inject_process(fault, dice, &target).await,
+            Class::Network => self.inject_network(fault, dice, &target).await,
+            Class::Disk => self.inject_disk(fault, dice, &target).await,
+            Class::Clock => self.inject_clock(fault, dice, &target),
+            Class::Files => self.inject_files(fault, dice, &target).await,
+            Class::Membership => self.inject_membership(fault, dice, &target).await,
+        };
+        match attempt {
+            Ok(injected) => {
+                if injected.lasts != Lasts::Procedure {
+                    self.injected.fetch_add(1, Ordering::SeqCst);
+                    self.active.fetch_add(1, Ordering::SeqCst);
+                }
+                let leader_hit = target.leader.is_some_and(|l| injected.hit.contains(&l));
+                let mut log = self.log.lock();
+                *log.installed.entry(fault).or_default() += 1;
+                log.leader_hits += u64::from(leader_hit);
+                drop(log);
+                let v = json!({"nodes": names(&injected.hit), "how": injected.detail, "leader_hit": leader_hit});
+                self.record(began, &format!("{fault:?}"), v);
+                Some((injected, began))
+            }
+            Err(NotInjected::NotNow) => None,
+            Err(NotInjected::Never(why)) => {
+                self.log.lock().skipped.insert(fault, why);
+                None
+            }
+            Err(NotInjected::Broken(why)) => {
+                self.log.lock().broken.push(format!("{fault:?}: {why}"));
+                None
+            }
+        }
+    }
+
+    async fn target(&self, dice: &mut Dice, aim: bool) -> Target {
         let leader = self.leader().await;
-        let target = match leader {
+        let nodes = self.cluster.specs().len();
+        let node = match leader {
             Some(leader) if aim || dice.percent(LEADER_PERCENT) => leader,
             _ => dice.index(nodes),
         };
-        let mut others: Vec<usize> = (0..nodes).filter(|n| *n != target).collect();
+        let mut others: Vec<usize> = (0..nodes).filter(|n| *n != node).collect();
         dice.shuffle(&mut others);
-        let began = self.shared.history.now_us();
-        let (hit, mode, heal) = match fault {
-            Fault::KillOne | Fault::KillMajority | Fault::KillAll => {
-                let wanted = match fault {
-                    Fault::KillOne => 1,
-                    Fault::KillMajority => nodes / 2 + 1,
-                    _ => nodes,
-                };
-                let victims: Vec<usize> = std::iter::once(target).chain(others).take(wanted).collect();
-                if !self.all_running(&victims).await {
-                    return None;
-                }
-                self.count(fault);
-                let killed = self.cluster.kill_together(&victims).await;
-                (killed.clone(), "kill", Heal::Start(killed))
-            }
-            Fault::Pause => {
-                if !self.cluster.pause(target).await {
-                    return None;
-                }
-                self.count(fault);
-                (vec![target], "stop", Heal::Resume(target))
-            }
-            Fault::Isolate | Fault::OneWay => {
-                if !self.cluster.is_running(target).await {
-                    return None;
-                }
-                self.count(fault);
-                let out = others.iter().map(|n| (target, *n));
-                let inward = others.iter().map(|n| (*n, target));
-                let pairs: Vec<_> = match (fault, dice.percent(50)) {
-                    (Fault::Isolate, _) => out.chain(inward).collect(),
-                    (_, true) => out.collect(),
-                    (_, false) => inward.collect(),
-                };
-                let (mode, name) = [(Link::Refused, "refuse"), (Link::BlackHole, "black-hole"), (Link::Stalled, "stall")][dice.index(3)];
-                (vec![target], name, Heal::Mend(target, self.cluster.links.cut(pairs, mode)))
-            }
-        };
-        let leader_hit = leader.is_some_and(|l| hit.contains(&l));
-        self.log.lock().leader_hits += u64::from(leader_hit);
-        self.record(began, &format!("{fault:?}"), json!({"nodes": names(&hit), "mode": mode, "leader_hit": leader_hit}));
-        Some(heal)
+        Target { node, others, leader }
     }
 
-    fn count(&self, fault: Fault) {
-        self.injected.fetch_add(1, Ordering::SeqCst);
-        self.active.fetch_add(1, Ordering::SeqCst);
-        *self.log.lock().installed.entry(fault).or_default() += 1;
+    /// Takes a node for a fault that nobody else may disturb; it must run.
+    async fn take(&self, node: usize) -> Result<OwnedSemaphorePermit, NotInjected> {
+        let permit = Arc::clone(&self.busy[node]).try_acquire_owned().map_err(|_| NotInjected::NotNow)?;
+        if self.cluster.is_running(node).await { Ok(permit) } else { Err(NotInjected::NotNow) }
     }
 
-    async fn all_running(&self, nodes: &[usize]) -> bool {
-        for node in nodes {
-            if !self.cluster.is_running(*node).await {
-                return false;
+    /// Takes the right to destroy what one node stored: every group must have all of its replicas.
+    async fn take_fragile(&self) -> Result<OwnedSemaphorePermit, NotInjected> {
+        let permit = Arc::clone(&self.fragile).try_acquire_owned().map_err(|_| NotInjected::NotNow)?;
+        for node in 0..self.cluster.specs().len() {
+            if let Ok(status) = self.shared.client.status(node).await {
+                let whole = status.groups_at_target == status.groups && status.changes == 0 && status.silent == 0;
+                return if whole { Ok(permit) } else { Err(NotInjected::NotNow) };
             }
         }
-        true
+        Err(NotInjected::NotNow)
     }
 
     /// The node that leads most groups, by the nodes' own metrics.
@@ -252,29 +329,19 @@ impl Nemesis {
         probes.join_all().await.into_iter().flatten().filter(|(groups, _)| *groups > 0).max().map(|(_, node)| node)
     }
 
-    async fn heal_after(self: Arc<Self>, lasts: Duration, heal: Heal, fault: Fault) {
-        tokio::time::sleep(lasts).await;
+    async fn heal_after(self: Arc<Self>, lasts: Duration, injected: Injected, fault: Fault, began_us: u64) {
+        let is_procedure = injected.lasts == Lasts::Procedure;
+        if !is_procedure {
+            tokio::time::sleep(lasts).await;
+        }
         let began = self.shared.history.now_us();
-        let hit = match heal {
-            Heal::Start(nodes) => {
-                for node in &nodes {
-                    self.start(*node).await;
-                }
-                nodes
-            }
-            Heal::Resume(node) => {
-                self.cluster.resume(node).await;
-                vec![node]
-            }
-            Heal::Mend(node, cut) => {
-                self.cluster.links.heal(cut);
-                vec![node]
-            }
-        };
-        let left = self.active.fetch_sub(1, Ordering::SeqCst) - 1;
-        self.record(began, &format!("Heal{fault:?}"), json!({"nodes": names(&hit)}));
-        if left == 0 {
-            self.measure(&hit).await;
+        if let Err(why) = injected.heal.await {
+            self.log.lock().broken.push(format!("heal of {fault:?}: {why}"));
+        }
+        self.log.lock().bands.push(Band { fault, began_us, ended_us: self.shared.history.now_us() });
+        self.record(began, &format!("Heal{fault:?}"), json!({"nodes": names(&injected.hit)}));
+        if !is_procedure && self.active.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.measure(&injected.hit).await;
         }
     }
 
@@ -284,38 +351,12 @@ impl Nemesis {
         }
     }
 
-    /// Waits until the nodes are ready and take writes; another fault in between makes the figure worthless, so it is dropped.
-    async fn measure(self: &Arc<Self>, hit: &[usize]) {
-        let (epoch, began) = (self.injected.load(Ordering::SeqCst), Instant::now());
-        let mut probes = JoinSet::new();
-        for node in hit.iter().copied() {
-            let nemesis = Arc::clone(self);
-            probes.spawn(async move {
-                let disturbed = || began.elapsed() >= RECOVERY_MAX || nemesis.injected.load(Ordering::SeqCst) != epoch;
-                let write = async { load::canary(&nemesis.shared, node, disturbed).await.then(|| began.elapsed()) };
-                let (ready, write) = tokio::join!(nemesis.first_ready(node, began, disturbed), write);
-                Some((ready?, write?))
-            });
-        }
-        let probes: Option<Vec<(Duration, Duration)>> = probes.join_all().await.into_iter().collect();
-        let ms = |d: Duration| d.as_millis() as u64;
-        if let Some(((ready, _), (_, write))) = probes.and_then(|p| Some((*p.iter().max_by_key(|p| p.0)?, *p.iter().max_by_key(|p| p.1)?)))
-        {
-            self.log.lock().recoveries_ms.push(Recovery { ready_ms: ms(ready), write_ms: ms(write) });
-        }
+    /// Notes that a fault with an end of its own reached it.
+    fn complete(&self, fault: Fault) {
+        *self.log.lock().completed.entry(fault).or_default() += 1;
     }
 
-    async fn first_ready(&self, node: usize, began: Instant, give_up: impl Fn() -> bool) -> Option<Duration> {
-        while !give_up() {
-            if self.shared.client.ready(node).await.is_ok() {
-                return Some(began.elapsed());
-            }
-            tokio::time::sleep(RECOVERY_POLL).await;
-        }
-        None
-    }
-
-    fn record(&self, began: u64, f: &str, v: serde_json::Value) {
+    fn record(&self, began: u64, f: &str, v: Value) {
         let t = [began, self.shared.history.now_us()];
         self.shared.history.record(&Op { t, p: -1, n: 0, f, v, outcome: Outcome::Info, code: 0 });
     }

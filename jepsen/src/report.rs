@@ -25,6 +25,12 @@ pub struct Figures {
     pub restart_killed: Duration,
     /// The same after a graceful stop of all.
     pub restart_stopped: Duration,
+    /// From the last heal until every group had all of its replicas.
+    pub final_whole: Option<Duration>,
+    /// Power losses of all nodes after the faults, 1 where they have disks.
+    pub final_power_losses: u64,
+    /// Nodes that ended over what was done to their disk or files.
+    pub excused_ends: u64,
     /// The command that repeats the run.
     pub repeat: String,
     /// Points compared at the end.

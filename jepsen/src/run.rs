@@ -3,13 +3,16 @@
 use crate::audit;
 use crate::check::Breach;
 use crate::client::{Client, sum_metric};
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, Setup};
+use crate::disk::Disk;
 use crate::history::History;
 use crate::load::{self, Shared, Stats};
-use crate::nemesis::{Fault, FaultLog, Nemesis, Pace};
+use crate::machine::Machine;
+use crate::nemesis::{Asked, Class, Fault, FaultLog, Nemesis, Pace};
 use crate::report::{Figures, Report};
 use crate::workload::Workload;
 use model::clock::{Clock, SystemClock};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,6 +25,12 @@ const RECOVER_MAX: Duration = Duration::from_secs(120);
 const READY_POLL: Duration = Duration::from_millis(100);
 /// From this length on every kind of fault must have happened.
 const COVERED_FROM: Duration = Duration::from_secs(60);
+/// Free space that a node with a small disk wants.
+const MIN_FREE: &str = "256MiB";
+/// Silence after which a node is replaced, longer than any fault that it comes back from.
+const REPLACE_AFTER: &str = "20s";
+/// Time in which the cluster has every replica again after the last heal.
+const WHOLE_MAX: Duration = Duration::from_secs(60);
 /// The least share of the asked rate that must have been acknowledged, one in so many.
 const ACKED_SHARE: u64 = 20;
 
@@ -40,6 +49,37 @@ pub struct Options {
     pub binary: PathBuf,
     /// Where everything goes; exists.
     pub out: PathBuf,
+    /// The faults that are asked for.
+    pub nemesis: Asked,
+    /// What there is to cause them with.
+    pub machine: Machine,
+}
+
+impl Options {
+    /// What the nodes stand on, for the faults that are asked for.
+    fn setup(&self) -> Setup {
+        let has = |class| self.nemesis.has(class);
+        let disks = has(Class::Disk) && self.machine.disks.is_ok();
+        let changes = has(Class::Disk) || has(Class::Files) || has(Class::Membership);
+        let flag = |on: bool, name: &str, value: &str| on.then(|| [name.to_string(), value.to_string()]);
+        let flags = [flag(disks, "--storage.min-free", MIN_FREE), flag(changes, "--cluster.replace-after", REPLACE_AFTER)];
+        Setup {
+            nodes: self.nodes,
+            binary: self.binary.clone(),
+            out: self.out.clone(),
+            seed: self.seed,
+            switched: self.machine.tun.is_ok(),
+            disks,
+            clocks: has(Class::Clock) && self.machine.clocks.is_ok(),
+            flags: flags.into_iter().flatten().flatten().collect(),
+        }
+    }
+
+    /// The line that runs this again.
+    fn line(&self) -> String {
+        let (nodes, time, seed, rate) = (self.nodes, self.time.as_secs(), self.seed, self.rate);
+        format!("jepsen run --nodes {nodes} --time {time}s --seed {seed} --rate {rate} --nemesis {}", self.nemesis.text)
+    }
 }
 
 /// Why there is no verdict.
@@ -74,6 +114,12 @@ pub enum RunError {
     /// The run was too easy to mean anything.
     #[error("{0}")]
     NotCovered(String),
+    /// The harness itself failed.
+    #[error("the harness failed: {0}")]
+    Harness(String),
+    /// A system program that the harness needs.
+    #[error(transparent)]
+    Tool(#[from] crate::tool::ToolError),
 }
 
 /// Runs, checks, and reports. The nodes are gone when this returns.
@@ -81,7 +127,7 @@ pub enum RunError {
 /// # Errors
 /// When there can be no verdict: nothing to run, a cluster that never started, or too little happened.
 pub async fn run(options: Options) -> Result<Report, RunError> {
-    let cluster = Arc::new(Cluster::prepare(options.nodes, options.binary.clone(), &options.out).await?);
+    let cluster = Arc::new(Cluster::prepare(options.setup()).await?);
     let addresses: Vec<String> = cluster.specs().iter().map(|s| s.http.to_string()).collect();
     let client = Client::new(&addresses)?;
     start_all(&cluster).await?;
@@ -92,6 +138,9 @@ pub async fn run(options: Options) -> Result<Report, RunError> {
     let shared = Arc::new(Shared::new(workload, client, history));
     let figures = drive(&options, &cluster, &shared).await?;
     shared.history.flush();
+    if let Some(broken) = figures.faults.broken.first() {
+        return Err(RunError::Harness(broken.clone()));
+    }
     for (node, line) in cluster.panics() {
         shared.findings.note(Breach::Crash, node as u64, i64::MAX, || format!("node-{}: {line}", node + 1));
     }
@@ -105,7 +154,7 @@ pub async fn run(options: Options) -> Result<Report, RunError> {
 async fn drive(options: &Options, cluster: &Arc<Cluster>, shared: &Arc<Shared>) -> Result<Figures, RunError> {
     let (stop, stopped) = watch::channel(false);
     let load = load::start(shared, &stopped);
-    let nemesis = Nemesis::new(Arc::clone(shared), Arc::clone(cluster));
+    let nemesis = Nemesis::new(Arc::clone(shared), Arc::clone(cluster), &options.nemesis);
     let end = Instant::now() + options.time;
     let faults = nemesis.run(end, Pace::of(options.time)).await;
     tokio::time::sleep_until(end).await;
@@ -114,34 +163,58 @@ async fn drive(options: &Options, cluster: &Arc<Cluster>, shared: &Arc<Shared>) 
     cluster.links.heal_all();
     stop.send_replace(true);
     start_all(cluster).await?;
-    let repeat =
-        format!("jepsen run --nodes {} --time {}s --seed {} --rate {}", options.nodes, options.time.as_secs(), options.seed, options.rate);
-    let mut figures = Figures { faults, repeat, ..Figures::default() };
+    let mut figures = Figures { faults, repeat: options.line(), ..Figures::default() };
     let ready = all_ready(cluster, shared, "after the last heal").await;
     figures.final_recovery = healed.elapsed();
     load.join_all().await;
+    figures.final_whole = if ready { whole(shared, healed).await } else { None };
     if ready && examine(cluster, shared, &mut figures).await? {
         figures.probed = audit::probe_nans(shared).await;
         check_invariants(shared).await;
     }
     cluster.reap(&shared.findings).await;
     cluster.stop_all().await;
+    figures.excused_ends = cluster.excused_ends();
     Ok(figures)
+}
+
+/// Waits until every group has all of its replicas; how long after the heal that was.
+async fn whole(shared: &Shared, healed: Instant) -> Option<Duration> {
+    let deadline = Instant::now() + WHOLE_MAX;
+    loop {
+        let status = shared.client.status(0).await;
+        match status {
+            Ok(status) if status.groups_at_target == status.groups && status.changes == 0 => return Some(healed.elapsed()),
+            _ if Instant::now() >= deadline => {
+                shared.findings.note(Breach::NotRecovered, u64::MAX, 1, || {
+                    format!("{WHOLE_MAX:?} after the last heal not every group has its replicas: {status:?}")
+                });
+                return None;
+            }
+            _ => tokio::time::sleep(READY_POLL).await,
+        }
+    }
 }
 
 /// Reads everything back: as it is, after a SIGKILL of all nodes, and after a graceful stop of all, which ends in checkpoints.
 ///
 /// False if the cluster did not come back in between.
-async fn examine(cluster: &Cluster, shared: &Shared, figures: &mut Figures) -> Result<bool, ClusterError> {
+async fn examine(cluster: &Cluster, shared: &Shared, figures: &mut Figures) -> Result<bool, RunError> {
     check_invariants(shared).await;
     figures.points_audited += audit::read_all(shared, "at the end").await;
 
     cluster.reap(&shared.findings).await;
     let nodes: Vec<usize> = (0..cluster.specs().len()).collect();
+    let has_disks = cluster.disk(0).is_some();
+    let stage = if has_disks { "after a power loss of all nodes" } else { "after a kill of all nodes" };
+    let cut = nodes.iter().filter_map(|node| cluster.disk(*node)).try_for_each(Disk::cut_power);
     cluster.kill_together(&nodes).await;
-    let Some(took) = restart(cluster, shared, "after a kill of all nodes").await? else { return Ok(false) };
+    cut?;
+    nodes.iter().filter_map(|node| cluster.disk(*node)).try_for_each(Disk::remount)?;
+    figures.final_power_losses = u64::from(has_disks);
+    let Some(took) = restart(cluster, shared, stage).await? else { return Ok(false) };
     figures.restart_killed = took;
-    figures.points_audited += audit::read_all(shared, "after a kill of all nodes").await;
+    figures.points_audited += audit::read_all(shared, stage).await;
 
     cluster.reap(&shared.findings).await;
     figures.slow_stops = cluster.stop_all().await.len();
@@ -237,8 +310,10 @@ fn assert_covered(options: &Options, stats: &Stats, acked: u64, faults: &FaultLo
         lacks.push("no fault happened".to_string());
     }
     if options.time >= COVERED_FROM {
-        let never = Fault::all(options.nodes).into_iter().filter(|f| !faults.installed.contains_key(f));
-        lacks.extend(never.map(|fault| format!("{fault:?} never happened")));
+        let possible = |fault: &&Fault| fault.nodes_min() <= options.nodes && !faults.skipped.contains_key(fault);
+        let classes: BTreeSet<Class> = options.nemesis.kinds.iter().filter(possible).map(|fault| fault.class()).collect();
+        let never = classes.into_iter().filter(|class| faults.of_class(*class) == 0);
+        lacks.extend(never.map(|class| format!("no fault of the class {} happened", class.name())));
         if faults.leader_hits == 0 {
             lacks.push("no fault hit a leader".to_string());
         }
@@ -252,20 +327,23 @@ mod tests {
 
     fn covered(time: u64, acked: u64, kinds: &[Fault], leader_hits: u64) -> Result<(), RunError> {
         let time = Duration::from_secs(time);
-        let options = Options { nodes: 3, time, seed: 1, rate: 100, binary: PathBuf::new(), out: PathBuf::new() };
+        let machine = Machine::probe(Err("no".to_string()), std::path::Path::new("/"));
+        let nemesis = "process,network".parse().unwrap();
+        let (binary, out) = (PathBuf::new(), PathBuf::new());
+        let options = Options { nodes: 3, time, seed: 1, rate: 100, binary, out, nemesis, machine };
         let stats = Stats::default();
         stats.reads_ok.store(1, Relaxed);
-        let faults = FaultLog { installed: kinds.iter().map(|k| (*k, 1)).collect(), leader_hits, recoveries_ms: Vec::new() };
+        let faults = FaultLog { installed: kinds.iter().map(|k| (*k, 1)).collect(), leader_hits, ..FaultLog::default() };
         assert_covered(&options, &stats, acked, &faults)
     }
 
     #[test]
     fn a_run_in_which_too_little_happened_has_no_verdict() {
-        let all = Fault::all(3);
+        let all = [Fault::KillOne, Fault::OneWay];
         assert!(covered(60, 300, &all, 1).is_ok());
         assert!(covered(60, 299, &all, 1).is_err());
         assert!(covered(60, 300, &all, 0).is_err());
-        assert!(covered(60, 300, &all[1..], 1).unwrap_err().to_string().contains("KillOne never happened"));
+        assert!(covered(60, 300, &all[1..], 1).unwrap_err().to_string().contains("no fault of the class process happened"));
         assert!(covered(12, 60, &[Fault::Pause], 0).is_ok());
         assert!(covered(12, 60, &[], 0).is_err());
     }

@@ -4,7 +4,7 @@ mod rpc_serve;
 
 use crate::cluster::identity::{Identity, IdentityError, Membership};
 use crate::cluster::reconcile::ReconcileError;
-use crate::cluster::{bootstrap, mover, operator, reconcile, time::ClusterTime, upkeep, watch};
+use crate::cluster::{bootstrap, loads, mover, operator, reconcile, scaler, time::ClusterTime, upkeep, watch};
 use crate::compute::Lane;
 use crate::config::Config;
 use crate::host::{Host, Listen, System};
@@ -25,14 +25,14 @@ use crate::signals::{StopOn, StopSignals};
 use crate::task::Tasks;
 use crate::{metrics, self_metrics, up};
 use metrics_exporter_prometheus::PrometheusHandle;
-use model::limits::GROUPS_PER_NODE_MAX;
 use model::regex::RegexCache;
 use model::{ReplicaId, ShardId, StoreId};
 use parking_lot::RwLock;
-use raft::{Groups, RaftConfig, RocksOptions, TonicTransport};
+use raft::{Groups, LogEngine, RaftConfig, RocksOptions, TonicTransport};
 use rpc_serve::{RaftServer, RpcServer};
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -42,8 +42,8 @@ use tsdb::db::{Db, DbOptions};
 use tsdb::error::StoreError;
 use tsdb::store::faults::FaultPlan;
 
-/// Log that a group keeps at most, for its own next checkpoint and for replicas that lag: all groups together keep 8 GiB.
-pub(crate) const LOG_PER_GROUP_MAX: u64 = (8 << 30) / GROUPS_PER_NODE_MAX as u64;
+/// Log that a group keeps at most, for its own next checkpoint and for replicas that lag: 64 groups together keep 8 GiB.
+pub(crate) const LOG_PER_GROUP_MAX: u64 = 128 << 20;
 /// Time that open HTTP requests get at the end.
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
 /// Time that background tasks get at the end.
@@ -208,10 +208,14 @@ fn open<H: Host>(
     let clock = host.clock();
     let key_file = config.storage.encryption_key_file.as_deref();
     let keys = NodeKeys::open(&config.node.data, key_file, StoreId(membership.store_id))?;
-    let engine = host.open_log(
-        &config.node.data.join("raftdb"),
-        RocksOptions { memory_bytes: bytes(shares.log_memtables), ..RocksOptions::default() },
-    )?;
+    let log = RocksOptions { memory_bytes: bytes(shares.log_memtables), ..RocksOptions::default() };
+    let chunks = DbOptions {
+        path: config.node.data.join("chunkdb"),
+        memory_bytes: bytes(shares.chunk_db),
+        seal: keys.seal.clone(),
+        faults: FaultPlan::default(),
+    };
+    let (engine, db) = open_databases(host, &config.node.data.join("raftdb"), log, chunks)?;
     let in_use = raft::boots_in_use(&*engine).map_err(|source| AppError::Io { what: "keys in use", source })?;
     keys.retire_boots(&in_use)?;
     let transport = TonicTransport::dialling(raft_identity.clone(), host.dialer());
@@ -221,16 +225,13 @@ fn open<H: Host>(
         disk_full: Arc::clone(&reserve_spent),
         seal: keys.seal.clone(),
         lag_bytes: LOG_PER_GROUP_MAX,
+        heartbeat: config.cluster.heartbeat,
+        election_min: config.cluster.heartbeat * 4,
+        election_max: config.cluster.heartbeat * 8,
         fatal: host.fatal(),
         ..RaftConfig::default()
     };
     let groups = Groups::open(raft_config, raft_identity.clone(), engine, transport, Arc::clone(&clock))?;
-    let db = Db::open(DbOptions {
-        path: config.node.data.join("chunkdb"),
-        memory_bytes: bytes(shares.chunk_db),
-        seal: keys.seal.clone(),
-        faults: FaultPlan::default(),
-    })?;
     let node = Arc::new(Node {
         tasks: Tasks::default(),
         time: Arc::new(ClusterTime::new(Arc::clone(&clock))),
@@ -245,6 +246,7 @@ fn open<H: Host>(
         leaders: crate::ingest::route::LeaderHints::default(),
         heard: RwLock::default(),
         heard_at: RwLock::default(),
+        loads: parking_lot::Mutex::default(),
         meta_machine: parking_lot::Mutex::default(),
         peers,
         write_room: Arc::new(Semaphore::new(bytes(shares.write_room.max(WRITE_ROOM_MIN)) / WRITE_ROOM_UNIT)),
@@ -268,6 +270,24 @@ fn open<H: Host>(
         groups: Arc::clone(&groups),
     });
     Ok((node, raft::transport::server(groups.inbox())))
+}
+
+/// Opens log and chunks side by side: each reads files and a write-ahead log of its own.
+fn open_databases<H: Host>(
+    host: &H,
+    log_folder: &Path,
+    log: RocksOptions,
+    chunks: DbOptions,
+) -> Result<(Arc<dyn LogEngine>, Db), AppError> {
+    if model::threads::are_inline() {
+        return Ok((host.open_log(log_folder, log)?, Db::open(chunks)?));
+    }
+    std::thread::scope(|scope| {
+        let db = scope.spawn(|| Db::open(chunks));
+        let engine = host.open_log(log_folder, log);
+        let db = db.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((engine?, db?))
+    })
 }
 
 /// Opens this node's replica of the meta group: the one on its disk, or, while the cluster is being founded, a founder's.
@@ -305,6 +325,8 @@ fn spawn_tasks(node: &Arc<Node>) {
     tasks.spawn("disk space", upkeep::disk(Arc::clone(node)));
     tasks.spawn("leadership", upkeep::leadership(Arc::clone(node)));
     tasks.spawn("replica changes", mover::run(Arc::clone(node)));
+    tasks.spawn("loads", loads::run(Arc::clone(node)));
+    tasks.spawn("shard maps", scaler::run(Arc::clone(node)));
     tasks.spawn("checkpoint keeper", keeper::run(Arc::clone(node)));
     tasks.spawn("compactor", compactor::run(Arc::clone(node)));
     if let Some(period) = node.config.storage.scrub_period {
@@ -335,6 +357,9 @@ async fn stop<L: Listen>(started: Started<L>, http_stop: CancellationToken, http
         keeper::checkpoint_meta(&node, &machine).await;
     }
     rpc.stop().await;
+    if let Err(e) = node.db.flush() {
+        tracing::warn!(error = %e, "chunk database not flushed");
+    }
     if let Err(e) = node.groups.shutdown().await {
         tracing::error!(error = %e, "raft log not flushed");
     }

@@ -62,6 +62,12 @@ fn request(command: &CtlCommand) -> (Method, String, Vec<(&'static str, String)>
             (Method::POST, format!("shards/{shard}/move"), vec![("from", from.clone()), ("to", to.clone())])
         }
         CtlCommand::Leader { shard, to } => (Method::POST, format!("shards/{shard}/leader"), vec![("to", to.clone())]),
+        CtlCommand::Workspaces => get("workspaces"),
+        CtlCommand::Scale { workspace, cancel: true, .. } => (Method::POST, format!("workspaces/{workspace}/scale/cancel"), Vec::new()),
+        CtlCommand::Scale { workspace, shards, .. } => {
+            let shards = shards.unwrap_or_default().to_string();
+            (Method::POST, format!("workspaces/{workspace}/scale"), vec![("shards", shards)])
+        }
         CtlCommand::Cancel { shard } => (Method::POST, format!("operators/{shard}/cancel"), Vec::new()),
     }
 }
@@ -69,9 +75,16 @@ fn request(command: &CtlCommand) -> (Method, String, Vec<(&'static str, String)>
 fn show(command: &CtlCommand, data: &Value) -> String {
     match command {
         CtlCommand::Status => lines(data),
-        CtlCommand::Nodes => table(&["id", "name", "zone", "state", "replicas", "preferredLeader", "httpAddress", "rpcAddress"], data),
-        CtlCommand::Shards => table(&["id", "workspace", "leader", "preferredLeader", "replicas", "version", "change"], data),
+        CtlCommand::Nodes => {
+            table(&["id", "name", "zone", "state", "level", "replicas", "groupsMax", "preferredLeader", "httpAddress", "rpcAddress"], data)
+        }
+        CtlCommand::Shards => {
+            table(&["id", "workspace", "leader", "preferredLeader", "replicas", "version", "samplesPerSecond", "series", "change"], data)
+        }
         CtlCommand::Operators => table(&["shard", "reason", "add", "remove", "began_ms", "is_cancelled"], data),
+        CtlCommand::Workspaces => table(&["id", "shards", "generations", "pending", "acceptedBy"], data),
+        CtlCommand::Scale { cancel: true, .. } => "undone, unless it was decided before".to_owned(),
+        CtlCommand::Scale { .. } => "begun: `flotilla ctl workspaces` shows when it is decided and from when it holds".to_owned(),
         CtlCommand::Drain { cancel: false, .. } => "draining: `flotilla ctl nodes` shows when it is drained".to_owned(),
         CtlCommand::Move { .. } => "begun: `flotilla ctl operators` shows it until it is done".to_owned(),
         CtlCommand::Cancel { .. } => "it is being undone, unless it has gone through already".to_owned(),
@@ -153,9 +166,12 @@ mod tests {
         ]);
         let shown = show(&CtlCommand::Shards, &shards);
         let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(rows[0], ["ID", "WORKSPACE", "LEADER", "PREFERREDLEADER", "REPLICAS", "VERSION", "CHANGE"]);
-        assert_eq!(rows[1], ["7", "default", "1", "1", "1,4(joining),3(lost)", "2", "lost"]);
-        assert_eq!(rows[2], ["12", "w", "-", "2", "-", "1", "-"]);
+        assert_eq!(
+            rows[0],
+            ["ID", "WORKSPACE", "LEADER", "PREFERREDLEADER", "REPLICAS", "VERSION", "SAMPLESPERSECOND", "SERIES", "CHANGE"]
+        );
+        assert_eq!(rows[1], ["7", "default", "1", "1", "1,4(joining),3(lost)", "2", "-", "-", "lost"]);
+        assert_eq!(rows[2], ["12", "w", "-", "2", "-", "1", "-", "-", "-"]);
         let places: Vec<usize> = shown.lines().map(|line| line.find(['W', 'd', 'w']).unwrap()).collect();
         assert_eq!(places, [4, 4, 4], "columns stand under one another");
     }

@@ -25,6 +25,11 @@ const REFUSED_QUERIES: &str = "flotilla_refused_queries_total";
 const QUERY_CACHE: &str = "flotilla_query_cache_slices_total";
 const QUERY_CACHE_BYTES: &str = "flotilla_query_cache_bytes";
 const STAMPING: &str = "flotilla_clock_stamping";
+const GROUPS_BELOW_TARGET: &str = "flotilla_cluster_groups_below_target";
+const CHANGES: &str = "flotilla_cluster_changes";
+const SILENT_NODES: &str = "flotilla_cluster_silent_nodes";
+const PENDING_GENERATIONS: &str = "flotilla_cluster_pending_generations";
+const CHANGE_STEPS: &str = "flotilla_cluster_change_steps_total";
 const HTTP_REQUESTS: &str = "prometheus_http_requests_total";
 const HTTP_SECONDS: &str = "prometheus_http_request_duration_seconds";
 const BUILD_INFO: &str = "prometheus_build_info";
@@ -63,6 +68,11 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     );
     describe_gauge!(QUERY_CACHE_BYTES, "Bytes of results that are kept.");
     describe_gauge!(STAMPING, "1 while this node may stamp entries, 0 while its clock is off or unknown to a majority.");
+    describe_gauge!(GROUPS_BELOW_TARGET, "Groups with fewer replicas than they should have, as the leader of the meta group sees it.");
+    describe_gauge!(CHANGES, "Changes of replicas under way, as the leader of the meta group sees it.");
+    describe_gauge!(SILENT_NODES, "Nodes that do not answer the leader of the meta group.");
+    describe_gauge!(PENDING_GENERATIONS, "Workspaces whose number of shards is about to change.");
+    describe_counter!(CHANGE_STEPS, "Steps of changes of replicas and of shard maps that this node took, by step and outcome.");
     describe_counter!(HTTP_REQUESTS, "HTTP requests, by handler and status code.");
     describe_histogram!(HTTP_SECONDS, "Time to answer an HTTP request, by handler.");
     describe_gauge!(BUILD_INFO, "1, labelled with the version of this binary.");
@@ -176,6 +186,23 @@ pub fn set_query_cache_bytes(bytes: u64) {
 /// Shows whether this node may stamp entries.
 pub fn set_stamping(may: bool) {
     gauge!(STAMPING).set(f64::from(u8::from(may)));
+}
+
+/// Shows what the leader of the meta group watches over.
+pub fn set_cluster(groups_below_target: usize, changes: usize, silent_nodes: usize, pending_generations: usize) {
+    for (name, count) in [
+        (GROUPS_BELOW_TARGET, groups_below_target),
+        (CHANGES, changes),
+        (SILENT_NODES, silent_nodes),
+        (PENDING_GENERATIONS, pending_generations),
+    ] {
+        gauge!(name).set(count as f64);
+    }
+}
+
+/// Counts a step of a change.
+pub fn count_change_step(step: &'static str, outcome: &'static str) {
+    counter!(CHANGE_STEPS, "step" => step, "outcome" => outcome).increment(1);
 }
 
 /// Counts an answered HTTP request.

@@ -83,6 +83,7 @@ impl Db {
             options: families,
             ingest_folder,
             files: AtomicU64::new(0),
+            unflushed: AtomicU64::new(0),
             matchers: MatcherCache::new(options.memory_bytes / MATCHERS_SHARE),
         };
         let registry = Registry::load(&engine)?;
@@ -151,6 +152,14 @@ impl Db {
     #[must_use]
     pub fn memory_used(&self) -> u64 {
         self.0.engine.options.memory_used() as u64
+    }
+
+    /// Makes files of what memtables hold, so that the next open has no write-ahead log to read.
+    ///
+    /// # Errors
+    /// RocksDB failed; nothing is lost by it.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.0.engine.flush(true)
     }
 
     /// Deletes the bytes of removed and replaced data that nobody reads any more.

@@ -1,4 +1,6 @@
 use super::*;
+use crate::net::Effect;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -37,7 +39,7 @@ impl Bench {
         self.caller.store(node, Ordering::SeqCst);
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         // The caller is looked up after the accept: an echo shows that it happened, if the link is open.
-        if self.links.state(node as usize, 1) == Link::Open {
+        if self.links.state(node as usize, 1) == Gate::Open {
             assert!(echoes(&mut stream).await);
         }
         stream
@@ -74,7 +76,7 @@ async fn bytes_flow_both_ways_while_the_link_is_open() {
 async fn a_refused_link_kills_connections_of_that_caller_only_until_healed() {
     let bench = bench().await;
     let (mut cut, mut other) = (bench.connect_as(0).await, bench.connect_as(2).await);
-    let id = bench.links.cut(vec![(0, 1)], Link::Refused);
+    let id = bench.links.apply(vec![(0, 1)], Effect::Cut(Gate::Refused));
     assert!(is_closed(&mut cut).await);
     assert!(echoes(&mut other).await);
     assert!(is_closed(&mut bench.connect_as(0).await).await);
@@ -87,7 +89,7 @@ async fn a_refused_link_kills_connections_of_that_caller_only_until_healed() {
 async fn a_cut_of_the_other_direction_changes_nothing() {
     let bench = bench().await;
     let mut stream = bench.connect_as(0).await;
-    bench.links.cut(vec![(1, 0), (1, 2)], Link::Refused);
+    bench.links.apply(vec![(1, 0), (1, 2)], Effect::Cut(Gate::Refused));
     assert!(echoes(&mut stream).await);
     assert!(echoes(&mut bench.connect_as(0).await).await);
 }
@@ -96,7 +98,7 @@ async fn a_cut_of_the_other_direction_changes_nothing() {
 async fn a_black_hole_accepts_and_forwards_nothing() {
     let bench = bench().await;
     let mut old = bench.connect_as(0).await;
-    let id = bench.links.cut(vec![(0, 1)], Link::BlackHole);
+    let id = bench.links.apply(vec![(0, 1)], Effect::Cut(Gate::BlackHole));
     assert!(is_closed(&mut old).await);
     let mut new = bench.connect_as(0).await;
     new.write_all(b"ping").await.unwrap();
@@ -110,7 +112,7 @@ async fn a_black_hole_accepts_and_forwards_nothing() {
 async fn a_stalled_link_delivers_after_the_heal() {
     let bench = bench().await;
     let mut old = bench.connect_as(0).await;
-    let id = bench.links.cut(vec![(0, 1)], Link::Stalled);
+    let id = bench.links.apply(vec![(0, 1)], Effect::Cut(Gate::Stalled));
     let mut new = bench.connect_as(0).await;
     for stream in [&mut old, &mut new] {
         stream.write_all(b"late").await.unwrap();
@@ -127,13 +129,13 @@ async fn a_stalled_link_delivers_after_the_heal() {
 #[tokio::test]
 async fn the_newest_of_overlapping_cuts_rules_and_each_heals_alone() {
     let links = Links::default();
-    let first = links.cut(vec![(0, 1), (1, 0)], Link::Refused);
-    let second = links.cut(vec![(0, 1)], Link::Stalled);
-    assert_eq!((links.state(0, 1), links.state(1, 0), links.state(0, 2)), (Link::Stalled, Link::Refused, Link::Open));
+    let first = links.apply(vec![(0, 1), (1, 0)], Effect::Cut(Gate::Refused));
+    let second = links.apply(vec![(0, 1)], Effect::Cut(Gate::Stalled));
+    assert_eq!((links.state(0, 1), links.state(1, 0), links.state(0, 2)), (Gate::Stalled, Gate::Refused, Gate::Open));
     links.heal(second);
-    assert_eq!(links.state(0, 1), Link::Refused);
+    assert_eq!(links.state(0, 1), Gate::Refused);
     links.heal(first);
-    assert_eq!(links.state(1, 0), Link::Open);
+    assert_eq!(links.state(1, 0), Gate::Open);
 }
 
 #[tokio::test]
@@ -170,6 +172,6 @@ async fn a_child_process_is_told_from_its_sockets() {
     };
     let (output, ()) = timeout(SOON, async { tokio::join!(run(), answered) }).await.unwrap();
     assert_eq!(output.unwrap().stdout, b"got:hi\n");
-    links.cut(vec![(0, 1)], Link::Refused);
+    links.apply(vec![(0, 1)], Effect::Cut(Gate::Refused));
     assert_eq!(timeout(SOON, run()).await.unwrap().unwrap().stdout, b"got:\n");
 }

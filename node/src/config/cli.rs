@@ -132,6 +132,19 @@ pub enum CtlCommand {
         #[arg(long)]
         to: String,
     },
+    /// List the workspaces and their generations of shards.
+    Workspaces,
+    /// Give a workspace another number of shards, or have that undone while it is pending.
+    Scale {
+        /// Which workspace.
+        workspace: String,
+        /// How many shards.
+        #[arg(long, required_unless_present = "cancel")]
+        shards: Option<u32>,
+        /// Undo the change that is pending.
+        #[arg(long, conflicts_with = "shards")]
+        cancel: bool,
+    },
     /// Have a change of replicas undone.
     Cancel {
         /// Of which shard.

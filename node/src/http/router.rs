@@ -120,6 +120,9 @@ async fn dispatch(node: &Arc<Node>, route: &Route, path: &HashMap<String, String
         | Endpoint::ClusterNodes
         | Endpoint::ClusterShards
         | Endpoint::ClusterOperators
+        | Endpoint::ClusterWorkspaces
+        | Endpoint::ScaleWorkspace
+        | Endpoint::CancelScale
         | Endpoint::DrainNode
         | Endpoint::RemoveNode
         | Endpoint::MoveShard

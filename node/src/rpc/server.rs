@@ -1,6 +1,6 @@
 //! Answers requests of other nodes.
 
-use crate::cluster::admin;
+use crate::cluster::{admin, loads};
 use crate::ingest::route::{reply_of, write_local};
 use crate::meta::MetaCommand;
 use crate::meta::command::{decode, encode};
@@ -19,8 +19,8 @@ use futures::stream::BoxStream;
 use model::ShardId;
 use proto::node::node_rpc_server::NodeRpc;
 use proto::node::{
-    AdminReply, AdminRequest, ExecuteFrame, ExecuteRequest, FetchMetaReply, FetchMetaRequest, Header, PingReply, PingRequest, ProbeReply,
-    ProbeRequest, ProposeMetaReply, ProposeMetaRequest, ReadFrame, ReadRequest, WriteReply, WriteRequest,
+    AdminReply, AdminRequest, ExecuteFrame, ExecuteRequest, FetchMetaReply, FetchMetaRequest, Header, LoadsReply, LoadsRequest, PingReply,
+    PingRequest, ProbeReply, ProbeRequest, ProposeMetaReply, ProposeMetaRequest, ReadFrame, ReadRequest, WriteReply, WriteRequest,
 };
 use raft::ProposeError;
 use std::sync::Arc;
@@ -149,8 +149,12 @@ impl NodeRpc for NodeService {
     async fn admin(&self, request: Request<AdminRequest>) -> Result<Response<AdminReply>, Status> {
         let request = request.into_inner();
         let left = self.admit(request.header.as_ref())?;
-        admin::serve(&self.node, &request, left).await?;
-        Ok(Response::new(AdminReply {}))
+        admin::serve(&self.node, &request, left).await.map(Response::new)
+    }
+
+    async fn loads(&self, request: Request<LoadsRequest>) -> Result<Response<LoadsReply>, Status> {
+        self.admit(request.get_ref().header.as_ref())?;
+        Ok(Response::new(loads::own(&self.node)))
     }
 }
 
@@ -210,6 +214,10 @@ impl NodeRpc for ProbeOnly {
     }
 
     async fn admin(&self, _: Request<AdminRequest>) -> Result<Response<AdminReply>, Status> {
+        Err(Status::unavailable(NOT_JOINED))
+    }
+
+    async fn loads(&self, _: Request<LoadsRequest>) -> Result<Response<LoadsReply>, Status> {
         Err(Status::unavailable(NOT_JOINED))
     }
 }

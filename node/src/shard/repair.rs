@@ -2,7 +2,7 @@
 
 use super::LocalShard;
 use crate::node::Node;
-use crate::query::fragment_service::{Found, ReadError, ReadKind, ReadSpec, ready};
+use crate::query::fragment_service::{Found, KnownMap, ReadError, ReadKind, ReadSpec, ready};
 use crate::query::scatter::read_from;
 use crate::task;
 use model::{Labels, StoreId, Timestamp};
@@ -122,7 +122,7 @@ impl Piece {
 
     /// Makes a part of it, once this replica has applied everything that it may hold.
     async fn store(self, node: &Node, local: &LocalShard, repair: &DayRepair) -> Result<(), RepairError> {
-        ready(node, local, u64::MAX, Instant::now() + REQUEST).await?;
+        ready(node, local, KnownMap::ANY, Instant::now() + REQUEST).await?;
         let series = self.series.into_iter().map(|(labels, samples)| RepairSeries { labels, samples }).collect();
         let (shard, repair) = (Arc::clone(&local.shard), repair.clone());
         Ok(task::blocking(move || shard.add_repaired(&repair, series)).await??)

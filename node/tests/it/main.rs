@@ -12,6 +12,7 @@ mod local;
 mod members;
 mod query;
 mod query_api;
+mod scale;
 mod sealed;
 mod shipped;
 mod tsdb_status;

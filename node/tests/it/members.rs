@@ -46,7 +46,7 @@ impl Drop for Joined {
 }
 
 /// Runs `flotilla ctl` and gives what it prints.
-fn ctl(url: &str, args: &[&str]) -> Result<Value, String> {
+pub(crate) fn ctl(url: &str, args: &[&str]) -> Result<Value, String> {
     let out = Command::new(env!("CARGO_BIN_EXE_flotilla")).args(["ctl", "--json", "--url", url]).args(args).output().unwrap();
     if out.status.success() { Ok(serde_json::from_slice(&out.stdout).unwrap()) } else { Err(String::from_utf8(out.stderr).unwrap()) }
 }

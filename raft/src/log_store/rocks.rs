@@ -164,6 +164,9 @@ fn database_options(options: RocksOptions) -> Options {
     db.set_wal_bytes_per_sync(512 << 10);
     db.set_max_background_jobs(2);
     db.set_max_open_files(256);
+    // A start is not to wait for sixteen threads of each family to begin and end, nor for counts of entries that compactions find anyway.
+    db.set_max_file_opening_threads(1);
+    db.set_skip_stats_update_on_db_open(true);
     // What it tells of every flush and compaction would be a hundredth of a small node's data.
     db.set_log_level(LogLevel::Warn);
     db.set_max_log_file_size(1 << 20);
