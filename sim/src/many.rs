@@ -70,6 +70,8 @@ impl Many {
         let late = now.saturating_sub(running.since) > self.patience;
         if late {
             running.child.kill()?;
+            // What it would have removed itself.
+            let _ = std::fs::remove_dir_all(crate::nodes::directory(running.child.id(), running.seed));
         } else if running.child.try_wait()?.is_none() {
             return Ok(Err(running));
         }

@@ -9,4 +9,4 @@ mod rest;
 pub mod samples;
 mod wire;
 
-pub use control::run;
+pub use control::{directory, run};

@@ -363,7 +363,7 @@ impl Control {
     fn clients(&mut self) {
         self.resend();
         while self.sim.elapsed() >= self.next_ask_at {
-            self.next_ask_at = self.sim.elapsed() + self.random.around(self.plan.op_interval * 4);
+            self.next_ask_at = self.sim.elapsed() + self.random.around(self.plan.op_interval * 2);
             if self.waiting.len() >= IN_FLIGHT_MAX {
                 continue;
             }
@@ -518,17 +518,18 @@ impl Cluster for Control {
     }
 }
 
-/// Where the databases of chunks are: in memory where that can be had.
-fn directory(seed: u64) -> PathBuf {
+/// Where the databases of chunks of a process are: in memory where that can be had.
+#[must_use]
+pub fn directory(process: u32, seed: u64) -> PathBuf {
     let memory = Path::new("/dev/shm");
     let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    base.join(format!("sim-{}-{seed}", std::process::id()))
+    base.join(format!("sim-{process}-{seed}"))
 }
 
 /// Runs a plan to its end, or to the first broken rule.
 #[must_use]
 pub fn run(plan: Plan, keep_trace: bool) -> Report {
-    let directory = directory(plan.seed);
+    let directory = directory(std::process::id(), plan.seed);
     let mut control = match Control::new(plan.clone(), &directory, keep_trace) {
         Ok(control) => control,
         Err(reason) => {

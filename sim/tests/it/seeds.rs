@@ -47,6 +47,19 @@ fn one_seed_always_gives_the_same_trace_and_another_gives_another() {
 }
 
 #[test]
+fn one_seed_of_whole_nodes_always_gives_the_same_trace() {
+    for seed in 1..=3 {
+        let of = || line(&["--storm", "5", "--nodes"], seed);
+        assert_eq!(of(), of());
+    }
+}
+
+#[test]
+fn nodes_keep_their_promises_in_every_seed() {
+    hold(1, 50, &["--storm", "10", "--nodes"]);
+}
+
+#[test]
 fn groups_keep_their_promises_in_every_seed() {
     hold(1, 150, &["--storm", "20"]);
 }
