@@ -23,7 +23,7 @@ use crate::rpc::server::{NodeService, ProbeOnly, probe_reply};
 use crate::shard::{ShardRegistry, compactor, keeper, scrubber};
 use crate::signals::{StopOn, StopSignals};
 use crate::task::Tasks;
-use crate::{metrics, self_metrics, up};
+use crate::{metrics, recover, self_metrics, up};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::regex::RegexCache;
 use model::{ReplicaId, ShardId, StoreId};
@@ -318,6 +318,7 @@ async fn open_meta(node: &Arc<Node>) -> Result<(), AppError> {
 fn spawn_tasks(node: &Arc<Node>) {
     let tasks = &node.tasks;
     tasks.spawn("cluster id", watch::cluster_id(Arc::clone(node)));
+    tasks.spawn("recovery", recover::at_start(Arc::clone(node)));
     tasks.spawn("clocks", watch::clocks(Arc::clone(node)));
     tasks.spawn("meta fetch", watch::meta(Arc::clone(node)));
     tasks.spawn("meta operator", operator::run(Arc::clone(node)));

@@ -3,6 +3,7 @@
 use crate::meta::MetaState;
 use crate::meta::command::decode;
 use crate::node::Node;
+use crate::recover;
 use crate::rpc::client::{header, request};
 use crate::task;
 use futures::future::join_all;
@@ -100,7 +101,9 @@ pub async fn cluster_id(node: Arc<Node>) {
     let mut changes = node.meta.watch();
     loop {
         let meta = changes.newest();
-        if let Some(id) = &meta.cluster_id {
+        // A recovered node has its new id before the meta group knows it.
+        let is_old = recover::is_pending(&node.config.node.data) && meta.cluster_id != Some(node.cluster_id());
+        if let Some(id) = meta.cluster_id.as_ref().filter(|_| !is_old) {
             adopt(&node, id).await;
             return;
         }

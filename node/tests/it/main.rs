@@ -11,6 +11,7 @@ mod local;
 mod members;
 mod query;
 mod query_api;
+mod recover;
 mod scale;
 mod sealed;
 mod tsdb_status;
