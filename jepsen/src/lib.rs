@@ -16,6 +16,8 @@
 //! - [`cluster`], [`proxy`], [`nemesis`]: processes, the network between them, and what is done to both.
 //! - [`history`]: every operation as a line of JSON.
 
+#![allow(clippy::disallowed_methods, reason = "a client of real processes, outside of any simulation")]
+
 pub mod admin;
 pub mod audit;
 pub mod check;

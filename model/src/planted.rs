@@ -6,16 +6,25 @@
 /// The environment variable that names the bug to plant.
 pub const VARIABLE: &str = "PLANTED_BUG";
 
+/// What runs the code of a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Raft groups.
+    Groups,
+    /// Whole nodes.
+    Nodes,
+}
+
 macro_rules! bugs {
-    ($($(#[$doc:meta])+ $name:ident = $text:literal, $about:literal;)+) => {
+    ($($(#[$doc:meta])+ $name:ident = $text:literal, $level:ident, $about:literal;)+) => {
         /// A bug.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Bug {
             $($(#[$doc])+ $name,)+
         }
 
-        /// Every bug: its name, and what is wrong with it.
-        pub const BUGS: &[(&str, &str)] = &[$(($text, $about),)+];
+        /// Every bug: its name, what runs it, and what is wrong with it.
+        pub const BUGS: &[(&str, Level, &str)] = &[$(($text, Level::$level, $about),)+];
 
         #[cfg(feature = "planted-bugs")]
         impl Bug {
@@ -30,53 +39,59 @@ macro_rules! bugs {
 
 bugs! {
     /// See [`BUGS`].
-    AckBeforeFsync = "ack-before-fsync", "the log writer answers appends when they are written, before they are synced";
+    AckBeforeFsync = "ack-before-fsync", Groups, "the log writer answers appends when they are written, before they are synced";
     /// See [`BUGS`].
-    VoteNotSynced = "vote-not-synced", "a vote is given before it is synced";
+    VoteNotSynced = "vote-not-synced", Groups, "a vote is given before it is synced";
     /// See [`BUGS`].
-    VoteNotStored = "vote-not-stored", "a vote is kept in memory only";
+    VoteNotStored = "vote-not-stored", Groups, "a vote is kept in memory only";
     /// See [`BUGS`].
-    VoteForgotten = "vote-forgotten", "a restarted replica does not read its vote";
+    VoteForgotten = "vote-forgotten", Groups, "a restarted replica does not read its vote";
     /// See [`BUGS`].
-    SkipReadIndex = "skip-read-index", "a leader confirms a read without asking a quorum";
+    SkipReadIndex = "skip-read-index", Groups, "a leader confirms a read without asking a quorum";
     /// See [`BUGS`].
-    StaleLease = "stale-lease", "a leader confirms reads by what a quorum confirmed up to three seconds ago";
+    StaleLease = "stale-lease", Groups, "a leader confirms reads by what a quorum confirmed up to three seconds ago";
     /// See [`BUGS`].
-    FollowerReads = "follower-reads", "a replica answers a read before it has applied what the leader confirmed";
+    FollowerReads = "follower-reads", Groups, "a replica answers a read before it has applied what the leader confirmed";
     /// See [`BUGS`].
-    PurgeTooFar = "purge-too-far", "the log is purged one entry past the checkpoint";
+    PurgeTooFar = "purge-too-far", Groups, "the log is purged one entry past the checkpoint";
     /// See [`BUGS`].
-    CheckpointForgetsMembership = "checkpoint-forgets-membership", "a restarted replica does not read the members in its checkpoint";
+    CheckpointForgetsMembership = "checkpoint-forgets-membership", Groups, "a restarted replica does not read the members in its checkpoint";
     /// See [`BUGS`].
-    SnapshotTooNew = "snapshot-too-new", "a snapshot says that it covers one entry more than it does";
+    SnapshotTooNew = "snapshot-too-new", Groups, "a snapshot says that it covers one entry more than it does";
     /// See [`BUGS`].
-    SnapshotDropsBlock = "snapshot-drops-block", "the sender of a snapshot leaves a block out, and counts only what it sent";
+    SnapshotDropsBlock = "snapshot-drops-block", Groups, "the sender of a snapshot leaves a block out, and counts only what it sent";
     /// See [`BUGS`].
-    ApplyTwice = "apply-twice", "the first entry of a larger slice is applied twice";
+    ApplyTwice = "apply-twice", Groups, "the first entry of a larger slice is applied twice";
     /// See [`BUGS`].
-    ApplySkips = "apply-skips", "the last entry of a larger slice is answered and not applied";
+    ApplySkips = "apply-skips", Groups, "the last entry of a larger slice is answered and not applied";
     /// See [`BUGS`].
-    AckAtPropose = "ack-at-propose", "a proposal is answered when the leader takes it in";
+    AckAtPropose = "ack-at-propose", Groups, "a proposal is answered when the leader takes it in";
     /// See [`BUGS`].
-    TruncateNotWritten = "truncate-not-written", "the log is truncated in memory only";
+    TruncateNotWritten = "truncate-not-written", Groups, "the log is truncated in memory only";
     /// See [`BUGS`].
-    TruncateOffByOne = "truncate-off-by-one", "a truncation leaves one entry too many on disk";
+    TruncateOffByOne = "truncate-off-by-one", Groups, "a truncation leaves one entry too many on disk";
     /// See [`BUGS`].
-    TailNotTruncated = "tail-not-truncated", "a truncation leaves the entries in the cache of recent ones";
+    TailNotTruncated = "tail-not-truncated", Groups, "a truncation leaves the entries in the cache of recent ones";
     /// See [`BUGS`].
-    CommittedTooFar = "committed-too-far", "a restarted replica takes its whole log as committed";
+    CommittedTooFar = "committed-too-far", Groups, "a restarted replica takes its whole log as committed";
     /// See [`BUGS`].
-    IgnoreWriteError = "ignore-write-error", "a failed write of the log is taken as done";
+    IgnoreWriteError = "ignore-write-error", Groups, "a failed write of the log is taken as done";
     /// See [`BUGS`].
-    JointIgnored = "joint-ignored", "followers keep only the new half of a joint membership";
+    JointIgnored = "joint-ignored", Groups, "followers keep only the new half of a joint membership";
     /// See [`BUGS`].
-    LogNotCompared = "log-not-compared", "a candidate claims the newest log there can be";
+    LogNotCompared = "log-not-compared", Groups, "a candidate claims the newest log there can be";
     /// See [`BUGS`].
-    ConflictAsMatch = "conflict-as-match", "a follower answers a conflict as if its log matched";
+    ConflictAsMatch = "conflict-as-match", Groups, "a follower answers a conflict as if its log matched";
     /// See [`BUGS`].
-    LeaderRestored = "leader-restored", "a restarted leader leads on in its old term";
+    LeaderRestored = "leader-restored", Groups, "a restarted leader leads on in its old term";
     /// See [`BUGS`].
-    ReadOffByOne = "read-off-by-one", "a read of the log on disk leaves out its first entry";
+    ReadOffByOne = "read-off-by-one", Groups, "a read of the log on disk leaves out its first entry";
+    /// See [`BUGS`].
+    ReadWithoutBarrier = "read-without-barrier", Nodes, "a query reads its replica without asking the leader";
+    /// See [`BUGS`].
+    AckSomeParts = "ack-some-parts", Nodes, "a write is acknowledged when some of its parts are";
+    /// See [`BUGS`].
+    CheckpointDropsSeries = "checkpoint-drops-series", Nodes, "a checkpoint does not hold every eighth series";
 }
 
 /// Whether this bug is planted.

@@ -96,6 +96,7 @@ impl Drop for Waiting<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "real threads")]
 mod tests {
     use super::*;
     use std::sync::mpsc::channel;

@@ -200,6 +200,10 @@ impl Faults {
             Fault::WriteError => self.on_disk(control, store, false),
             Fault::Checkpoint | Fault::Transfer | Fault::Membership => control.work(kind, &mut self.random),
             Fault::Clock => {
+                // More than one would be a majority of three.
+                if self.mends.iter().any(|(_, mend)| matches!(mend, Mend::Clock(_))) {
+                    return false;
+                }
                 let off = [1, 500, 5_000, 31_536_000_000][usize::try_from(self.random.within(0..=3)).unwrap_or(0)];
                 let sign = if self.random.chance(50) { 1 } else { -1 };
                 let Some((_, clock)) = control.parts(store) else { return false };

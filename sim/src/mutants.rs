@@ -1,7 +1,7 @@
 //! What finds the planted bugs: seeds are run against each until one breaks a rule.
 
 use crate::many::Many;
-use model::planted::BUGS;
+use model::planted::{BUGS, Level};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -25,8 +25,10 @@ pub struct Hunt {
 pub fn hunt(many: &Many, only: &[String], out: &mut dyn Write) -> io::Result<Vec<Hunt>> {
     writeln!(out, "| bug | what is wrong | seed | processor time | rule that was broken |\n|---|---|---|---|---|")?;
     let mut hunts = Vec::new();
-    for (name, about) in BUGS.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name)) {
-        let planted = Many { planted: Some(name), stop_at_first: true, ..many.clone() };
+    for (name, level, about) in BUGS.iter().filter(|(name, ..)| only.is_empty() || only.iter().any(|wanted| wanted == name)) {
+        let mut arguments = many.arguments.clone();
+        arguments.extend((*level == Level::Nodes).then(|| "--nodes".to_owned()));
+        let planted = Many { arguments, planted: Some(name), stop_at_first: true, ..many.clone() };
         let ended = planted.run(|_| ())?;
         let found = ended.iter().find(|one| !one.is_ok).map(|one| (one.seed, rule(&one.line)));
         let cpu = ended.iter().map(|one| one.cpu).sum::<Duration>();

@@ -7,6 +7,7 @@ use crate::rpc::client::{header, request};
 use crate::shard::runner::{Outcome, Part as ShardPart};
 use bytes::Bytes;
 use futures::future::join_all;
+use model::planted::{self, Bug};
 use model::{ShardId, StoreId};
 use parking_lot::Mutex;
 use proto::node::{WritePart, WritePartReply, WriteRequest, write_part_reply};
@@ -144,6 +145,10 @@ pub async fn write(node: &Node, workspace: &str, parts: &[Part], deadline: Insta
         }
         tokio::time::sleep(pause).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+    let done = outcomes.iter().flatten().find(|o| matches!(o, PartOutcome::Final(_))).cloned();
+    if let Some(done) = done.filter(|_| planted::is(Bug::AckSomeParts)) {
+        return outcomes.into_iter().map(|o| o.unwrap_or_else(|| done.clone())).collect();
     }
     for part in open {
         outcomes[part.index] = Some(PartOutcome::Unfinished { reason: part.reason });

@@ -1,4 +1,5 @@
 //! Tests of the whole workspace and of the binary.
+#![allow(clippy::disallowed_methods, reason = "tests have real threads and sockets")]
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the helpers of a test binary")]
 
 mod admin;
@@ -14,6 +15,7 @@ mod query_api;
 mod recover;
 mod scale;
 mod sealed;
+mod shipped;
 mod tsdb_status;
 mod up;
 #[path = "../../src/ingest/tests/wire.rs"]

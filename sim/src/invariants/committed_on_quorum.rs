@@ -2,7 +2,7 @@
 
 use super::Invariant;
 use crate::watch::Event;
-use crate::world::World;
+use crate::world::{Change, World};
 use model::{LogPoint, ReplicaId, ShardId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +12,8 @@ pub(super) struct CommittedOnQuorum {
     applied: BTreeMap<ShardId, u64>,
     /// The newest membership that is in force for sure: of an applied entry.
     voters: BTreeMap<ShardId, Vec<BTreeSet<ReplicaId>>>,
+    /// Memberships that stand in any log, behind what is applied.
+    pending: BTreeMap<ShardId, BTreeMap<LogPoint, Vec<BTreeSet<ReplicaId>>>>,
 }
 
 fn is_durable(world: &World, replica: ReplicaId, point: LogPoint) -> bool {
@@ -33,20 +35,27 @@ impl Invariant for CommittedOnQuorum {
     }
 
     fn see(&mut self, event: &Event<'_>, world: &World) -> Result<(), String> {
+        if let Event::Writing { replica, change: Change::Put(entry) } = event
+            && let Some(voters) = &entry.voters
+        {
+            self.pending.entry(world.group_of(*replica)).or_default().insert(entry.point, voters.clone());
+        }
         let Event::Applied { replica, point, .. } = event else { return Ok(()) };
         let shard = world.group_of(*replica);
-        let Some(log) = world.replica(*replica).map(|seen| &seen.live) else { return Ok(()) };
         if self.applied.get(&shard).is_some_and(|applied| *applied >= point.index) {
             return Ok(());
         }
         self.applied.insert(shard, point.index);
-        if let Some(voters) = log.entries.get(&point.index).and_then(|entry| entry.voters.clone()) {
+        // A change that is under way may be in force already: its entry takes effect when it is appended.
+        let pending = self.pending.entry(shard).or_default();
+        let in_force = self.voters.get(&shard).into_iter().chain(pending.values());
+        let mut memberships = in_force.peekable();
+        let is_durable = memberships.peek().is_none() || memberships.any(|voters| on_majority(world, voters, *point));
+        if let Some(voters) = pending.remove(point) {
             self.voters.insert(shard, voters);
         }
-        // A change that is under way may be in force already: its entry takes effect when it is appended.
-        let later = log.entries.range(point.index..).filter_map(|(_, entry)| entry.voters.as_ref());
-        let mut memberships = self.voters.get(&shard).into_iter().chain(later).peekable();
-        if memberships.peek().is_none() || memberships.any(|voters| on_majority(world, voters, *point)) {
+        pending.retain(|other, _| other.index > point.index);
+        if is_durable {
             return Ok(());
         }
         Err(format!("shard {shard}: replica {replica} applied {point}, which no majority of {:?} has synced", self.voters.get(&shard)))

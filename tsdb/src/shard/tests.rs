@@ -1,4 +1,5 @@
 //! Rules of the replicated core, on real stores in temporary folders.
+#![allow(clippy::disallowed_methods, reason = "tests have real threads")]
 
 mod blocks;
 mod churn;

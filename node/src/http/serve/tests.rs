@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "real sockets")]
+
 use super::*;
 use crate::config::CorsOrigin;
 use crate::http::cors;
