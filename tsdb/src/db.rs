@@ -4,10 +4,12 @@
 //! is one synced batch that points the shard to another number. A number is *live*, *staging* (being received) or *doomed*
 //! (being removed); what a crash leaves staging or doomed is removed by the next start.
 
+mod damage;
 mod inner;
 mod options;
 mod registry;
 
+pub use damage::DamagedFile;
 pub(crate) use inner::{Engine, Owner, corrupt};
 
 use crate::error::StoreError;
@@ -84,6 +86,7 @@ impl Db {
             ingest_folder,
             files: AtomicU64::new(0),
             unflushed: AtomicU64::new(0),
+            damaged: damage::DamagedFiles::default(),
             matchers: MatcherCache::new(options.memory_bytes / MATCHERS_SHARE),
         };
         let registry = Registry::load(&engine)?;
