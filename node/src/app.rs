@@ -30,7 +30,7 @@ use model::{ReplicaId, ShardId, StoreId};
 use parking_lot::RwLock;
 use raft::{Groups, LogEngine, RaftConfig, RocksOptions, TonicTransport};
 use rpc_serve::{RaftServer, RpcServer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -173,13 +173,23 @@ async fn start<H: Host>(
         probes.stop().await;
     }
     shared.waiting("opening what is stored");
-    let (node, raft_service) = open(config, host, identity, peers, exposition)?;
+    let synced_elsewhere = remembered(&config, &identity, &peers).await;
+    let (node, raft_service) = open(config, host, identity, (peers, synced_elsewhere), exposition)?;
     rpc.serve(NodeService::new(Arc::clone(&node)), raft_service);
     operator::refresh_peers(&node);
     open_meta(&node).await?;
     spawn_tasks(&node);
     shared.set_node(Arc::clone(&node));
     Ok(Started { node, rpc })
+}
+
+/// What the other nodes that this one was told of remember of its log.
+async fn remembered(config: &Config, identity: &Identity, peers: &Peers) -> u64 {
+    let Some(membership) = &identity.membership else { return 0 };
+    let Some(cluster_id) = &membership.cluster_id else { return 0 };
+    let mut addresses: BTreeSet<String> = membership.founders.keys().cloned().chain(bootstrap::initial_nodes(config)).collect();
+    addresses.remove(&config.rpc.advertise_address.to_string());
+    watch::synced_elsewhere(peers, addresses, cluster_id, StoreId(membership.store_id)).await
 }
 
 /// How this store shows itself to other stores' groups.
@@ -197,7 +207,7 @@ fn open<H: Host>(
     config: Config,
     host: &H,
     identity: Identity,
-    peers: Peers,
+    (peers, synced_elsewhere): (Peers, u64),
     exposition: Option<PrometheusHandle>,
 ) -> Result<(Arc<Node>, RaftServer), AppError> {
     let shares = Shares::of(config.storage.memory_bytes);
@@ -208,7 +218,7 @@ fn open<H: Host>(
     let clock = host.clock();
     let key_file = config.storage.encryption_key_file.as_deref();
     let keys = NodeKeys::open(&config.node.data, key_file, StoreId(membership.store_id))?;
-    let log = RocksOptions { memory_bytes: bytes(shares.log_memtables), ..RocksOptions::default() };
+    let log = RocksOptions { memory_bytes: bytes(shares.log_memtables), synced_elsewhere, ..RocksOptions::default() };
     let chunks = DbOptions {
         path: config.node.data.join("chunkdb"),
         memory_bytes: bytes(shares.chunk_db),
@@ -246,6 +256,7 @@ fn open<H: Host>(
         leaders: crate::ingest::route::LeaderHints::default(),
         heard: RwLock::default(),
         heard_at: RwLock::default(),
+        heard_synced: RwLock::default(),
         loads: parking_lot::Mutex::default(),
         meta_machine: parking_lot::Mutex::default(),
         peers,

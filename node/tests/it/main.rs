@@ -6,6 +6,7 @@ mod admin;
 mod cluster;
 mod dependencies;
 mod deploy;
+mod image;
 mod ingest;
 mod integrity;
 mod local;
