@@ -38,16 +38,16 @@ pub async fn clocks(node: Arc<Node>) {
     }
 }
 
-/// How far other nodes have heard that the log of `store` was synced; 0 if none answers at once. Asked before the log is opened: an older
+/// How far other nodes have heard that the log of `store` was synced; none if none answers at once. Asked before the log is opened: an older
 /// image of a disk must not vote with what it has forgotten.
-pub async fn synced_elsewhere(peers: &Peers, addresses: BTreeSet<String>, cluster_id: &str, store: StoreId) -> u64 {
+pub async fn synced_elsewhere(peers: &Peers, addresses: BTreeSet<String>, cluster_id: &str, store: StoreId) -> Option<u64> {
     let asked = addresses.iter().map(|address| async move {
         let message = PingRequest { header: Some(header(cluster_id, store.0, MEMORY_TIMEOUT)) };
         let mut client = peers.client(address).ok()?;
         let reply = tokio::time::timeout(MEMORY_TIMEOUT, client.ping(request(message, MEMORY_TIMEOUT))).await.ok()?.ok()?.into_inner();
         Some(reply.heard_synced).filter(|_| reply.store_id != store.0)
     });
-    join_all(asked).await.into_iter().flatten().max().unwrap_or(0)
+    join_all(asked).await.into_iter().flatten().max()
 }
 
 async fn ping(node: &Node, address: &str) {

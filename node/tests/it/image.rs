@@ -21,7 +21,7 @@ fn replicas(url: &str, store: u64) -> BTreeSet<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pitfall_09_replicas_of_a_restored_disk_are_replaced_under_new_ids() {
+async fn pitfall_09_a_disk_that_was_restored_or_is_damaged_is_filled_by_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let mut up = Up::start_with(1, &dir, &[]);
     up.wait_ready();
@@ -51,12 +51,30 @@ async fn pitfall_09_replicas_of_a_restored_disk_are_replaced_under_new_ids() {
     std::fs::remove_dir_all(dir.path().join("two")).unwrap();
     std::fs::rename(dir.path().join("image"), dir.path().join("two")).unwrap();
 
-    let two = Joined::start_on(port, "two", &dir, first_rpc);
+    two = Joined::start_on(port, "two", &dir, first_rpc);
     eventually("every replica of the old disk is replaced", || (replicas(&one, two_id).is_disjoint(&before)).then_some(()));
-    wait_placed(&one, &all);
-    eventually("two serves again", || (ctl(&two.url, &["status"]).ok()?["ready"] == true).then_some(()));
-    let reader = caller(&[&one, &two.url, &three.url]);
-    for node in 0..3 {
-        assert_eq!(reader.result(node, "sum(count_over_time(kept[1m]))", t + 3000).await[0]["value"][1], (50 * 21).to_string());
+    let whole = async |two: &Joined| {
+        wait_placed(&one, &all);
+        eventually("two serves again", || (ctl(&two.url, &["status"]).ok()?["ready"] == true).then_some(()));
+        let reader = caller(&[&one, &two.url, &three.url]);
+        for node in 0..3 {
+            assert_eq!(reader.result(node, "sum(count_over_time(kept[1m]))", t + 3000).await[0]["value"][1], (50 * 21).to_string());
+        }
+    };
+    whole(&two).await;
+
+    // A database that does not open any more comes back from the others.
+    for database in ["chunkdb", "raftdb"] {
+        two.kill();
+        std::fs::write(dir.path().join("two").join(database).join("CURRENT"), b"garbage").unwrap();
+        two = Joined::start_on(port, "two", &dir, first_rpc);
+        eventually("it is set aside", || dir.path().join("two").join(format!("{database}.damaged")).exists().then_some(()));
+        whole(&two).await;
     }
+    drop(up);
+    two.kill();
+    drop(three);
+    std::fs::write(dir.path().join("two/chunkdb/CURRENT"), b"garbage").unwrap();
+    let mut alone = Joined::start_on(port, "two", &dir, first_rpc);
+    assert!(!alone.wait().success(), "where nobody answers the disk is all there is");
 }

@@ -5,7 +5,7 @@ use crate::local::{Up, eventually, free_ports};
 use reqwest::StatusCode;
 use serde_json::Value;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -37,7 +37,12 @@ impl Joined {
         Self { child, url: format!("http://127.0.0.1:{port}") }
     }
 
-    fn kill(&mut self) {
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        eventually("the node ends", || self.child.try_wait().unwrap())
+    }
+
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
