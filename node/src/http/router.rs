@@ -149,10 +149,10 @@ async fn control_plane(node: &Node, endpoint: Endpoint, path: &HashMap<String, S
     let id = path.get("workspace").map_or("", String::as_str);
     let result = match endpoint {
         Endpoint::CreateWorkspace => workspaces::create(node, request).await,
-        Endpoint::DescribeWorkspace => workspaces::describe(node, id),
+        Endpoint::DescribeWorkspace => workspaces::describe(node, id).await,
         Endpoint::DeleteWorkspace => workspaces::delete(node, id).await,
         _ => match Params::new(request.uri().query().unwrap_or(""), None) {
-            Ok(params) => workspaces::list(node, &params),
+            Ok(params) => workspaces::list(node, &params).await,
             Err(e) => Err(workspaces::ControlError::Validation(e.message)),
         },
     };

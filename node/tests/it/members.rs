@@ -74,7 +74,9 @@ fn placed(url: &str) -> Option<Vec<Vec<u64>>> {
 }
 
 pub(crate) fn wait_placed(url: &str, stores: &[u64]) {
-    eventually(&format!("all groups on {stores:?}"), || placed(url).filter(|placed| placed.iter().all(|s| s == stores)));
+    let mut stores = stores.to_vec();
+    stores.sort_unstable();
+    eventually(&format!("all groups on {stores:?}"), || placed(url).filter(|placed| placed.iter().all(|s| *s == stores)));
 }
 
 pub(crate) fn id_of(url: &str, name: &str) -> u64 {
