@@ -64,9 +64,9 @@ async fn pitfall_09_a_disk_that_was_restored_or_is_damaged_is_filled_by_the_othe
     whole(&two).await;
 
     // A database that does not open any more comes back from the others.
-    for database in ["chunkdb", "raftdb"] {
+    for (database, current) in [("chunkdb", "rocks/CURRENT"), ("raftdb", "CURRENT")] {
         two.kill();
-        std::fs::write(dir.path().join("two").join(database).join("CURRENT"), b"garbage").unwrap();
+        std::fs::write(dir.path().join("two").join(database).join(current), b"garbage").unwrap();
         two = Joined::start_on(port, "two", &dir, first_rpc);
         eventually("it is set aside", || dir.path().join("two").join(format!("{database}.damaged")).exists().then_some(()));
         whole(&two).await;
@@ -74,7 +74,7 @@ async fn pitfall_09_a_disk_that_was_restored_or_is_damaged_is_filled_by_the_othe
     drop(up);
     two.kill();
     drop(three);
-    std::fs::write(dir.path().join("two/chunkdb/CURRENT"), b"garbage").unwrap();
+    std::fs::write(dir.path().join("two/chunkdb/rocks/CURRENT"), b"garbage").unwrap();
     let mut alone = Joined::start_on(port, "two", &dir, first_rpc);
     assert!(!alone.wait().success(), "where nobody answers the disk is all there is");
 }
