@@ -38,6 +38,7 @@ impl Nemesis {
                 return Err(NotInjected::NotNow);
             }
         };
+        self.cluster.note_damage(node);
         let nemesis = Arc::clone(self);
         let heal: Heal = Box::pin(async move {
             nemesis.start(node).await;
@@ -47,7 +48,7 @@ impl Nemesis {
                 let how = json!({"node": node + 1, "log": nemesis.cluster.log_tail(node)});
                 nemesis.record(nemesis.shared.history.now_us(), "DamageRefused", how);
                 nemesis.cluster.kill(node).await;
-                wiped = nemesis.empty_data(node).await;
+                wiped = nemesis.cluster.empty_data(node);
                 nemesis.start(node).await;
             }
             nemesis.cluster.reap(&nemesis.shared.findings).await;
@@ -58,18 +59,6 @@ impl Nemesis {
             wiped
         });
         Ok(Injected { hit: vec![node], detail, lasts: Lasts::Procedure, heal })
-    }
-
-    /// Empties the data directory of a node that is down.
-    pub(super) async fn empty_data(self: &Arc<Self>, node: usize) -> Result<(), String> {
-        if self.cluster.disk(node).is_some() {
-            return self.on_disk(node, crate::disk::Disk::wipe).await.map_err(|e| e.to_string());
-        }
-        let data = &self.cluster.specs()[node].data;
-        match std::fs::remove_dir_all(data) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(format!("{}: {e}", data.display())),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -49,7 +49,7 @@ impl Nemesis {
                 nemesis.cluster.kill(node).await;
                 nemesis.wait_store(REPLACE_MAX, |replicas| replicas.is_none_or(|n| n == 0), store).await;
             }
-            let emptied = nemesis.empty_data(node).await;
+            let emptied = nemesis.cluster.empty_data(node);
             nemesis.start(node).await;
             drop(taken);
             nemesis.until_whole(fault, Some(store), fragile).await;
