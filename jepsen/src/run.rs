@@ -31,6 +31,8 @@ const COVERED_FROM: Duration = Duration::from_secs(60);
 const MIN_FREE: &str = "256MiB";
 /// Silence after which a node is replaced, longer than any fault that it comes back from.
 const REPLACE_AFTER: &str = "20s";
+/// How far ahead a workspace's new number of shards holds: within the run.
+const SCALE_LEAD: &str = "10s";
 /// Time in which the cluster has every replica again after the last heal.
 const WHOLE_MAX: Duration = Duration::from_secs(60);
 /// The least share of the asked rate that must have been acknowledged, one in so many.
@@ -66,6 +68,8 @@ impl Options {
         let disks = has(Class::Disk) && self.machine.disks.is_ok();
         let changes = has(Class::Disk) || has(Class::Files) || has(Class::Membership);
         let flag = |on: bool, name: &str, value: &str| on.then(|| [name.to_string(), value.to_string()]);
+        let scales = has(Class::Membership);
+        let scale = [flag(scales, "--cluster.scale-lead", SCALE_LEAD)];
         let flags = [flag(disks, "--storage.min-free", MIN_FREE), flag(changes, "--cluster.replace-after", REPLACE_AFTER)];
         Setup {
             nodes: self.nodes,
@@ -75,7 +79,7 @@ impl Options {
             switched: self.machine.tun.is_ok(),
             disks,
             clocks: has(Class::Clock) && self.machine.clocks.is_ok(),
-            flags: flags.into_iter().flatten().flatten().collect(),
+            flags: flags.into_iter().chain(scale).flatten().flatten().collect(),
         }
     }
 

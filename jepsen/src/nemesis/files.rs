@@ -13,6 +13,8 @@ use std::time::Duration;
 const FLIPS_MAX: u64 = 8;
 const TRUNCATE_MAX: u64 = 4096;
 const CHUNK: u64 = 4096;
+/// How long a node runs with damaged tables before it is started again.
+const LIVE: Duration = Duration::from_secs(5);
 /// How long a node with damaged files may take to serve or to refuse.
 const DAMAGED_MAX: Duration = Duration::from_secs(30);
 
@@ -41,6 +43,11 @@ impl Nemesis {
         self.cluster.note_damage(node);
         let nemesis = Arc::clone(self);
         let heal: Heal = Box::pin(async move {
+            if live {
+                // A start reads what running did not: what stands in its way must show while this is the only node that suffers.
+                tokio::time::sleep(LIVE).await;
+                nemesis.cluster.kill(node).await;
+            }
             nemesis.start(node).await;
             let mut wiped = Ok(());
             if !nemesis.wait_ready(node, DAMAGED_MAX).await {

@@ -175,8 +175,8 @@ impl Nemesis {
     /// Asks for another number of shards of the workspace that is written to.
     async fn scale(self: &Arc<Self>, dice: &mut Dice) -> Attempt {
         let shards = dice.between(1, SHARDS_MAX);
-        let path = "/cluster/workspaces/default/scale";
-        match self.shared.client.ask(Method::POST, path, Some(json!({ "shards": shards }))).await {
+        let path = format!("/cluster/workspaces/default/scale?shards={shards}");
+        match self.shared.client.ask(Method::POST, &path, None).await {
             Asked::Done => {
                 self.complete(Fault::Scale);
                 let heal: Heal = Box::pin(std::future::ready(Ok(())));
