@@ -4,6 +4,8 @@
 //! All fake nodes of a cluster append what they accept to one file beside their data directories and read it back. A
 //! write needs an answer from a majority of the peers over RPC, so the harness's cuts and pauses show.
 
+#![allow(clippy::disallowed_methods, reason = "a real process")]
+
 use parking_lot::Mutex;
 use prost::Message;
 use proto::prometheus::WriteRequest;

@@ -20,6 +20,8 @@
 //! - [`disk`], [`clock`]: disks that lose power, clocks that jump.
 //! - [`history`]: every operation as a line of JSON; [`report`], [`tally`], [`html`]: what is told at the end.
 
+#![allow(clippy::disallowed_methods, reason = "a client of real processes, outside of any simulation")]
+
 pub mod admin;
 pub mod audit;
 pub mod bench;

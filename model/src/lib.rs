@@ -17,6 +17,8 @@
 //! | [`limits`] | every named maximum |
 //! | [`seal`] | the one pair through which every stored value goes |
 //! | [`clock`] | the only reader of the system's clocks |
+//! | [`planted`] | bugs to measure the simulation with; never in what is shipped |
+//! | [`threads`] | whether work that blocks gets threads, or runs inline in a simulation |
 //!
 //! When you change [`hash`] or [`seal`], stored data changes meaning: golden tests hold both.
 
@@ -30,9 +32,11 @@ pub mod limits;
 pub mod lru;
 pub mod matcher;
 pub mod number;
+pub mod planted;
 pub mod regex;
 pub mod sample;
 pub mod seal;
+pub mod threads;
 pub mod time;
 
 pub use clock::Clock;

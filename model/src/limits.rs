@@ -27,8 +27,8 @@ pub const ENTRY_BYTES_TARGET: usize = 1 << 20;
 pub const SHARD_PENDING_BYTES_MAX: usize = 32 << 20;
 /// Bytes of proposals that one node may have in flight.
 pub const NODE_PENDING_BYTES_MAX: usize = 512 << 20;
-/// Raft groups with a replica on one node.
-pub const GROUPS_PER_NODE_MAX: usize = 64;
+/// Shards of one generation of a workspace's map.
+pub const SHARDS_PER_WORKSPACE_MAX: u32 = 256;
 
 /// Text of one PromQL query.
 pub const QUERY_BYTES_MAX: usize = 16 << 10;

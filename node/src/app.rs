@@ -1,14 +1,16 @@
 //! A node from its start to its end: bind, find a place in a cluster, open what is stored, serve, drain.
 
+mod databases;
 mod rpc_serve;
 
 use crate::cluster::identity::{Identity, IdentityError, Membership};
 use crate::cluster::reconcile::ReconcileError;
-use crate::cluster::{bootstrap, mover, operator, reconcile, time::ClusterTime, upkeep, watch};
+use crate::cluster::{bootstrap, loads, mover, operator, reconcile, scaler, time::ClusterTime, upkeep, watch};
 use crate::compute::Lane;
 use crate::config::Config;
+use crate::host::{Host, Listen, System};
 use crate::http::router::{self, Shared};
-use crate::http::serve::{ServeLimits, serve};
+use crate::http::serve::{Drained, ServeLimits, serve};
 use crate::ingest::known::KnownSeries;
 use crate::keys::{KeysError, NodeKeys};
 use crate::memory::{Shares, WRITE_ROOM_MIN};
@@ -22,28 +24,26 @@ use crate::rpc::server::{NodeService, ProbeOnly, probe_reply};
 use crate::shard::{ShardRegistry, compactor, keeper, scrubber};
 use crate::signals::{StopOn, StopSignals};
 use crate::task::Tasks;
-use crate::{metrics, self_metrics, up};
+use crate::{metrics, recover, self_metrics, up};
 use metrics_exporter_prometheus::PrometheusHandle;
-use model::clock::SystemClock;
-use model::limits::GROUPS_PER_NODE_MAX;
 use model::regex::RegexCache;
-use model::{Clock, ReplicaId, ShardId, StoreId};
+use model::{ReplicaId, ShardId, StoreId};
 use parking_lot::RwLock;
-use raft::{Groups, RaftConfig, RocksEngine, RocksOptions, TonicTransport};
+use raft::{Groups, RaftConfig, RocksOptions, TonicTransport};
 use rpc_serve::{RaftServer, RpcServer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tsdb::db::{Db, DbOptions};
+use tsdb::db::DbOptions;
 use tsdb::error::StoreError;
 use tsdb::store::faults::FaultPlan;
 
-/// Log that a group keeps at most, for its own next checkpoint and for replicas that lag: all groups together keep 8 GiB.
-pub(crate) const LOG_PER_GROUP_MAX: u64 = (8 << 30) / GROUPS_PER_NODE_MAX as u64;
+/// Log that a group keeps at most, for its own next checkpoint and for replicas that lag: 64 groups together keep 8 GiB.
+pub(crate) const LOG_PER_GROUP_MAX: u64 = 128 << 20;
 /// Time that open HTTP requests get at the end.
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
 /// Time that background tasks get at the end.
@@ -99,16 +99,9 @@ pub async fn run(config: Config, stop_on: StopOn) -> Result<(), AppError> {
     // Before anything is written: a wrong key leaves the directory as it is.
     NodeKeys::check(&config.node.data, config.storage.encryption_key_file.as_deref())?;
     up::write_pid_file(&config.node.data).map_err(io_error("pid file"))?;
-    let identity = Identity::open(&config.node.data)?;
-    let http = up::bind(&config.web.listen_address).await.map_err(io_error("HTTP listener"))?;
-    let rpc = RpcServer::new(up::bind(&config.rpc.listen_address).await.map_err(io_error("RPC listener"))?);
-    let shared = Shared::new(config.web.cors_origin.clone());
-    let http_stop = CancellationToken::new();
-    let limits = ServeLimits { drain: HTTP_DRAIN, ..ServeLimits::default() };
-    let http = tokio::spawn(serve(http, router::build(shared.clone()), limits, http_stop.clone().cancelled_owned()));
-
+    let Doors { rpc, shared, http, http_stop } = open_doors(&config, &System).await?;
     let started = tokio::select! {
-        started = start(config, identity, rpc, &shared, exposition) => started?,
+        started = start(config, &System, rpc, &shared, exposition) => started?,
         signal = signals.next() => {
             tracing::info!(signal, "stopping before the node joined");
             return Ok(());
@@ -124,20 +117,53 @@ pub async fn run(config: Config, stop_on: StopOn) -> Result<(), AppError> {
     Ok(())
 }
 
-/// A node that serves.
-struct Started {
-    node: Arc<Node>,
-    rpc: RpcServer,
+/// Runs a node on another machine than this process's until the future is dropped, as power is cut; `ready` is told when it serves.
+///
+/// # Errors
+/// See [`AppError`].
+pub async fn run_on<H: Host>(config: Config, host: &H, ready: impl FnOnce(Arc<Node>)) -> Result<(), AppError> {
+    std::fs::create_dir_all(&config.node.data).map_err(|source| AppError::Io { what: "data directory", source })?;
+    let Doors { rpc, shared, http, http_stop: _open } = open_doors(&config, host).await?;
+    let started = start(config, host, rpc, &shared, None).await?;
+    ready(Arc::clone(&started.node));
+    let _ = http.await;
+    Ok(())
 }
 
-async fn start(
+/// Both sockets; HTTP says already that the node starts.
+struct Doors<L> {
+    rpc: RpcServer<L>,
+    shared: Shared,
+    http: tokio::task::JoinHandle<Drained>,
+    http_stop: CancellationToken,
+}
+
+async fn open_doors<H: Host>(config: &Config, host: &H) -> Result<Doors<H::Listener>, AppError> {
+    let io_error = |what| move |source| AppError::Io { what, source };
+    let http = host.bind(&config.web.listen_address).await.map_err(io_error("HTTP listener"))?;
+    let rpc = RpcServer::new(host.bind(&config.rpc.listen_address).await.map_err(io_error("RPC listener"))?);
+    let shared = Shared::new(config.web.cors_origin.clone());
+    let http_stop = CancellationToken::new();
+    let limits = ServeLimits { drain: HTTP_DRAIN, ..ServeLimits::default() };
+    let http = tokio::spawn(serve(http, router::build(shared.clone()), limits, http_stop.clone().cancelled_owned()));
+    Ok(Doors { rpc, shared, http, http_stop })
+}
+
+/// A node that serves.
+struct Started<L> {
+    node: Arc<Node>,
+    rpc: RpcServer<L>,
+}
+
+async fn start<H: Host>(
     config: Config,
-    mut identity: Identity,
-    rpc: RpcServer,
+    host: &H,
+    rpc: RpcServer<H::Listener>,
     shared: &Shared,
     exposition: Option<PrometheusHandle>,
-) -> Result<Started, AppError> {
-    let peers = Peers::default();
+) -> Result<Started<H::Listener>, AppError> {
+    let mut identity = Identity::open(&config.node.data)?;
+    let peers = Peers::dialling(host.dialer());
     if identity.membership.is_none() {
         let probes = rpc.serve_probes(ProbeOnly { reply: probe_reply(&config, &identity) });
         let membership = bootstrap::find_place(&config, &identity, &peers, |reason| shared.waiting(reason)).await;
@@ -147,13 +173,23 @@ async fn start(
         probes.stop().await;
     }
     shared.waiting("opening what is stored");
-    let (node, raft_service) = open(config, identity, peers, exposition)?;
+    let heard = remembered(&config, &identity, &peers).await;
+    let (node, raft_service) = open(config, host, identity, (peers, heard), exposition)?;
     rpc.serve(NodeService::new(Arc::clone(&node)), raft_service);
     operator::refresh_peers(&node);
     open_meta(&node).await?;
     spawn_tasks(&node);
     shared.set_node(Arc::clone(&node));
     Ok(Started { node, rpc })
+}
+
+/// What the other nodes that this one was told of remember of its log; none if none answers at once.
+async fn remembered(config: &Config, identity: &Identity, peers: &Peers) -> Option<u64> {
+    let membership = identity.membership.as_ref()?;
+    let cluster_id = membership.cluster_id.as_ref()?;
+    let mut addresses: BTreeSet<String> = membership.founders.keys().cloned().chain(bootstrap::initial_nodes(config)).collect();
+    addresses.remove(&config.rpc.advertise_address.to_string());
+    watch::synced_elsewhere(peers, addresses, cluster_id, StoreId(membership.store_id)).await
 }
 
 /// How this store shows itself to other stores' groups.
@@ -167,10 +203,11 @@ fn raft_identity(incarnation: &str, membership: &Membership) -> Result<raft::Ide
 }
 
 /// Opens both databases and puts the node's handles together.
-fn open(
+fn open<H: Host>(
     config: Config,
+    host: &H,
     identity: Identity,
-    peers: Peers,
+    (peers, heard): (Peers, Option<u64>),
     exposition: Option<PrometheusHandle>,
 ) -> Result<(Arc<Node>, RaftServer), AppError> {
     let shares = Shares::of(config.storage.memory_bytes);
@@ -178,31 +215,33 @@ fn open(
     let membership = identity.membership.clone().ok_or_else(|| AppError::Setting("the node has no place in a cluster".to_owned()))?;
     let raft_identity = raft_identity(&identity.incarnation, &membership)?;
     let bytes = |share: u64| usize::try_from(share).unwrap_or(usize::MAX);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let clock = host.clock();
     let key_file = config.storage.encryption_key_file.as_deref();
     let keys = NodeKeys::open(&config.node.data, key_file, StoreId(membership.store_id))?;
-    let engine = RocksEngine::open(
-        &config.node.data.join("raftdb"),
-        RocksOptions { memory_bytes: bytes(shares.log_memtables), ..RocksOptions::default() },
-    )?;
-    let in_use = raft::boots_in_use(&engine).map_err(|source| AppError::Io { what: "keys in use", source })?;
+    let log = RocksOptions { memory_bytes: bytes(shares.log_memtables), synced_elsewhere: heard.unwrap_or(0), ..RocksOptions::default() };
+    let chunks = DbOptions {
+        path: config.node.data.join("chunkdb"),
+        memory_bytes: bytes(shares.chunk_db),
+        seal: keys.seal.clone(),
+        faults: FaultPlan::default(),
+    };
+    let (engine, db) = databases::open(host, &config.node.data.join("raftdb"), log, &chunks, heard.is_some())?;
+    let in_use = raft::boots_in_use(&*engine).map_err(|source| AppError::Io { what: "keys in use", source })?;
     keys.retire_boots(&in_use)?;
-    let transport = TonicTransport::new(raft_identity.clone());
+    let transport = TonicTransport::dialling(raft_identity.clone(), host.dialer());
     let reserve_spent = Arc::new(AtomicBool::new(false));
     let raft_config = RaftConfig {
         tail_cache_bytes: bytes(shares.log_tail),
         disk_full: Arc::clone(&reserve_spent),
         seal: keys.seal.clone(),
         lag_bytes: LOG_PER_GROUP_MAX,
+        heartbeat: config.cluster.heartbeat,
+        election_min: config.cluster.heartbeat * 4,
+        election_max: config.cluster.heartbeat * 8,
+        fatal: host.fatal(),
         ..RaftConfig::default()
     };
-    let groups = Groups::open(raft_config, raft_identity.clone(), Arc::new(engine), transport, Arc::clone(&clock))?;
-    let db = Db::open(DbOptions {
-        path: config.node.data.join("chunkdb"),
-        memory_bytes: bytes(shares.chunk_db),
-        seal: keys.seal.clone(),
-        faults: FaultPlan::default(),
-    })?;
+    let groups = Groups::open(raft_config, raft_identity.clone(), engine, transport, Arc::clone(&clock))?;
     let node = Arc::new(Node {
         tasks: Tasks::default(),
         time: Arc::new(ClusterTime::new(Arc::clone(&clock))),
@@ -217,6 +256,8 @@ fn open(
         leaders: crate::ingest::route::LeaderHints::default(),
         heard: RwLock::default(),
         heard_at: RwLock::default(),
+        heard_synced: RwLock::default(),
+        loads: parking_lot::Mutex::default(),
         meta_machine: parking_lot::Mutex::default(),
         peers,
         write_room: Arc::new(Semaphore::new(bytes(shares.write_room.max(WRITE_ROOM_MIN)) / WRITE_ROOM_UNIT)),
@@ -270,6 +311,7 @@ async fn open_meta(node: &Arc<Node>) -> Result<(), AppError> {
 fn spawn_tasks(node: &Arc<Node>) {
     let tasks = &node.tasks;
     tasks.spawn("cluster id", watch::cluster_id(Arc::clone(node)));
+    tasks.spawn("recovery", recover::at_start(Arc::clone(node)));
     tasks.spawn("clocks", watch::clocks(Arc::clone(node)));
     tasks.spawn("meta fetch", watch::meta(Arc::clone(node)));
     tasks.spawn("meta operator", operator::run(Arc::clone(node)));
@@ -277,6 +319,8 @@ fn spawn_tasks(node: &Arc<Node>) {
     tasks.spawn("disk space", upkeep::disk(Arc::clone(node)));
     tasks.spawn("leadership", upkeep::leadership(Arc::clone(node)));
     tasks.spawn("replica changes", mover::run(Arc::clone(node)));
+    tasks.spawn("loads", loads::run(Arc::clone(node)));
+    tasks.spawn("shard maps", scaler::run(Arc::clone(node)));
     tasks.spawn("checkpoint keeper", keeper::run(Arc::clone(node)));
     tasks.spawn("compactor", compactor::run(Arc::clone(node)));
     if let Some(period) = node.config.storage.scrub_period {
@@ -288,7 +332,7 @@ fn spawn_tasks(node: &Arc<Node>) {
 }
 
 /// Stops a node so that its next start has nothing to replay: leadership away, requests done, checkpoints written, log purged.
-async fn stop(started: Started, http_stop: CancellationToken, http: tokio::task::JoinHandle<crate::http::serve::Drained>) {
+async fn stop<L: Listen>(started: Started<L>, http_stop: CancellationToken, http: tokio::task::JoinHandle<Drained>) {
     let Started { node, rpc } = started;
     node.draining.store(true, Ordering::Relaxed);
     upkeep::give_away(&node).await;
@@ -307,6 +351,9 @@ async fn stop(started: Started, http_stop: CancellationToken, http: tokio::task:
         keeper::checkpoint_meta(&node, &machine).await;
     }
     rpc.stop().await;
+    if let Err(e) = node.db.flush() {
+        tracing::warn!(error = %e, "chunk database not flushed");
+    }
     if let Err(e) = node.groups.shutdown().await {
         tracing::error!(error = %e, "raft log not flushed");
     }

@@ -3,10 +3,12 @@
 pub mod admin;
 pub mod bootstrap;
 pub mod identity;
+pub mod loads;
 pub mod mover;
 pub mod operator;
 pub mod planner;
 pub mod reconcile;
+pub mod scaler;
 pub mod time;
 pub mod upkeep;
 pub mod watch;

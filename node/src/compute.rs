@@ -1,5 +1,6 @@
 //! Work of requests that computes or reads the database, off the reactor's threads: so many at once, so many waiting, no more.
 
+use crate::task;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
@@ -65,11 +66,11 @@ impl Lane {
             }
             Arc::clone(&self.places).acquire_owned().await.expect("nobody closes the lane")
         };
-        let done = tokio::task::spawn_blocking(move || {
+        let placed = move || {
             let _place = place;
             work()
-        });
-        Ok(done.await?)
+        };
+        Ok(task::blocking(placed).await?)
     }
 }
 
@@ -95,6 +96,7 @@ impl Drop for Waiting<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "real threads")]
 mod tests {
     use super::*;
     use std::sync::mpsc::channel;

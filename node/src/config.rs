@@ -95,6 +95,26 @@ pub struct ClusterConfig {
     pub bootstrap: bool,
     /// Silence after which a node's replicas are put elsewhere; none if that never happens.
     pub replace_after: Option<Duration>,
+    /// Interval of leaders' heartbeats; a group elects a new leader after four to eight of them.
+    pub heartbeat: Duration,
+    /// Samples a second on one shard from which its workspace gets more shards; 0 if that never happens.
+    pub scale_samples: u64,
+    /// Series in one shard's memory from which its workspace gets more shards; 0 if that never happens.
+    pub scale_series: u64,
+    /// Time from the decision on a new number of shards until it holds.
+    pub scale_lead: Duration,
+}
+
+impl ClusterConfig {
+    /// Groups that a node takes part in at most: each costs its heartbeats, and with too many of them elections never end.
+    #[must_use]
+    pub fn groups_max(&self) -> u32 {
+        match self.heartbeat.as_millis() {
+            1000.. => 1000,
+            500.. => 256,
+            _ => 64,
+        }
+    }
 }
 
 /// Disk and memory.

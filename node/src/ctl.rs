@@ -1,6 +1,7 @@
 //! `flotilla ctl`: the routes under `/cluster` for people, as tables or as JSON.
 
 use crate::config::{CtlArgs, CtlCommand};
+use crate::recover::{self, RecoverError};
 use reqwest::Method;
 use serde_json::Value;
 use std::fmt::Write;
@@ -18,6 +19,9 @@ pub enum CtlError {
     /// The runtime.
     #[error("cannot ask: {0}")]
     Io(#[from] std::io::Error),
+    /// The recovery.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
     /// The cluster refuses.
     #[error("{0}")]
     Refused(String),
@@ -28,6 +32,9 @@ pub enum CtlError {
 /// # Errors
 /// See [`CtlError`].
 pub fn run(args: &CtlArgs) -> Result<String, CtlError> {
+    if let CtlCommand::Recover { data, key_file, accept_loss } = &args.command {
+        return Ok(recover::run(data, key_file.as_deref(), *accept_loss)?);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let data = runtime.block_on(ask(args))?;
     Ok(if args.json { data.to_string() } else { show(&args.command, &data) })
@@ -52,7 +59,7 @@ async fn ask(args: &CtlArgs) -> Result<Value, CtlError> {
 fn request(command: &CtlCommand) -> (Method, String, Vec<(&'static str, String)>) {
     let get = |path: &str| (Method::GET, path.to_owned(), Vec::new());
     match command {
-        CtlCommand::Status => get("status"),
+        CtlCommand::Status | CtlCommand::Recover { .. } => get("status"),
         CtlCommand::Nodes => get("nodes"),
         CtlCommand::Shards => get("shards"),
         CtlCommand::Operators => get("operators"),
@@ -62,16 +69,29 @@ fn request(command: &CtlCommand) -> (Method, String, Vec<(&'static str, String)>
             (Method::POST, format!("shards/{shard}/move"), vec![("from", from.clone()), ("to", to.clone())])
         }
         CtlCommand::Leader { shard, to } => (Method::POST, format!("shards/{shard}/leader"), vec![("to", to.clone())]),
+        CtlCommand::Workspaces => get("workspaces"),
+        CtlCommand::Scale { workspace, cancel: true, .. } => (Method::POST, format!("workspaces/{workspace}/scale/cancel"), Vec::new()),
+        CtlCommand::Scale { workspace, shards, .. } => {
+            let shards = shards.unwrap_or_default().to_string();
+            (Method::POST, format!("workspaces/{workspace}/scale"), vec![("shards", shards)])
+        }
         CtlCommand::Cancel { shard } => (Method::POST, format!("operators/{shard}/cancel"), Vec::new()),
     }
 }
 
 fn show(command: &CtlCommand, data: &Value) -> String {
     match command {
-        CtlCommand::Status => lines(data),
-        CtlCommand::Nodes => table(&["id", "name", "zone", "state", "replicas", "preferredLeader", "httpAddress", "rpcAddress"], data),
-        CtlCommand::Shards => table(&["id", "workspace", "leader", "preferredLeader", "replicas", "version", "change"], data),
+        CtlCommand::Status | CtlCommand::Recover { .. } => lines(data),
+        CtlCommand::Nodes => {
+            table(&["id", "name", "zone", "state", "level", "replicas", "groupsMax", "preferredLeader", "httpAddress", "rpcAddress"], data)
+        }
+        CtlCommand::Shards => {
+            table(&["id", "workspace", "leader", "preferredLeader", "replicas", "version", "samplesPerSecond", "series", "change"], data)
+        }
         CtlCommand::Operators => table(&["shard", "reason", "add", "remove", "began_ms", "is_cancelled"], data),
+        CtlCommand::Workspaces => table(&["id", "shards", "generations", "pending", "acceptedBy"], data),
+        CtlCommand::Scale { cancel: true, .. } => "undone, unless it was decided before".to_owned(),
+        CtlCommand::Scale { .. } => "begun: `flotilla ctl workspaces` shows when it is decided and from when it holds".to_owned(),
         CtlCommand::Drain { cancel: false, .. } => "draining: `flotilla ctl nodes` shows when it is drained".to_owned(),
         CtlCommand::Move { .. } => "begun: `flotilla ctl operators` shows it until it is done".to_owned(),
         CtlCommand::Cancel { .. } => "it is being undone, unless it has gone through already".to_owned(),
@@ -153,9 +173,12 @@ mod tests {
         ]);
         let shown = show(&CtlCommand::Shards, &shards);
         let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(rows[0], ["ID", "WORKSPACE", "LEADER", "PREFERREDLEADER", "REPLICAS", "VERSION", "CHANGE"]);
-        assert_eq!(rows[1], ["7", "default", "1", "1", "1,4(joining),3(lost)", "2", "lost"]);
-        assert_eq!(rows[2], ["12", "w", "-", "2", "-", "1", "-"]);
+        assert_eq!(
+            rows[0],
+            ["ID", "WORKSPACE", "LEADER", "PREFERREDLEADER", "REPLICAS", "VERSION", "SAMPLESPERSECOND", "SERIES", "CHANGE"]
+        );
+        assert_eq!(rows[1], ["7", "default", "1", "1", "1,4(joining),3(lost)", "2", "-", "-", "lost"]);
+        assert_eq!(rows[2], ["12", "w", "-", "2", "-", "1", "-", "-", "-"]);
         let places: Vec<usize> = shown.lines().map(|line| line.find(['W', 'd', 'w']).unwrap()).collect();
         assert_eq!(places, [4, 4, 4], "columns stand under one another");
     }

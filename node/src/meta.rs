@@ -8,8 +8,14 @@ pub mod command;
 pub mod machine;
 pub mod placement;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod view;
 
 pub use command::{MetaCommand, MetaResponse};
 pub use state::MetaState;
 pub use view::MetaView;
+
+/// The feature level of this binary. It grows with each version that writes what the one before cannot read; such things are
+/// written only once the cluster's own level, that of its oldest binary, has reached it.
+pub const LEVEL: u32 = 1;

@@ -20,11 +20,17 @@ const SCRUBBED_BYTES: &str = "flotilla_scrubbed_bytes_total";
 const SCRUBBED_DAMAGED: &str = "flotilla_scrubbed_damaged_parts_total";
 const REPAIRS: &str = "flotilla_day_repairs_total";
 const QUARANTINED: &str = "flotilla_quarantined_days";
+const BACKGROUND_ERRORS: &str = "flotilla_chunkdb_background_errors";
 const QUERY_SECONDS: &str = "flotilla_query_seconds";
 const REFUSED_QUERIES: &str = "flotilla_refused_queries_total";
 const QUERY_CACHE: &str = "flotilla_query_cache_slices_total";
 const QUERY_CACHE_BYTES: &str = "flotilla_query_cache_bytes";
 const STAMPING: &str = "flotilla_clock_stamping";
+const GROUPS_BELOW_TARGET: &str = "flotilla_cluster_groups_below_target";
+const CHANGES: &str = "flotilla_cluster_changes";
+const SILENT_NODES: &str = "flotilla_cluster_silent_nodes";
+const PENDING_GENERATIONS: &str = "flotilla_cluster_pending_generations";
+const CHANGE_STEPS: &str = "flotilla_cluster_change_steps_total";
 const HTTP_REQUESTS: &str = "prometheus_http_requests_total";
 const HTTP_SECONDS: &str = "prometheus_http_request_duration_seconds";
 const BUILD_INFO: &str = "prometheus_build_info";
@@ -55,6 +61,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(SCRUBBED_DAMAGED, "Stored parts found damaged.");
     describe_counter!(REPAIRS, "Damaged days fetched from another replica, by outcome.");
     describe_gauge!(QUARANTINED, "Days of shards on this node that hold a damaged part; must be 0.");
+    describe_gauge!(BACKGROUND_ERRORS, "Failed flushes and compactions of the chunk database since the start; must be 0.");
     describe_histogram!(QUERY_SECONDS, "Time to answer a query.");
     describe_counter!(REFUSED_QUERIES, "Queries that got no place to run, by workspace and reason.");
     describe_counter!(
@@ -63,6 +70,11 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     );
     describe_gauge!(QUERY_CACHE_BYTES, "Bytes of results that are kept.");
     describe_gauge!(STAMPING, "1 while this node may stamp entries, 0 while its clock is off or unknown to a majority.");
+    describe_gauge!(GROUPS_BELOW_TARGET, "Groups with fewer replicas than they should have, as the leader of the meta group sees it.");
+    describe_gauge!(CHANGES, "Changes of replicas under way, as the leader of the meta group sees it.");
+    describe_gauge!(SILENT_NODES, "Nodes that do not answer the leader of the meta group.");
+    describe_gauge!(PENDING_GENERATIONS, "Workspaces whose number of shards is about to change.");
+    describe_counter!(CHANGE_STEPS, "Steps of changes of replicas and of shard maps that this node took, by step and outcome.");
     describe_counter!(HTTP_REQUESTS, "HTTP requests, by handler and status code.");
     describe_histogram!(HTTP_SECONDS, "Time to answer an HTTP request, by handler.");
     describe_gauge!(BUILD_INFO, "1, labelled with the version of this binary.");
@@ -141,6 +153,11 @@ pub fn set_quarantined_days(days: usize) {
     gauge!(QUARANTINED).set(days as f64);
 }
 
+/// Sets how often flushes and compactions of the chunk database have failed since the start.
+pub fn set_background_errors(errors: u64) {
+    gauge!(BACKGROUND_ERRORS).set(errors as f64);
+}
+
 /// Notes how long a rewrite of parts took.
 pub fn observe_rewrite(took: Duration) {
     histogram!(REWRITE_SECONDS).record(took.as_secs_f64());
@@ -176,6 +193,23 @@ pub fn set_query_cache_bytes(bytes: u64) {
 /// Shows whether this node may stamp entries.
 pub fn set_stamping(may: bool) {
     gauge!(STAMPING).set(f64::from(u8::from(may)));
+}
+
+/// Shows what the leader of the meta group watches over.
+pub fn set_cluster(groups_below_target: usize, changes: usize, silent_nodes: usize, pending_generations: usize) {
+    for (name, count) in [
+        (GROUPS_BELOW_TARGET, groups_below_target),
+        (CHANGES, changes),
+        (SILENT_NODES, silent_nodes),
+        (PENDING_GENERATIONS, pending_generations),
+    ] {
+        gauge!(name).set(count as f64);
+    }
+}
+
+/// Counts a step of a change.
+pub fn count_change_step(step: &'static str, outcome: &'static str) {
+    counter!(CHANGE_STEPS, "step" => step, "outcome" => outcome).increment(1);
 }
 
 /// Counts an answered HTTP request.

@@ -1,6 +1,7 @@
 //! What all parts of the process share: handles, no behaviour.
 
 use crate::cluster::identity::Identity;
+use crate::cluster::loads::Loads;
 use crate::cluster::time::ClusterTime;
 use crate::compute::{ComputeError, Lane};
 use crate::config::Config;
@@ -27,6 +28,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
+/// A store that has not answered for so long counts as silent.
+const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// Bytes that one permit of [`Node::write_room`] stands for.
 pub const WRITE_ROOM_UNIT: usize = 1024;
 
@@ -61,6 +64,10 @@ pub struct Node {
     pub leaders: LeaderHints,
     /// When stores answered last, by the monotonic clock.
     pub heard_at: RwLock<BTreeMap<StoreId, Duration>>,
+    /// How far the logs of stores were synced, as they told; never goes back.
+    pub heard_synced: RwLock<BTreeMap<StoreId, u64>>,
+    /// What shards have to do, while this node leads the meta group.
+    pub loads: Mutex<Loads>,
     /// This node's replica of the meta group, if it has one.
     pub meta_machine: Mutex<Option<Arc<MetaMachine>>>,
     /// Where stores answered last, if that is not where the meta group last knew them.
@@ -122,6 +129,13 @@ impl Node {
         known.extend(self.heard.read().iter().map(|(store, address)| (*store, address.clone())));
         known.remove(&self.store_id());
         known
+    }
+
+    /// Whether a store has not answered this node for a while.
+    #[must_use]
+    pub fn is_silent(&self, store: u64) -> bool {
+        let heard = self.heard_at.read().get(&StoreId(store)).copied();
+        store != self.store_id().0 && heard.is_none_or(|at| self.clock.monotonic().saturating_sub(at) > SILENT_AFTER)
     }
 
     /// Whether this node may lead: it has room for what is written, knows the time and is not being drained.

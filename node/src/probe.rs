@@ -85,6 +85,7 @@ impl Target {
         }
     }
 
+    #[allow(clippy::disallowed_methods, reason = "asks a real node, from outside")]
     async fn ask(&self) -> Result<u16, ProbeError> {
         let mut stream = TcpStream::connect((self.address.host(), self.address.port())).await?;
         let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.path, self.address);
@@ -120,6 +121,7 @@ fn status_of(line: &[u8]) -> Option<u16> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "real sockets")]
 mod tests {
     use super::*;
     use tokio::net::TcpListener;

@@ -10,6 +10,7 @@ use model::{Labels, LabelsBuilder, Sample, Timestamp, WorkspaceId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 use tsdb::rows::{RowsBuilder, push_label};
 
@@ -33,9 +34,13 @@ pub async fn run(node: Arc<Node>, interval: Duration) {
         let text = format!("up 1\n{}", exposition.render());
         let own = read_exposition(&text, &node.config.node.name, now_ms);
         let id = &workspace.record.id;
-        for outcome in route::write(&node, id, &parts(&workspace, &own)).await {
+        for outcome in route::write(&node, id, &parts(&workspace, &own), Instant::now() + route::BUDGET).await {
             match outcome {
                 route::PartOutcome::Final(verdict) => metrics::count_ingested(id, u64::from(verdict.accepted)),
+                route::PartOutcome::StaleMap(verdict) => {
+                    metrics::count_ingested(id, u64::from(verdict.accepted));
+                    tracing::debug!("own metrics not written where the shard map was newer");
+                }
                 route::PartOutcome::NeedsLabels => tracing::debug!("own metrics not written: their labels were not taken"),
                 route::PartOutcome::Unfinished { reason } => tracing::debug!(reason, "own metrics not written"),
             }

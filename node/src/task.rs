@@ -7,12 +7,18 @@ use tokio_util::task::TaskTracker;
 
 /// Runs one piece of work that waits for a disk, off the reactor's threads.
 ///
-/// Nothing bounds how many run at once: only for callers that wait for one before they begin the next.
+/// Nothing bounds how many run at once: only for callers that wait for one before they begin the next, or have their own bound. In a
+/// simulation it runs where it is asked for.
 ///
 /// # Errors
 /// The work panicked, or the runtime is closing.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, tokio::task::JoinError> {
-    tokio::task::spawn_blocking(work).await
+    if model::threads::are_inline() {
+        return Ok(work());
+    }
+    #[allow(clippy::disallowed_methods, reason = "the one place of this crate")]
+    let done = tokio::task::spawn_blocking(work);
+    done.await
 }
 
 /// The tasks of one node; cheap to clone.

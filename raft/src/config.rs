@@ -2,6 +2,7 @@
 
 use crate::error::{FatalError, GroupError};
 use model::limits;
+use model::planted::{self, Bug};
 use model::seal::Seal;
 use std::fmt;
 use std::sync::Arc;
@@ -117,7 +118,7 @@ impl RaftConfig {
             state_machine_channel_size: Some(256),
             install_snapshot_timeout: millis(Duration::from_secs(3600)),
             // A head in memory restarts behind what was acknowledged: a restarted leader must be elected anew.
-            enable_leader_restore: Some(false),
+            enable_leader_restore: Some(planted::is(Bug::LeaderRestored)),
             enable_pre_vote: Some(true),
             // Switched on by the group itself, after the random delay of a start.
             enable_elect: false,

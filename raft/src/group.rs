@@ -19,6 +19,7 @@ use crate::error::{BarrierError, Leader, WaitError};
 use crate::log_store::LogStore;
 use crate::state_machine::StateMachine;
 use crate::types::{Raft, TypeConfig};
+use model::planted::{self, Bug};
 use model::{LogPoint, ReplicaId, ShardId, StoreId};
 use openraft::ReadPolicy;
 use openraft::errors::{ForwardToLeader, LinearizableReadError, RaftError};
@@ -55,6 +56,8 @@ pub(crate) struct Inner {
     /// Set once an append of a leader arrived since the start.
     pub(crate) heard_leader: AtomicBool,
     pub(crate) tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    /// Only for [`Bug::StaleLease`].
+    pub(crate) lease: Mutex<Option<(Instant, u64)>>,
 }
 
 impl fmt::Debug for Group {
@@ -106,11 +109,26 @@ impl Group {
     /// # Errors
     /// This replica does not lead, or no quorum answered within an election timeout.
     pub async fn read_barrier(&self) -> Result<u64, BarrierError> {
+        if planted::is(Bug::SkipReadIndex) && self.role() == Role::Leader {
+            return Ok(self.status().commit_index.unwrap_or(0));
+        }
+        if planted::is(Bug::StaleLease)
+            && let Some((at, index)) = *self.inner.lease.lock()
+            && at.elapsed() < std::time::Duration::from_secs(3)
+        {
+            return Ok(index);
+        }
         let _running = self.inner.probes.begin();
         let probe = self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex);
         match tokio::time::timeout(self.inner.config.election_max, probe).await {
             Err(_) => Err(BarrierError::NoQuorum),
-            Ok(Ok(linearizer)) => Ok(linearizer.read_log_id().index()),
+            Ok(Ok(linearizer)) => {
+                let index = linearizer.read_log_id().index();
+                if planted::is(Bug::StaleLease) {
+                    *self.inner.lease.lock() = Some((Instant::now(), index));
+                }
+                Ok(index)
+            }
             Ok(Err(RaftError::Fatal(_))) => Err(BarrierError::Stopped),
             Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
                 Err(BarrierError::NotLeader { leader: leader_of(&forward) })
@@ -124,6 +142,9 @@ impl Group {
     /// # Errors
     /// The deadline passed or the group was closed.
     pub async fn wait_applied(&self, index: u64, deadline: Instant) -> Result<(), WaitError> {
+        if planted::is(Bug::FollowerReads) {
+            return Ok(());
+        }
         let mut applied = self.inner.applied.clone();
         let reached = applied.wait_for(|applied| applied.is_some_and(|applied| applied >= index));
         match tokio::time::timeout_at(deadline, reached).await {

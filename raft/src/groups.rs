@@ -1,6 +1,7 @@
 //! All groups of this process.
 
 use crate::barrier::Barrier;
+use crate::blocking::blocking;
 use crate::config::RaftConfig;
 use crate::error::{GroupError, LossCause, LostReplica};
 use crate::group::{Group, GroupStatus, Inner, Probes, Transfers, Watcher, stand_after_start};
@@ -137,6 +138,12 @@ impl Groups {
         }))
     }
 
+    /// How far the log of this store is synced, for others to remember: see [`LogEngine::synced`].
+    #[must_use]
+    pub fn log_synced(&self) -> u64 {
+        self.engine.synced()
+    }
+
     /// What the transport delivers to.
     #[must_use]
     pub fn inbox(&self) -> Inbox {
@@ -251,6 +258,7 @@ impl Groups {
                 status: status_seen,
                 heard_leader: AtomicBool::new(false),
                 tasks: Mutex::default(),
+                lease: Mutex::default(),
                 config: self.config.clone(),
             }),
         };
@@ -324,8 +332,8 @@ impl Groups {
             return Ok(false);
         }
         let engine = Arc::clone(&self.engine);
-        let flushed = tokio::task::spawn_blocking(move || engine.flush().map(|()| engine.stored_bytes()));
-        self.reclaimed.store(flushed.await.map_err(std::io::Error::other)??, Ordering::Relaxed);
+        let flushed = blocking(move || engine.flush().map(|()| engine.stored_bytes())).await??;
+        self.reclaimed.store(flushed, Ordering::Relaxed);
         Ok(true)
     }
 
@@ -340,11 +348,8 @@ impl Groups {
             group.shutdown().await;
         }))
         .await;
-        let (writer, engine) = (Arc::clone(&self.writer), Arc::clone(&self.engine));
-        let flush = move || {
-            writer.close();
-            engine.flush()
-        };
-        tokio::task::spawn_blocking(flush).await.map_err(std::io::Error::other)?
+        self.writer.finish().await?;
+        let engine = Arc::clone(&self.engine);
+        blocking(move || engine.flush()).await?
     }
 }

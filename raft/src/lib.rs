@@ -24,6 +24,7 @@
 //! When you change what [`log_store`] or `proto/raft.proto` encode, raise their version: other binaries read it.
 
 pub mod barrier;
+mod blocking;
 pub mod config;
 pub mod error;
 pub mod group;
@@ -45,7 +46,8 @@ pub use error::{
 };
 pub use group::{Group, GroupStatus, Proposal, Role};
 pub use groups::{GroupSpec, Groups};
-pub use log_store::{LogEngine, LogLoss, MemoryEngine, RocksEngine, RocksOptions, boots_in_use};
+pub use log_store::recover;
+pub use log_store::{LogEngine, LogLoss, LogOp, MemoryEngine, RocksEngine, RocksOptions, StateTag, boots_in_use};
 pub use snapshot::SNAPSHOT_BLOCK_BYTES_MAX;
 pub use state_machine::{AppliedEntry, Durable, SnapshotSink, SnapshotSource, Staged, StateMachine};
 pub use transport::{Identity, TonicTransport, Transport};

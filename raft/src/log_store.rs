@@ -28,6 +28,7 @@ mod ledger;
 mod loss;
 mod memory;
 mod read;
+pub mod recover;
 mod replica;
 mod rocks;
 mod tail;
@@ -44,6 +45,8 @@ pub use loss::LogLoss;
 pub use memory::MemoryEngine;
 pub use rocks::{RocksEngine, RocksOptions};
 
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use codec::Codec;
 pub(crate) use replica::{LogStore, PurgeGuard};
 pub(crate) use tail::TailBudget;
 pub(crate) use write::LogWriter;

@@ -14,6 +14,7 @@
 
 mod append;
 pub(crate) mod convert;
+mod dial;
 pub(crate) mod gather;
 mod hello;
 mod inbox;
@@ -25,6 +26,7 @@ mod tonic_server;
 #[cfg(test)]
 mod tests;
 
+pub use dial::{Dialer, Wire};
 pub use gather::Arrived;
 pub use hello::{Identity, PROTOCOL_MAX, PROTOCOL_MIN};
 pub use inbox::Inbox;

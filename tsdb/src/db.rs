@@ -4,10 +4,12 @@
 //! is one synced batch that points the shard to another number. A number is *live*, *staging* (being received) or *doomed*
 //! (being removed); what a crash leaves staging or doomed is removed by the next start.
 
+mod damage;
 mod inner;
 mod options;
 mod registry;
 
+pub use damage::DamagedFile;
 pub(crate) use inner::{Engine, Owner, corrupt};
 
 use crate::error::StoreError;
@@ -83,6 +85,8 @@ impl Db {
             options: families,
             ingest_folder,
             files: AtomicU64::new(0),
+            unflushed: AtomicU64::new(0),
+            damaged: damage::DamagedFiles::default(),
             matchers: MatcherCache::new(options.memory_bytes / MATCHERS_SHARE),
         };
         let registry = Registry::load(&engine)?;
@@ -151,6 +155,14 @@ impl Db {
     #[must_use]
     pub fn memory_used(&self) -> u64 {
         self.0.engine.options.memory_used() as u64
+    }
+
+    /// Makes files of what memtables hold, so that the next open has no write-ahead log to read.
+    ///
+    /// # Errors
+    /// RocksDB failed; nothing is lost by it.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.0.engine.flush(true)
     }
 
     /// Deletes the bytes of removed and replaced data that nobody reads any more.

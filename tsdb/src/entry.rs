@@ -7,12 +7,15 @@
 //! columns:       codec u8 | rows n | series* | ordinal* | samples* (codec 0) | timestamp* | value u64* | groups n, group* | (length | record)*
 //! group:         row delta | records                            (of a row that has more than plain floats)
 //! SetLimits:     version u64 | out_of_order_window_ms i64 | late_window_ms i64 | retention_ms i64 | exemplars_max u32
-//! Open:          placement_key u64 | generations n, (gen u64 | rev u64 | from_ms i64 | shards n, u64*)*
+//! Open:          placement_key u64 | generations n, generation*
+//! Fence:         time i64 | generation
+//! Unfence:       gen u64 | rev u64
 //! Tick:          time i64
 //! EvictIdle:     time i64
 //! DropDay:       time i64 | before_ms i64
 //! Delete:        known_revision u64 | first_ms i64 | last_ms i64 | sets n, matchers*
 //! DayDigest:     day u16 | at_index u64 | digest u64
+//! generation:    gen u64 | rev u64 | from_ms i64 | shards n, u64*
 //! matchers:      n, (op u8 | name | value)*
 //! ```
 //!
@@ -36,7 +39,7 @@ use model::{Generation, ShardId, Timestamp};
 /// Version of the entry encoding that this binary writes and reads.
 pub const FORMAT: u8 = 2;
 
-/// What an entry does. Numbers are frozen; 6 `Fence`, 7 `Unfence` and 10 `EnableVersion` are reserved and refused by this version.
+/// What an entry does. Numbers are frozen; 10 `EnableVersion` is reserved and refused by this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Kind {
@@ -45,13 +48,15 @@ enum Kind {
     Open = 3,
     Tick = 4,
     EvictIdle = 5,
+    Fence = 6,
+    Unfence = 7,
     DropDay = 8,
     Delete = 9,
     DayDigest = 11,
 }
 
-/// Kinds that later versions fill: `Fence`, `Unfence`, `EnableVersion`.
-const RESERVED_KINDS: [u8; 3] = [6, 7, 10];
+/// Kinds that later versions fill: `EnableVersion`.
+const RESERVED_KINDS: [u8; 1] = [10];
 
 /// Why an entry cannot be applied by this binary.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -159,6 +164,8 @@ pub(crate) enum Entry<'a> {
     Write { time_ms: Timestamp, resolver_term: u64, parts: Parts<'a> },
     SetLimits(Limits),
     Open { placement_key: u64, generations: Vec<Generation> },
+    Fence { time_ms: Timestamp, generation: Generation },
+    Unfence { generation: u64, rev: u64 },
     Tick { time_ms: Timestamp },
     EvictIdle { time_ms: Timestamp },
     DropDay { time_ms: Timestamp, before_ms: Timestamp },
@@ -214,6 +221,8 @@ impl<'a> Entry<'a> {
             }
             k if k == Kind::SetLimits as u8 => Self::SetLimits(read_limits(&mut r)?),
             k if k == Kind::Open as u8 => Self::Open { placement_key: r.u64_le()?, generations: read_generations(&mut r)? },
+            k if k == Kind::Fence as u8 => Self::Fence { time_ms: i64::from_le_bytes(r.array()?), generation: read_generation(&mut r)? },
+            k if k == Kind::Unfence as u8 => Self::Unfence { generation: r.u64_le()?, rev: r.u64_le()? },
             k if k == Kind::Tick as u8 => Self::Tick { time_ms: i64::from_le_bytes(r.array()?) },
             k if k == Kind::EvictIdle as u8 => Self::EvictIdle { time_ms: i64::from_le_bytes(r.array()?) },
             k if k == Kind::DropDay as u8 => {
@@ -251,26 +260,28 @@ pub(crate) fn put_limits(out: &mut Vec<u8>, limits: &Limits) {
 
 pub(crate) fn read_generations(r: &mut Reader<'_>) -> Result<Vec<Generation>, Corruption> {
     let n = r.count(25)?;
-    let mut generations = Vec::with_capacity(n);
-    for _ in 0..n {
-        let (generation, rev, from_ms) = (r.u64_le()?, r.u64_le()?, i64::from_le_bytes(r.array()?));
-        let shard_count = r.count(8)?;
-        let shards = (0..shard_count).map(|_| r.u64_le().map(ShardId)).collect::<Result<_, _>>()?;
-        generations.push(Generation { generation, rev, from_ms, shards });
-    }
-    Ok(generations)
+    (0..n).map(|_| read_generation(r)).collect()
+}
+
+fn read_generation(r: &mut Reader<'_>) -> Result<Generation, Corruption> {
+    let (generation, rev, from_ms) = (r.u64_le()?, r.u64_le()?, i64::from_le_bytes(r.array()?));
+    let shard_count = r.count(8)?;
+    let shards = (0..shard_count).map(|_| r.u64_le().map(ShardId)).collect::<Result<_, _>>()?;
+    Ok(Generation { generation, rev, from_ms, shards })
 }
 
 pub(crate) fn put_generations(out: &mut Vec<u8>, generations: &[Generation]) {
     put_varint(out, generations.len() as u64);
-    for Generation { generation, rev, from_ms, shards } in generations {
-        out.extend_from_slice(&generation.to_le_bytes());
-        out.extend_from_slice(&rev.to_le_bytes());
-        out.extend_from_slice(&from_ms.to_le_bytes());
-        put_varint(out, shards.len() as u64);
-        for shard in shards {
-            out.extend_from_slice(&shard.0.to_le_bytes());
-        }
+    generations.iter().for_each(|generation| put_generation(out, generation));
+}
+
+fn put_generation(out: &mut Vec<u8>, Generation { generation, rev, from_ms, shards }: &Generation) {
+    out.extend_from_slice(&generation.to_le_bytes());
+    out.extend_from_slice(&rev.to_le_bytes());
+    out.extend_from_slice(&from_ms.to_le_bytes());
+    put_varint(out, shards.len() as u64);
+    for shard in shards {
+        out.extend_from_slice(&shard.0.to_le_bytes());
     }
 }
 
@@ -326,6 +337,25 @@ pub fn open(placement_key: u64, generations: &[Generation]) -> Bytes {
     let mut out = begin(Kind::Open);
     out.extend_from_slice(&placement_key.to_le_bytes());
     put_generations(&mut out, generations);
+    out.into()
+}
+
+/// Encodes the entry that tells a shard of a generation that is not decided yet. Whether the shard takes it is decided in apply: see
+/// `Shard::map_state`.
+#[must_use]
+pub fn fence(time_ms: Timestamp, generation: &Generation) -> Bytes {
+    let mut out = begin(Kind::Fence);
+    out.extend_from_slice(&time_ms.to_le_bytes());
+    put_generation(&mut out, generation);
+    out.into()
+}
+
+/// Encodes the entry that takes an aborted generation from a shard.
+#[must_use]
+pub fn unfence(generation: u64, rev: u64) -> Bytes {
+    let mut out = begin(Kind::Unfence);
+    out.extend_from_slice(&generation.to_le_bytes());
+    out.extend_from_slice(&rev.to_le_bytes());
     out.into()
 }
 

@@ -82,7 +82,7 @@ impl Head {
         self.pair_count += series.pairs.len() as u64;
         self.sample_bytes += line.bytes();
         let (fp128, sid) = (series.fp128, series.sid);
-        let newest_ms = line.newest_in_open();
+        let newest_ms = line.newest_ms();
         let slot = if let Some(slot) = self.free.pop() {
             if let (Some(s), Some(l)) = (self.series.get_mut(slot as usize), self.lines.get_mut(slot as usize)) {
                 (*s, *l) = (series, line);

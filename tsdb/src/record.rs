@@ -132,6 +132,11 @@ fn hash_of(histogram: &FloatHistogram) -> u64 {
 }
 
 impl Record {
+    /// Whether it is a float without a start.
+    pub(crate) fn is_plain_float(&self) -> bool {
+        self.start_ms == 0 && matches!(self.value, Value::Float(_))
+    }
+
     /// A float with no known start.
     #[must_use]
     pub fn float(sample: Sample) -> Self {

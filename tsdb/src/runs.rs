@@ -17,6 +17,8 @@ pub(crate) struct Runs {
     runs: Vec<(usize, usize, u64)>,
     /// (timestamp, log index, bits), for series of floats whose runs overlap.
     points: Vec<(Timestamp, u64, u64)>,
+    /// Whether a float that was added may not follow the one before it.
+    is_tangled: bool,
 }
 
 impl Runs {
@@ -25,6 +27,34 @@ impl Runs {
         self.samples.clear();
         self.starts.clear();
         self.runs.clear();
+        self.is_tangled = false;
+    }
+
+    /// Begins another series whose first floats have the first `count` times that are there, which grow; their values are to be added
+    /// by [`Runs::add_values`].
+    pub(crate) fn clear_values(&mut self, count: usize) {
+        self.samples.ts.truncate(count);
+        self.samples.values.clear();
+        self.samples.records.clear();
+        self.starts.clear();
+        self.runs.clear();
+        self.is_tangled = false;
+    }
+
+    /// As [`Runs::add`], of floats of which nothing is deleted and whose times are known to grow.
+    pub(crate) fn add_page<E>(&mut self, log_index: u64, decode: impl FnOnce(&mut Samples) -> Result<(), E>) -> Result<(), E> {
+        let (floats, records) = (self.samples.ts.len(), self.samples.records.len());
+        self.runs.push((floats, records, log_index));
+        decode(&mut self.samples)?;
+        let before = floats.checked_sub(1).and_then(|last| self.samples.ts.get(last));
+        self.is_tangled |= before.zip(self.samples.ts.get(floats)).is_some_and(|(before, first)| before >= first);
+        Ok(())
+    }
+
+    /// Appends the values that `decode` adds to the times that are there.
+    pub(crate) fn add_values<T, E>(&mut self, log_index: u64, decode: impl FnOnce(&mut Vec<f64>) -> Result<T, E>) -> Result<T, E> {
+        self.runs.push((self.samples.values.len(), self.samples.records.len(), log_index));
+        decode(&mut self.samples.values)
     }
 
     /// Floats and histograms.
@@ -42,6 +72,9 @@ impl Runs {
         let (floats, records) = (self.samples.ts.len(), self.samples.records.len());
         self.runs.push((floats, records, log_index));
         decode(&mut self.samples)?;
+        let added = &self.samples.ts[floats.saturating_sub(1)..];
+        // Nearly all are in order: looking at all of them takes no branches.
+        self.is_tangled |= !added.iter().zip(added.iter().skip(1)).fold(true, |grow, (a, b)| grow & (a < b));
         if deleted.is_empty() {
             return Ok(None);
         }
@@ -56,11 +89,14 @@ impl Runs {
             self.untangle_records();
             return;
         }
-        let times = &self.samples.ts;
-        // Nearly all are in order: looking at all of them takes no branches.
-        if !times.iter().zip(times.iter().skip(1)).fold(true, |grow, (a, b)| grow & (a < b)) {
+        if self.is_tangled {
             self.untangle();
         }
+    }
+
+    /// Whether the floats still are as they were added.
+    pub(crate) fn is_as_added(&self) -> bool {
+        !self.is_tangled && self.is_plain()
     }
 
     /// (floats, records, log index) of each run.

@@ -13,8 +13,10 @@ mod apply;
 pub mod changes;
 mod checkpoint;
 mod compact;
+mod damage;
 mod delete;
 mod digest;
+mod fence;
 mod flush;
 mod integrity;
 pub(crate) mod judge;
@@ -28,8 +30,10 @@ mod write;
 pub use apply::ApplyError;
 pub use changes::Changes;
 pub use checkpoint::CheckpointReason;
+pub use damage::drop_damaged_file;
 pub use delete::TOMBSTONES_MAX;
 pub use digest::DigestCheck;
+pub use fence::{FenceState, MapState};
 pub use integrity::{ScrubPlace, Scrubbed};
 pub use repair::{DayRepair, RepairSeries};
 
@@ -204,6 +208,24 @@ impl Shard {
         self.replicated.lock().extra.clone()
     }
 
+    /// The newest sample that was ever accepted, whether it is still there or not. Waits for an entry that is being applied.
+    #[must_use]
+    pub fn newest_sample_ms(&self) -> Option<Timestamp> {
+        self.replicated.lock().bounds.map(|(_, newest)| newest)
+    }
+
+    /// Samples ever accepted. Waits for an entry that is being applied.
+    #[must_use]
+    pub fn accepted_samples(&self) -> u64 {
+        self.replicated.lock().samples
+    }
+
+    /// Series in memory: those with samples of late, and a few that wait to leave.
+    #[must_use]
+    pub fn series_in_head(&self) -> u64 {
+        self.head.read().live()
+    }
+
     /// Entry time: the latest time of the entries applied.
     #[must_use]
     pub fn time_ms(&self) -> Timestamp {
@@ -242,7 +264,7 @@ impl Shard {
     /// The generations the shard was told, by `from_ms`.
     #[must_use]
     pub fn generations(&self) -> Arc<[Generation]> {
-        self.told.generations()
+        self.told.map().generations
     }
 
     /// Where the last checkpoint stands, with its extra bytes: what a restart begins from, and up to where the log may be purged.

@@ -2,6 +2,7 @@
 
 mod exemplars;
 mod lines;
+mod map;
 mod pages;
 mod ring;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod tests;
 mod tombstones;
 
 pub(crate) use exemplars::{Exemplars, Stored, StoredExemplar};
+pub(crate) use map::{ShardMap, is_newer_than, is_on};
 pub(crate) use pages::{PageWriter, Restored, read_page};
 pub(crate) use ring::BatchRing;
 pub(crate) use tombstones::{Deleted, Tombstone, Tombstones};
@@ -20,7 +22,7 @@ use crate::metadata::Families;
 use crate::postings::Pair;
 use crate::shard::judge::Rules;
 use bytes::Bytes;
-use model::{Generation, LogPoint, ShardId, Timestamp, hash::jump_hash};
+use model::{LogPoint, Timestamp};
 use std::sync::Arc;
 
 /// Everything that a replay from one log point on needs.
@@ -82,49 +84,5 @@ impl Replicated {
     pub(crate) fn count(&mut self, timestamp_ms: Timestamp) {
         self.samples += 1;
         self.bounds = Some(join(self.bounds, timestamp_ms, timestamp_ms));
-    }
-}
-
-/// The generations a shard was told, and which samples they put here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ShardMap {
-    pub(crate) placement_key: u64,
-    /// By `from_ms`, ascending.
-    pub(crate) generations: Vec<Generation>,
-    /// Whether the list was ever replaced or extended, so that a series may have moved.
-    pub(crate) has_changed: bool,
-}
-
-impl ShardMap {
-    /// Takes a list over: a new generation is added, a higher revision replaces its own generation, anything else is a no-op.
-    pub(crate) fn open(&mut self, placement_key: u64, generations: Vec<Generation>) {
-        let is_first = self.generations.is_empty();
-        if is_first {
-            self.placement_key = placement_key;
-        }
-        let before = self.generations.clone();
-        for new in generations {
-            match self.generations.iter_mut().find(|known| known.generation == new.generation) {
-                Some(known) if known.rev < new.rev => *known = new,
-                Some(_) => {}
-                None => self.generations.push(new),
-            }
-        }
-        self.generations.sort_by_key(|g| (g.from_ms, g.generation));
-        self.has_changed |= self.generations.len() > 1 || (!is_first && self.generations != before);
-    }
-
-    /// Whether the list puts a sample at `t` of a series with this placement hash on `shard`.
-    pub(crate) fn places(&self, shard: ShardId, placement: u64, t: Timestamp) -> bool {
-        let covering = self.generations.iter().rev().find(|g| g.from_ms <= t);
-        covering.is_some_and(|g| {
-            let buckets = u32::try_from(g.shards.len()).unwrap_or(u32::MAX);
-            buckets > 0 && g.shards.get(jump_hash(placement, buckets) as usize) == Some(&shard)
-        })
-    }
-
-    /// Whether a series that was accepted once belongs here at every time, so that its samples need no check.
-    pub(crate) fn keeps_accepted_series(&self) -> bool {
-        !self.has_changed && self.generations.len() == 1
     }
 }

@@ -251,6 +251,7 @@ impl ReadView {
             }
             let gathered = self.gather(&batch, stored, wanted)?;
             self.read_parts(&gathered, stored, range, &mut pages)?;
+            merger.begin_batch();
             for series in &gathered {
                 let sid = series.sid;
                 merger.series(&mut pages, series, &tombstones.of(&series.labels), range)?;
@@ -272,10 +273,8 @@ impl ReadView {
         for series in batch.iter().filter(|series| series.newest.is_none() && stored.contains(series.sid)) {
             by_metric.entry(series.metric).or_default().insert(series.sid);
         }
-        for (metric, sids) in by_metric {
-            pages.begin_scan();
-            self.store.scan(&sids, metric, range.first_ms(), range.to_ms, |page| pages.push(&page))?;
-        }
+        let wanted = by_metric.iter().map(|(metric, sids)| (*metric, sids));
+        self.store.scan_metrics(wanted, range.first_ms(), range.to_ms, |page| pages.push(&page))?;
         pages.sort();
         Ok(())
     }

@@ -1,18 +1,18 @@
 //! The RPC listener: first only probes are answered on it, then, on the same socket, everything.
 
+use crate::host::Listen;
 use crate::rpc::client::message_bytes_max;
 use crate::rpc::server::{NodeService, ProbeOnly};
 use axum::http::{Request, Response};
+use futures::StreamExt;
 use futures::future::Either;
+use futures::stream::BoxStream;
 use proto::node::node_rpc_server::{NodeRpc, NodeRpcServer};
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -26,8 +26,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A bound RPC socket.
 #[derive(Debug)]
-pub(super) struct RpcServer {
-    listener: Arc<TcpListener>,
+pub(super) struct RpcServer<L> {
+    listener: Arc<L>,
     running: Mutex<Option<Running>>,
 }
 
@@ -48,8 +48,8 @@ impl Running {
     }
 }
 
-impl RpcServer {
-    pub(super) fn new(listener: TcpListener) -> Self {
+impl<L: Listen> RpcServer<L> {
+    pub(super) fn new(listener: L) -> Self {
         Self { listener: Arc::new(listener), running: Mutex::new(None) }
     }
 
@@ -77,7 +77,7 @@ impl RpcServer {
         S::Future: Send + 'static,
     {
         let stop = CancellationToken::new();
-        let incoming = Incoming(Arc::clone(&self.listener));
+        let incoming = incoming(Arc::clone(&self.listener));
         let stopped = stop.clone().cancelled_owned();
         let task = tokio::spawn(async move {
             if let Err(e) = builder().serve_with_incoming_shutdown(service, incoming, stopped).await {
@@ -132,18 +132,10 @@ where
 }
 
 /// Connections of a listener that outlives the server.
-struct Incoming(Arc<TcpListener>);
-
-impl Stream for Incoming {
-    type Item = std::io::Result<TcpStream>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_accept(cx).map(|accepted| {
-            Some(accepted.map(|(stream, _)| {
-                // Requests are small and waited for.
-                let _ = stream.set_nodelay(true);
-                stream
-            }))
-        })
-    }
+fn incoming<L: Listen>(listener: Arc<L>) -> BoxStream<'static, std::io::Result<L::Stream>> {
+    let accept = |listener: Arc<L>| async move {
+        let accepted = listener.accept().await.map(|(stream, _)| stream);
+        Some((accepted, listener))
+    };
+    futures::stream::unfold(listener, accept).boxed()
 }

@@ -1,24 +1,28 @@
 //! Deletes and what is left of them on disk: brought to every shard of a workspace, done when all have done it (`core.md` C8, C14).
 
 use crate::node::Node;
-use crate::query::fragment_service::ready;
+use crate::query::fragment_service::{KnownMap, ready};
 use crate::query::scatter::{sets_from_wire, sets_to_wire, shards_in_range};
 use crate::rpc::client::{header, request};
 use crate::task;
 use futures::future::{join_all, try_join_all};
 use model::{Matcher, ShardId, StoreId, Timestamp};
-use proto::node::{AdminRequest, admin_request};
+use proto::node::{AdminReply, AdminRequest, admin_request};
 use raft::ProposeError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Response, Status};
 use tsdb::entry::{Delete, DeleteError};
 use tsdb::verdict::ApplyResponse;
 
 /// How long a delete looks for the leaders of its shards.
 const DELETE_BUDGET: Duration = Duration::from_secs(30);
+/// How long one of several attempts may take.
+const ATTEMPT_MAX: Duration = Duration::from_secs(10);
+/// How long a change of shards waits for all of them.
+const BARRIER_BUDGET: Duration = Duration::from_secs(15);
 /// How long replicas may take to rewrite what deletes touch.
 const CLEAN_BUDGET: Duration = Duration::from_secs(3600);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -67,7 +71,7 @@ impl Asked<'_> {
         }
     }
 
-    async fn ask(&self, node: &Arc<Node>, shard: ShardId, store: StoreId, deadline: Instant) -> Result<(), String> {
+    async fn ask(&self, node: &Arc<Node>, shard: ShardId, store: StoreId, deadline: Instant) -> Result<AdminReply, String> {
         let left = deadline.saturating_duration_since(Instant::now());
         let message = self.message(node, shard, left);
         if store == node.store_id() {
@@ -75,7 +79,7 @@ impl Asked<'_> {
         }
         let address = node.others().remove(&store).ok_or_else(|| format!("store {store} is not known"))?;
         let mut client = node.peers.client(&address).map_err(|e| e.to_string())?;
-        client.admin(request(message, left)).await.map(drop).map_err(|status| status.message().to_owned())
+        client.admin(request(message, left)).await.map(Response::into_inner).map_err(|status| status.message().to_owned())
     }
 }
 
@@ -97,14 +101,14 @@ pub async fn delete_series(
     for attempt in 0.. {
         // Looked up anew each time: a shard that knows a newer map refuses until this node knows it too.
         let known = node.meta.workspace(workspace).ok_or(AdminError::NoWorkspace)?;
-        let known_revision = known.record.map_revision();
+        let known_revision = known.record.decided_rev;
         let asked = Asked { workspace, known_revision, kind: admin_request::Kind::Delete, matcher_sets, start_ms, end_ms };
         let open: Vec<ShardId> = shards_in_range(&known.record, start_ms, end_ms).difference(&done).copied().collect();
-        let outcomes = join_all(open.iter().map(|shard| delete_on_leader(node, &asked, *shard, attempt, deadline))).await;
+        let outcomes = join_all(open.iter().map(|shard| ask_leader(node, &asked, *shard, attempt, deadline))).await;
         let mut failed = None;
         for (shard, outcome) in open.into_iter().zip(outcomes) {
             match outcome {
-                Ok(()) => drop(done.insert(shard)),
+                Ok(_) => drop(done.insert(shard)),
                 Err(reason) => failed = Some(AdminError::Unavailable { shard, reason }),
             }
         }
@@ -117,11 +121,12 @@ pub async fn delete_series(
     Err(AdminError::NoWorkspace)
 }
 
-async fn delete_on_leader(node: &Arc<Node>, asked: &Asked<'_>, shard: ShardId, attempt: usize, deadline: Instant) -> Result<(), String> {
+/// Asks the shard's leader, as far as it is known, once.
+async fn ask_leader(node: &Arc<Node>, asked: &Asked<'_>, shard: ShardId, attempt: usize, deadline: Instant) -> Result<AdminReply, String> {
     let meta = node.meta.get();
     let store = node.leaders.leader(node, &meta, shard, attempt).ok_or_else(|| "its replicas are not known".to_owned())?;
     // One that hangs is left for another.
-    let until = deadline.min(Instant::now() + DELETE_BUDGET / 3);
+    let until = deadline.min(Instant::now() + ATTEMPT_MAX);
     let outcome = match tokio::time::timeout_at(until, asked.ask(node, shard, store, until)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(format!("store {store} gave no answer in time")),
@@ -132,13 +137,38 @@ async fn delete_on_leader(node: &Arc<Node>, asked: &Asked<'_>, shard: ShardId, a
     outcome
 }
 
+/// The newest sample that any current shard of a workspace ever took, behind a read barrier of each.
+///
+/// # Errors
+/// See [`AdminError`]: one that does not answer fails the call.
+pub async fn newest_sample(node: &Arc<Node>, workspace: &str) -> Result<Timestamp, AdminError> {
+    let known = node.meta.workspace(workspace).ok_or(AdminError::NoWorkspace)?;
+    let known_revision = known.record.decided_rev;
+    let kind = admin_request::Kind::NewestSample;
+    let asked = Asked { workspace, known_revision, kind, matcher_sets: &[], start_ms: i64::MIN, end_ms: i64::MAX };
+    let deadline = Instant::now() + BARRIER_BUDGET;
+    let asked = &asked;
+    let answers = known.record.current_shards().iter().map(|shard| async move {
+        let shard = ShardId(*shard);
+        for attempt in 0.. {
+            match ask_leader(node, asked, shard, attempt, deadline).await {
+                Ok(reply) => return Ok(reply.newest_ms),
+                Err(reason) if Instant::now() + PAUSE >= deadline => return Err(AdminError::Unavailable { shard, reason }),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+        Err(AdminError::NoWorkspace)
+    });
+    Ok(try_join_all(answers).await?.into_iter().flatten().max().unwrap_or(Timestamp::MIN))
+}
+
 /// Has every replica of every shard rewrite what deletes touch, so that nothing of it is left on any disk.
 ///
 /// # Errors
 /// See [`AdminError`]; some replicas may have done it.
 pub async fn clean_tombstones(node: &Arc<Node>, workspace: &str) -> Result<(), AdminError> {
     let known = node.meta.workspace(workspace).ok_or(AdminError::NoWorkspace)?;
-    let known_revision = known.record.map_revision();
+    let known_revision = known.record.decided_rev;
     let kind = admin_request::Kind::CleanTombstones;
     let asked = Asked { workspace, known_revision, kind, matcher_sets: &[], start_ms: i64::MIN, end_ms: i64::MAX };
     let meta = node.meta.get();
@@ -161,7 +191,7 @@ pub async fn clean_tombstones(node: &Arc<Node>, workspace: &str) -> Result<(), A
 /// # Errors
 /// `UNAVAILABLE` if the replica is not here, does not lead or cannot do it now; see `AdminRequest` for the others.
 #[allow(clippy::result_large_err)]
-pub async fn serve(node: &Arc<Node>, request: &AdminRequest, left: Duration) -> Result<(), Status> {
+pub async fn serve(node: &Arc<Node>, request: &AdminRequest, left: Duration) -> Result<AdminReply, Status> {
     let shard = ShardId(request.shard);
     let local = node.shards.get(shard).ok_or_else(|| Status::unavailable(format!("shard {shard} is not here")))?;
     if local.workspace.as_str() != request.workspace {
@@ -184,18 +214,24 @@ pub async fn serve(node: &Arc<Node>, request: &AdminRequest, left: Duration) -> 
                 local.group.propose(payload, Some(status.term)).await.map_err(|e: ProposeError| Status::unavailable(e.to_string()))?;
             let response = ApplyResponse::decode(&response).map_err(|e| Status::internal(e.to_string()))?;
             if response.parts.iter().all(tsdb::PartVerdict::is_final) {
-                return Ok(());
+                return Ok(AdminReply::default());
             }
             Err(Status::failed_precondition("the shard has a newer map"))
         }
         admin_request::Kind::CleanTombstones => {
             let unavailable = |e: &dyn std::fmt::Display| Status::unavailable(e.to_string());
             let deadline = Instant::now() + left;
-            ready(node, &local, request.known_revision, deadline).await.map_err(|e| unavailable(&e))?;
+            ready(node, &local, KnownMap::ANY, deadline).await.map_err(|e| unavailable(&e))?;
             let _alone = node.rewriting.lock().await;
             let node = Arc::clone(node);
             let cleaned = task::blocking(move || local.shard.clean_tombstones(&node.draining)).await;
-            cleaned.map_err(|e| unavailable(&e))?.map_err(|e| unavailable(&e))
+            cleaned.map_err(|e| unavailable(&e))?.map_err(|e| unavailable(&e))?;
+            Ok(AdminReply::default())
+        }
+        admin_request::Kind::NewestSample => {
+            let deadline = Instant::now() + left;
+            ready(node, &local, KnownMap::ANY, deadline).await.map_err(|e| Status::unavailable(e.to_string()))?;
+            Ok(AdminReply { newest_ms: local.shard.newest_sample_ms() })
         }
     }
 }

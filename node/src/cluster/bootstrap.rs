@@ -5,6 +5,7 @@
 //! the founders. A node whose disk was lost meets founders that counted another disk, and joins under a new store id.
 
 use super::identity::{Identity, Membership};
+use super::operator::store_report;
 use crate::config::Config;
 use crate::meta::command::{decode, encode};
 use crate::meta::{MetaCommand, MetaResponse};
@@ -147,14 +148,7 @@ async fn join(
     answers: &BTreeMap<String, Option<Answer>>,
     peers: &Peers,
 ) -> Result<Membership, String> {
-    let command = MetaCommand::RegisterStore {
-        incarnation: identity.incarnation.clone(),
-        store_id: None,
-        name: config.node.name.clone(),
-        zone: config.node.zone.clone(),
-        rpc_address: config.rpc.advertise_address.to_string(),
-        http_address: config.web.listen_address.to_string(),
-    };
+    let command = MetaCommand::RegisterStore { store_id: None, report: store_report(config, &identity.incarnation) };
     let mut last = "no member answers".to_owned();
     for (address, _) in answers.iter().filter(|(_, a)| a.as_ref().is_some_and(|a| a.initialised)) {
         let mut client = peers.client(address).map_err(|e| e.to_string())?;

@@ -7,6 +7,7 @@
 use super::operator::{MetaError, propose};
 use crate::meta::state::{MetaState, ReplicaChange, ReplicaRole, ShardRecord};
 use crate::meta::{MetaCommand, MetaResponse};
+use crate::metrics;
 use crate::node::Node;
 use model::{ReplicaId, ShardId, StoreId};
 use raft::{Group, GroupStatus, MembershipError};
@@ -49,6 +50,19 @@ pub enum Step {
     RemoveLearners(BTreeSet<ReplicaId>),
     /// Tell the meta group that it is done.
     Finish(BTreeSet<ReplicaId>),
+}
+
+impl Step {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::AddLearner(..) => "add_learner",
+            Self::CatchUp(_) => "catch_up",
+            Self::HandOver(_) => "hand_over",
+            Self::ChangeVoters(_) => "change_voters",
+            Self::RemoveLearners(_) => "remove_learners",
+            Self::Finish(_) => "finish",
+        }
+    }
 }
 
 /// The next step of `change` as `status` of the group's leader shows it.
@@ -110,12 +124,18 @@ async fn carry_on(node: &Arc<Node>, meta: &MetaState, change: &ReplicaChange) {
     let step = next_step(record, change, &status);
     let waits = matches!(step, Step::CatchUp(_));
     let taken = tokio::time::timeout(STEP_TIME_MAX, take(node, &group, shard, step.clone())).await;
+    let outcome = match &taken {
+        Ok(Ok(())) => "taken",
+        Ok(Err(_)) => "put_off",
+        Err(_) => "unknown",
+    };
     match taken {
-        Ok(Ok(())) if waits => tracing::debug!(%shard, ?step, "change of replicas waits"),
+        Ok(Ok(())) if waits => return tracing::debug!(%shard, ?step, "change of replicas waits"),
         Ok(Ok(())) => tracing::info!(%shard, ?step, reason = ?change.reason, "change of replicas"),
         Ok(Err(error)) => tracing::warn!(%shard, ?step, %error, "change of replicas put off"),
         Err(_) => tracing::warn!(%shard, ?step, "change of replicas without an outcome in time"),
     }
+    metrics::count_change_step(step.name(), outcome);
 }
 
 async fn take(node: &Arc<Node>, group: &Group, shard: ShardId, step: Step) -> Result<(), StepError> {

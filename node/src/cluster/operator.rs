@@ -2,11 +2,12 @@
 //! cluster has and beginning the changes of replicas that [`super::planner`] finds.
 
 use super::planner::{self, Wanted};
+use super::scaler;
 use crate::config::Config;
 use crate::meta::command::{decode, encode};
 use crate::meta::placement::{kept_stores, replication_target};
-use crate::meta::state::Limits;
-use crate::meta::{MetaCommand, MetaResponse, MetaState};
+use crate::meta::state::{Limits, StoreReport};
+use crate::meta::{self, MetaCommand, MetaResponse, MetaState};
 use crate::node::Node;
 use crate::rpc::client::{header, request};
 use bytes::Bytes;
@@ -56,6 +57,20 @@ pub fn default_limits(config: &Config) -> Limits {
         late_window_ms: ms(config.limits.late_window),
         retention_ms: ms(config.storage.retention),
         exemplars_max: config.storage.exemplars_max,
+    }
+}
+
+/// What this node tells of its store.
+#[must_use]
+pub fn store_report(config: &Config, incarnation: &str) -> StoreReport {
+    StoreReport {
+        incarnation: incarnation.to_owned(),
+        name: config.node.name.clone(),
+        zone: config.node.zone.clone(),
+        rpc_address: config.rpc.advertise_address.to_string(),
+        http_address: config.web.listen_address.to_string(),
+        level: meta::LEVEL,
+        groups_max: config.cluster.groups_max(),
     }
 }
 
@@ -187,12 +202,8 @@ async fn round(node: &Arc<Node>, store: StoreId, reported: &mut Option<Instant>,
         }
         return Ok(());
     }
-    let known = meta.stores.get(&store.0).is_some_and(|s| {
-        s.rpc_address == node.config.rpc.advertise_address.to_string()
-            && s.http_address == node.config.web.listen_address.to_string()
-            && s.name == node.config.node.name
-            && s.zone == node.config.node.zone
-    });
+    let report = store_report(&node.config, &node.identity.read().incarnation);
+    let known = meta.stores.get(&store.0).is_some_and(|known| known.report() == report);
     if !known {
         register(node, Some(store.0)).await?;
         return Ok(());
@@ -212,6 +223,12 @@ async fn round(node: &Arc<Node>, store: StoreId, reported: &mut Option<Instant>,
     if let Some(since) = led_since {
         found_workspaces(node, &meta).await?;
         begin_changes(node, &meta, since).await?;
+        scaler::keep_up(node, &meta).await?;
+        let level = meta.stores.values().map(|store| store.level).min().unwrap_or(0);
+        if level > meta.level {
+            tracing::info!(level, "all nodes can: the cluster's feature level rises");
+            propose(node, MetaCommand::RaiseLevel { level }).await?;
+        }
     }
     Ok(())
 }
@@ -246,14 +263,8 @@ async fn begin_changes(node: &Arc<Node>, meta: &MetaState, led_since: Instant) -
 /// # Errors
 /// See [`MetaError`].
 pub async fn register(node: &Node, store_id: Option<u64>) -> Result<MetaResponse, MetaError> {
-    let command = MetaCommand::RegisterStore {
-        incarnation: node.identity.read().incarnation.clone(),
-        store_id,
-        name: node.config.node.name.clone(),
-        zone: node.config.node.zone.clone(),
-        rpc_address: node.config.rpc.advertise_address.to_string(),
-        http_address: node.config.web.listen_address.to_string(),
-    };
+    let report = store_report(&node.config, &node.identity.read().incarnation);
+    let command = MetaCommand::RegisterStore { store_id, report };
     let response = propose(node, command).await?;
     if let MetaResponse::Conflict { id, reason } = &response {
         tracing::error!(store = id, reason, "this store is not accepted by its cluster");

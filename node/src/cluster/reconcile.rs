@@ -205,8 +205,9 @@ async fn open(node: &Arc<Node>, record: &ShardRecord, replica: ReplicaId) -> Res
 
 /// A replica that joins counts once it votes.
 async fn recover(local: Arc<LocalShard>) {
-    while local.group.wait_recovered(Instant::now() + RECOVERY).await.is_err() {
-        if local.closed.is_cancelled() {
+    while let Err(error) = local.group.wait_recovered(Instant::now() + RECOVERY).await {
+        // A group that has stopped fails at once, and for ever.
+        if error == raft::WaitError::Stopped || local.closed.is_cancelled() {
             return;
         }
     }

@@ -115,6 +115,10 @@ fn read(reader: &mut Reader<'_>) -> Config {
             initial_nodes: reader.address(&s::CLUSTER_INITIAL_NODES, Address::parse_list),
             bootstrap: reader.read(&s::CLUSTER_BOOTSTRAP, value::boolean),
             replace_after: reader.read(&s::CLUSTER_REPLACE_AFTER, value::interval),
+            heartbeat: reader.read(&s::CLUSTER_HEARTBEAT, value::heartbeat),
+            scale_samples: reader.read(&s::CLUSTER_SCALE_SAMPLES, value::number),
+            scale_series: reader.read(&s::CLUSTER_SCALE_SERIES, value::number),
+            scale_lead: reader.read(&s::CLUSTER_SCALE_LEAD, value::positive_duration),
         },
         storage: StorageConfig {
             retention: reader.read(&s::STORAGE_RETENTION, value::positive_duration),

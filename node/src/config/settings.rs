@@ -64,6 +64,10 @@ settings! {
     CLUSTER_INITIAL_NODES = "cluster.initial_nodes", "initial-nodes", "A,B,C", "", "Advertised RPC addresses of the nodes that found the cluster together; the same list on each of them.";
     CLUSTER_BOOTSTRAP = "cluster.bootstrap", "bootstrap", "BOOL", "false", "Found a cluster of this node alone if its disk is empty.";
     CLUSTER_REPLACE_AFTER = "cluster.replace_after", "cluster.replace-after", "DURATION", "10m", "Time after which the replicas of a node that does not answer are put on other nodes; 0 turns it off.";
+    CLUSTER_HEARTBEAT = "cluster.heartbeat", "cluster.heartbeat", "DURATION", "250ms", "Interval of leaders' heartbeats, the same on all nodes; a new leader is elected after four to eight of them. A node takes part in 64 groups (shards and the meta group), from 500ms on in 256, from 1s on in 1000.";
+    CLUSTER_SCALE_LEAD = "cluster.scale_lead", "cluster.scale-lead", "DURATION", "15m", "How far ahead of the present a workspace's new number of shards begins to hold; the next change comes eight times as long after it at the earliest.";
+    CLUSTER_SCALE_SAMPLES = "cluster.scale_samples", "cluster.scale-samples", "N", "200000", "Samples a second and shard, on average of two hours, from which a workspace gets more shards; far below it gets fewer. 0: the load changes nothing.";
+    CLUSTER_SCALE_SERIES = "cluster.scale_series", "cluster.scale-series", "N", "1000000", "Series in memory and shard from which a workspace gets more shards; 0: their number changes nothing.";
     STORAGE_RETENTION = "storage.retention", "storage.retention", "DURATION", "150d", "How long samples are kept.";
     STORAGE_MEMORY = "storage.memory", "storage.memory", "BYTES", "", "Memory for storage: caches, memtables, heads. Default: a quarter of the machine's memory, at most 4GiB.";
     STORAGE_MIN_FREE = "storage.min_free", "storage.min-free", "BYTES", "1GiB", "With less free disk space than this the node refuses writes and goes on reading.";

@@ -54,7 +54,18 @@ fn defaults_are_a_whole_configuration() {
         config.rpc,
         RpcConfig { listen_address: Address::new("127.0.0.1", 9481), advertise_address: Address::new("127.0.0.1", 9481) }
     );
-    assert_eq!(config.cluster, ClusterConfig { initial_nodes: vec![], bootstrap: false, replace_after: Some(minutes(10)) });
+    assert_eq!(
+        config.cluster,
+        ClusterConfig {
+            initial_nodes: vec![],
+            bootstrap: false,
+            replace_after: Some(minutes(10)),
+            heartbeat: Duration::from_millis(250),
+            scale_samples: 200_000,
+            scale_series: 1_000_000,
+            scale_lead: minutes(15)
+        }
+    );
     let scrub_period = Some(minutes(14 * 24 * 60));
     assert_eq!(
         config.storage,
@@ -121,6 +132,10 @@ fn every_setting_can_come_from_every_layer() {
         ("cluster.initial_nodes", "n1.example:81"),
         ("cluster.bootstrap", "true"),
         ("cluster.replace_after", "1h"),
+        ("cluster.heartbeat", "1s"),
+        ("cluster.scale_samples", "0"),
+        ("cluster.scale_series", "7"),
+        ("cluster.scale_lead", "1m"),
         ("storage.retention", "30d"),
         ("storage.memory", "512MiB"),
         ("storage.min_free", "10MB"),

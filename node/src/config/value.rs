@@ -37,6 +37,12 @@ pub enum ValueError {
         /// Smallest size.
         min: &'static str,
     },
+    /// Too frequent or too rare heartbeats.
+    #[error("{text:?} is not between 50ms and 5s")]
+    Heartbeat {
+        /// The text.
+        text: String,
+    },
     /// Not a whole number above 0.
     #[error("{text:?} is no whole number above 0")]
     Count {
@@ -49,7 +55,7 @@ pub enum ValueError {
         /// The text.
         text: String,
         /// The largest.
-        max: u32,
+        max: u64,
     },
     /// Neither true nor false.
     #[error("{text:?} is neither true nor false")]
@@ -151,6 +157,19 @@ pub(super) fn memory(text: &str) -> Result<u64, ValueError> {
 /// Least memory that storage can work with.
 pub(super) const MEMORY_BYTES_MIN: u64 = 64 << 20;
 
+/// Reads the interval of heartbeats.
+pub(super) fn heartbeat(text: &str) -> Result<Duration, ValueError> {
+    let bounds = Duration::from_millis(50)..=Duration::from_secs(5);
+    Some(positive_duration(text)?)
+        .filter(|interval| bounds.contains(interval))
+        .ok_or_else(|| ValueError::Heartbeat { text: text.to_owned() })
+}
+
+/// Reads a whole number.
+pub(super) fn number(text: &str) -> Result<u64, ValueError> {
+    text.parse().map_err(|_| ValueError::Number { text: text.to_owned(), max: u64::MAX })
+}
+
 /// Reads a whole number above 0.
 pub(super) fn count(text: &str) -> Result<usize, ValueError> {
     text.parse().ok().filter(|&n: &usize| n > 0).ok_or_else(|| ValueError::Count { text: text.to_owned() })
@@ -161,7 +180,7 @@ const EXEMPLARS_MAX: u32 = 1_000_000;
 
 /// Reads how many exemplars are kept.
 pub(super) fn exemplars(text: &str) -> Result<u32, ValueError> {
-    let bad = || ValueError::Number { text: text.to_owned(), max: EXEMPLARS_MAX };
+    let bad = || ValueError::Number { text: text.to_owned(), max: u64::from(EXEMPLARS_MAX) };
     text.parse().ok().filter(|n| *n <= EXEMPLARS_MAX).ok_or_else(bad)
 }
 

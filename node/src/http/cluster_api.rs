@@ -4,32 +4,45 @@ use super::error::{ApiError, ErrorType};
 use super::params::Params;
 use super::respond;
 use super::routes::Endpoint;
+use crate::cluster::admin::AdminError;
 use crate::cluster::operator::propose;
 use crate::cluster::planner::target_of;
+use crate::cluster::scaler::{self, ScaleError};
 use crate::meta::placement::{held, kept_stores, led, replication_target};
-use crate::meta::state::{ChangeReason, MetaState, ReplicaRole, ShardRecord, StoreRecord};
+use crate::meta::state::{ChangeReason, GenerationRecord, MetaState, ReplicaRole, ScaleReason, ShardRecord, StoreRecord, WorkspaceRecord};
 use crate::meta::{MetaCommand, MetaResponse};
 use crate::node::Node;
 use axum::response::Response;
-use model::{ShardId, StoreId};
+use model::ShardId;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::time::Duration;
-
-/// A store that has not answered for so long is shown as silent.
-const SILENT_AFTER: Duration = Duration::from_secs(5);
+use std::sync::Arc;
 
 /// Answers a request under `/cluster`.
 ///
 /// # Errors
 /// 400 for a malformed parameter or what the cluster cannot do; 404 for what it does not have; 503 without a leader of the meta group.
-pub async fn answer(node: &Node, endpoint: Endpoint, path: &HashMap<String, String>, params: &Params) -> Result<Response, ApiError> {
+pub async fn answer(node: &Arc<Node>, endpoint: Endpoint, path: &HashMap<String, String>, params: &Params) -> Result<Response, ApiError> {
     let meta = node.meta.get();
     let data = match endpoint {
         Endpoint::ClusterStatus => status(node, &meta),
         Endpoint::ClusterNodes => meta.stores.values().map(|store| store_json(node, &meta, store)).collect(),
         Endpoint::ClusterShards => meta.records().map(|record| shard_json(node, &meta, record)).collect(),
         Endpoint::ClusterOperators => json!(meta.changes.values().collect::<Vec<_>>()),
+        Endpoint::ClusterWorkspaces => meta.workspaces.values().map(workspace_json).collect(),
+        Endpoint::ScaleWorkspace => {
+            let shards = required(params, "shards")?.parse();
+            let shards = shards.map_err(|_| ApiError::new(ErrorType::BadData, "parameter \"shards\" is not a number of shards"))?;
+            let begun = scaler::begin(node, path_text(path, "id"), shards, ScaleReason::Asked).await;
+            told(begun.map_err(scale_error)?)?
+        }
+        Endpoint::CancelScale => {
+            let id = path_text(path, "id").to_owned();
+            let workspace = meta.workspaces.get(&id).ok_or_else(|| ApiError::new(ErrorType::NotFound, format!("there is no {id}")))?;
+            let rev = workspace.pending.as_ref().map(|pending| pending.generation.rev);
+            let rev = rev.ok_or_else(|| ApiError::new(ErrorType::BadData, "no change of its shards is pending"))?;
+            ask(node, MetaCommand::AbortScale { id, rev }).await?
+        }
         Endpoint::DrainNode => {
             let is_draining = params.get("cancel") != "true";
             ask(node, MetaCommand::SetDraining { store_id: store_of(&meta, path_text(path, "node"))?, is_draining }).await?
@@ -85,13 +98,38 @@ fn moved(node: &Node, meta: &MetaState, path: &HashMap<String, String>, params: 
 }
 
 async fn ask(node: &Node, command: MetaCommand) -> Result<Value, ApiError> {
-    match propose(node, command).await.map_err(|e| ApiError::new(ErrorType::Unavailable, e))? {
+    told(propose(node, command).await.map_err(|e| ApiError::new(ErrorType::Unavailable, e))?)
+}
+
+fn scale_error(error: ScaleError) -> ApiError {
+    match error {
+        ScaleError::Shard(AdminError::NoWorkspace) => ApiError::new(ErrorType::NotFound, "there is no such workspace"),
+        error => ApiError::new(ErrorType::Unavailable, error),
+    }
+}
+
+/// What the meta group's answer comes to.
+fn told(response: MetaResponse) -> Result<Value, ApiError> {
+    match response {
         MetaResponse::NotFound { id } => Err(ApiError::new(ErrorType::NotFound, format!("there is no {id}"))),
         MetaResponse::Conflict { reason, .. } | MetaResponse::Full { reason, .. } => Err(ApiError::new(ErrorType::BadData, reason)),
         MetaResponse::Change { change } => Ok(json!(change)),
         MetaResponse::Store { store } => Ok(json!(store)),
+        MetaResponse::Workspace { workspace } => Ok(workspace_json(&workspace)),
         _ => Ok(Value::Null),
     }
+}
+
+fn workspace_json(workspace: &WorkspaceRecord) -> Value {
+    let generation = |g: &GenerationRecord| json!({"generation": g.generation, "rev": g.rev, "from_ms": g.from_ms, "shards": g.shards});
+    json!({
+        "id": workspace.id,
+        "shards": workspace.current_shards().len(),
+        "generations": workspace.generations.iter().map(generation).collect::<Vec<_>>(),
+        "pending": workspace.pending.as_ref().map(|pending| generation(&pending.generation)),
+        "acceptedBy": workspace.pending.as_ref().map(|pending| &pending.accepted),
+        "decideByMs": workspace.pending.as_ref().map(|pending| pending.decide_by_ms),
+    })
 }
 
 fn status(node: &Node, meta: &MetaState) -> Value {
@@ -102,10 +140,11 @@ fn status(node: &Node, meta: &MetaState) -> Value {
     json!({
         "clusterId": meta.cluster_id,
         "revision": meta.revision,
+        "level": meta.level,
         "node": node.store_id().0,
         "metaLeader": leader,
         "nodes": meta.stores.len(),
-        "silentNodes": meta.stores.keys().filter(|store| is_silent(node, **store)).collect::<Vec<_>>(),
+        "silentNodes": meta.stores.keys().filter(|store| node.is_silent(**store)).collect::<Vec<_>>(),
         "workspaces": meta.workspaces.len(),
         "shards": meta.shards.len(),
         "replicationTarget": replication_target(kept_stores(meta)),
@@ -118,14 +157,9 @@ fn status(node: &Node, meta: &MetaState) -> Value {
     })
 }
 
-fn is_silent(node: &Node, store: u64) -> bool {
-    let heard = node.heard_at.read().get(&StoreId(store)).copied();
-    store != node.store_id().0 && heard.is_none_or(|at| node.clock.monotonic().saturating_sub(at) > SILENT_AFTER)
-}
-
 fn store_json(node: &Node, meta: &MetaState, store: &StoreRecord) -> Value {
     let id = store.store_id;
-    let state = match (store.is_draining, is_silent(node, id), held(meta, id)) {
+    let state = match (store.is_draining, node.is_silent(id), held(meta, id)) {
         (true, _, 0) => "drained",
         (true, _, _) => "draining",
         (false, true, _) => "silent",
@@ -136,7 +170,9 @@ fn store_json(node: &Node, meta: &MetaState, store: &StoreRecord) -> Value {
         "name": store.name,
         "zone": store.zone,
         "state": state,
+        "level": store.level,
         "replicas": held(meta, id),
+        "groupsMax": store.groups_max,
         "preferredLeader": led(meta).get(&id).copied().unwrap_or(0),
         "httpAddress": store.http_address,
         "rpcAddress": store.rpc_address,
@@ -146,6 +182,7 @@ fn store_json(node: &Node, meta: &MetaState, store: &StoreRecord) -> Value {
 fn shard_json(node: &Node, meta: &MetaState, record: &ShardRecord) -> Value {
     let status = node.groups.group(ShardId(record.shard)).map(|group| group.status());
     let leader = status.and_then(|status| status.leader).map(|(_, store)| store.0);
+    let load = node.loads.lock().of(record.shard);
     json!({
         "id": record.shard,
         "workspace": if record.shard == ShardId::META.0 { "(meta)" } else { record.workspace.as_str() },
@@ -154,5 +191,7 @@ fn shard_json(node: &Node, meta: &MetaState, record: &ShardRecord) -> Value {
         "leader": leader,
         "preferredLeader": record.replicas.first().filter(|_| record.shard != ShardId::META.0).map(|r| r.store),
         "change": meta.changes.get(&record.shard),
+        "samplesPerSecond": load.map(|(rate, _)| rate.round()),
+        "series": load.map(|(_, series)| series),
     })
 }

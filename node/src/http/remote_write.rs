@@ -23,9 +23,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tsdb::verdict::PartVerdict;
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a newer shard map is waited for before the shards are asked again, at first.
+const MAP_PATIENCE: Duration = Duration::from_millis(100);
+const MAP_PATIENCE_MAX: Duration = Duration::from_secs(2);
 /// Bodies that decode to at most this are split on the reactor's thread: it takes about a millisecond, two if all series are new.
 const INLINE_BYTES: usize = 1 << 20;
 
@@ -100,18 +104,59 @@ async fn store(
     let now_ms = node.time.now().unwrap_or_else(|_| node.clock.now_ms());
     let admit = AdmitLimits::new(now_ms.saturating_sub(workspace.record.limits.retention_ms));
     let body = Sent { version, body };
-    let split = split(node, workspace, body.clone(), admit, Some(&node.known)).await?;
     let id = &workspace.record.id;
-    let mut outcomes = route::write(node, id, &split.parts).await;
-    if outcomes.contains(&PartOutcome::NeedsLabels) {
-        let whole = self::split(node, workspace, body, admit, None).await?;
-        outcomes = write_with_labels(node, id, &split.parts, whole.parts, outcomes).await;
-    }
+    let deadline = Instant::now() + route::BUDGET;
+    let (split, outcomes) = write_by_newest_map(node, workspace, &body, admit, deadline).await?;
     node.known.learn(&split.learned);
     for (reason, samples) in &split.discarded {
         metrics::count_discarded(id, reason, u64::from(*samples));
     }
     Ok(conclude(id, split.rejected, &outcomes))
+}
+
+/// Splits the request by the newest shard map and writes its parts; again as long as a shard has a newer map. What was stored already is
+/// met again unchanged, so that the last round's verdicts tell of the whole request, and of each sample once (`core.md` C8).
+async fn write_by_newest_map(
+    node: &Node,
+    workspace: &Arc<Workspace>,
+    body: &Sent,
+    admit: AdmitLimits,
+    deadline: Instant,
+) -> Result<(SplitRequest, Vec<PartOutcome>), WriteError> {
+    let mut workspace = Arc::clone(workspace);
+    let mut patience = MAP_PATIENCE;
+    loop {
+        let split = split(node, &workspace, body.clone(), admit, Some(&node.known)).await?;
+        let outcomes = write_parts(node, &workspace, body, admit, &split, deadline).await?;
+        if !outcomes.iter().any(|outcome| matches!(outcome, PartOutcome::StaleMap(_))) || Instant::now() + patience >= deadline {
+            return Ok((split, outcomes));
+        }
+        metrics::count_ingested(&workspace.record.id, outcomes.iter().map(PartOutcome::accepted).sum());
+        // While a generation is pending there is none to be had: then the shards are asked again.
+        workspace = node.meta.newer_map(&workspace.record, Instant::now() + patience).await.unwrap_or(workspace);
+        patience = (patience * 2).min(MAP_PATIENCE_MAX);
+    }
+}
+
+/// Writes the parts of one split, those with unknown series once more with their labels.
+async fn write_parts(
+    node: &Node,
+    workspace: &Arc<Workspace>,
+    body: &Sent,
+    admit: AdmitLimits,
+    split: &SplitRequest,
+    deadline: Instant,
+) -> Result<Vec<PartOutcome>, WriteError> {
+    let id = &workspace.record.id;
+    let outcomes = route::write(node, id, &split.parts, deadline).await;
+    if !outcomes.contains(&PartOutcome::NeedsLabels) {
+        return Ok(outcomes);
+    }
+    let whole = self::split(node, workspace, body.clone(), admit, None).await?;
+    let Again { parts, mut outcomes, accepted } = Again::of(&split.parts, whole.parts, outcomes);
+    metrics::count_ingested(id, accepted);
+    outcomes.extend(route::write(node, id, &parts, deadline).await);
+    Ok(outcomes)
 }
 
 /// Takes room for `bytes` until it is dropped.
@@ -128,14 +173,8 @@ fn announced_bytes(headers: &HeaderMap) -> usize {
     announced.unwrap_or(REMOTE_WRITE_COMPRESSED_BYTES_MAX).min(REMOTE_WRITE_COMPRESSED_BYTES_MAX)
 }
 
-/// Writes once more, with labels, all parts of the shards that did not know a series; what was stored already is met again unchanged.
-async fn write_with_labels(node: &Node, workspace: &str, sent: &[Part], whole: Vec<Part>, outcomes: Vec<PartOutcome>) -> Vec<PartOutcome> {
-    let Again { parts, mut outcomes, accepted } = Again::of(sent, whole, outcomes);
-    metrics::count_ingested(workspace, accepted);
-    outcomes.extend(route::write(node, workspace, &parts).await);
-    outcomes
-}
-
+/// All parts of the shards that did not know a series go once more, with labels; what was stored already is met again unchanged.
+///
 /// What goes out a second time, and what stands of the first.
 #[derive(Debug)]
 struct Again {
@@ -158,8 +197,7 @@ impl Again {
         for (part, outcome) in sent.iter().zip(outcomes) {
             match outcome {
                 _ if !lacking.contains(&home(part)) => again.outcomes.push(outcome),
-                PartOutcome::Final(verdict) => again.accepted += u64::from(verdict.accepted),
-                PartOutcome::NeedsLabels | PartOutcome::Unfinished { .. } => {}
+                outcome => again.accepted += outcome.accepted(),
             }
         }
         again
@@ -208,6 +246,7 @@ fn conclude(workspace: &str, mut rejected: Rejections, outcomes: &[PartOutcome])
             }
             PartOutcome::Unfinished { reason } => unfinished = Some(reason.as_str()),
             PartOutcome::NeedsLabels => unfinished = Some("a shard did not take the labels of a series"),
+            PartOutcome::StaleMap(_) => unfinished = Some("the shard map is being updated"),
         }
     }
     if let Some(reason) = unfinished {

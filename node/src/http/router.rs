@@ -21,6 +21,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, on, options};
+use model::WorkspaceId;
 use model::limits::{HTTP_FORM_BYTES_MAX, REQUEST_BODY_TIMEOUT};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -120,6 +121,9 @@ async fn dispatch(node: &Arc<Node>, route: &Route, path: &HashMap<String, String
         | Endpoint::ClusterNodes
         | Endpoint::ClusterShards
         | Endpoint::ClusterOperators
+        | Endpoint::ClusterWorkspaces
+        | Endpoint::ScaleWorkspace
+        | Endpoint::CancelScale
         | Endpoint::DrainNode
         | Endpoint::RemoveNode
         | Endpoint::MoveShard
@@ -166,14 +170,15 @@ fn workspace_of(
 ) -> Result<Arc<Workspace>, Response> {
     let id = match source {
         WorkspaceSource::Path => path.get("workspace").map_or("", String::as_str),
-        WorkspaceSource::Header | WorkspaceSource::None => request
-            .headers()
-            .get("x-scope-orgid")
-            .and_then(|v| v.to_str().ok())
-            .filter(|v| !v.is_empty())
-            .unwrap_or(model::WorkspaceId::DEFAULT),
+        WorkspaceSource::Header | WorkspaceSource::None => {
+            request.headers().get("x-scope-orgid").and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()).unwrap_or(WorkspaceId::DEFAULT)
+        }
     };
-    node.meta.workspace(id).ok_or_else(|| workspaces::ControlError::NotFound(id.to_owned()).into_response())
+    node.meta.workspace(id).ok_or_else(|| match id {
+        // Part of every cluster once it is founded: a sender must not be told to drop what it has.
+        WorkspaceId::DEFAULT | WorkspaceId::SYSTEM => health::not_ready(node, "the cluster is still being founded"),
+        _ => workspaces::ControlError::NotFound(id.to_owned()).into_response(),
+    })
 }
 
 async fn data_plane(

@@ -69,6 +69,9 @@ pub enum Endpoint {
     ClusterNodes,
     ClusterShards,
     ClusterOperators,
+    ClusterWorkspaces,
+    ScaleWorkspace,
+    CancelScale,
     DrainNode,
     RemoveNode,
     MoveShard,
@@ -139,7 +142,7 @@ static DATA_PLANE: [[Route; 3]; 18] = [
     data_plane!(POST_OR_PUT, "admin/tsdb/clean_tombstones", CleanTombstones, CleanTombstones),
 ];
 
-static OTHERS: [Route; 22] = [
+static OTHERS: [Route; 25] = [
     row(MethodFilter::POST, "/api/v1/push", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
     row(MethodFilter::POST, "/api/v1/receive", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
     row(MethodFilter::POST, "/workspaces", Action::CreateWorkspace, WorkspaceSource::None, Endpoint::CreateWorkspace),
@@ -152,6 +155,9 @@ static OTHERS: [Route; 22] = [
     row(MethodFilter::GET, "/cluster/nodes", Action::ReadCluster, WorkspaceSource::None, Endpoint::ClusterNodes),
     row(MethodFilter::GET, "/cluster/shards", Action::ReadCluster, WorkspaceSource::None, Endpoint::ClusterShards),
     row(MethodFilter::GET, "/cluster/operators", Action::ReadCluster, WorkspaceSource::None, Endpoint::ClusterOperators),
+    row(MethodFilter::GET, "/cluster/workspaces", Action::ReadCluster, WorkspaceSource::None, Endpoint::ClusterWorkspaces),
+    row(MethodFilter::POST, "/cluster/workspaces/{id}/scale", Action::ChangeCluster, WorkspaceSource::None, Endpoint::ScaleWorkspace),
+    row(MethodFilter::POST, "/cluster/workspaces/{id}/scale/cancel", Action::ChangeCluster, WorkspaceSource::None, Endpoint::CancelScale),
     row(MethodFilter::POST, "/cluster/nodes/{node}/drain", Action::ChangeCluster, WorkspaceSource::None, Endpoint::DrainNode),
     row(MethodFilter::DELETE, "/cluster/nodes/{node}", Action::ChangeCluster, WorkspaceSource::None, Endpoint::RemoveNode),
     row(MethodFilter::POST, "/cluster/shards/{shard}/move", Action::ChangeCluster, WorkspaceSource::None, Endpoint::MoveShard),

@@ -1,6 +1,7 @@
 //! The accept loop: HTTP/1.1 and HTTP/2 without negotiation, bounded heads, bounded connections, graceful drain.
 
 use super::asker::PeerAddress;
+use crate::host::Listen;
 use axum::Router;
 use axum::http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,7 @@ pub struct Drained {
 
 /// Serves `router` on `listener` until `shutdown` completes; then takes no connection, lets open requests end, and cuts what is
 /// left after [`ServeLimits::drain`]. Dropping the future cuts all connections.
-pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, shutdown: impl Future<Output = ()>) -> Drained {
+pub async fn serve<L: Listen>(listener: L, router: Router, limits: ServeLimits, shutdown: impl Future<Output = ()>) -> Drained {
     let slots = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let draining = CancellationToken::new();
     let builder = connection_builder(&limits);
@@ -94,15 +94,11 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, s
     Drained { cut }
 }
 
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, PeerAddress, OwnedSemaphorePermit)> {
+async fn accept<L: Listen>(listener: &L, slots: &Arc<Semaphore>) -> io::Result<(L::Stream, PeerAddress, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     loop {
         match listener.accept().await {
-            // A socket that refuses the option is closed already; serving it finds out.
-            Ok((stream, peer)) => {
-                let _ = stream.set_nodelay(true);
-                return Ok((stream, PeerAddress(peer), slot));
-            }
+            Ok((stream, peer)) => return Ok((stream, PeerAddress(peer), slot)),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => return Err(error),
         }

@@ -7,6 +7,7 @@ use crate::rpc::client::{header, request};
 use crate::shard::runner::{Outcome, Part as ShardPart};
 use bytes::Bytes;
 use futures::future::join_all;
+use model::planted::{self, Bug};
 use model::{ShardId, StoreId};
 use parking_lot::Mutex;
 use proto::node::{WritePart, WritePartReply, WriteRequest, write_part_reply};
@@ -28,11 +29,24 @@ pub enum PartOutcome {
     Final(PartVerdict),
     /// Nothing was appended: the shard does not know a series whose labels the rows lack.
     NeedsLabels,
+    /// The shard's map puts some rows elsewhere, and nothing was said of those: the request must be split by a newer map.
+    StaleMap(PartVerdict),
     /// No final verdict: the sender must retry.
     Unfinished {
         /// What the last attempt met.
         reason: String,
     },
+}
+
+impl PartOutcome {
+    /// Samples that are stored because of the part, as far as it is known.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        match self {
+            Self::Final(verdict) | Self::StaleMap(verdict) => u64::from(verdict.accepted),
+            Self::NeedsLabels | Self::Unfinished { .. } => 0,
+        }
+    }
 }
 
 /// Remembers which store led each shard when last asked.
@@ -75,10 +89,10 @@ struct Open {
     reason: String,
 }
 
-/// Writes the parts of one request; `outcomes[i]` belongs to `parts[i]`.
+/// Writes the parts of one request, until `deadline`; `outcomes[i]` belongs to `parts[i]`.
 ///
 /// Cancelling the future leaves parts that may or may not be applied; a retry of the same bytes is safe.
-pub async fn write(node: &Node, workspace: &str, parts: &[Part]) -> Vec<PartOutcome> {
+pub async fn write(node: &Node, workspace: &str, parts: &[Part], deadline: Instant) -> Vec<PartOutcome> {
     let request_id: u128 = rand::rng().random();
     let mut outcomes: Vec<Option<PartOutcome>> = vec![None; parts.len()];
     let mut open: Vec<Open> = parts
@@ -93,7 +107,6 @@ pub async fn write(node: &Node, workspace: &str, parts: &[Part]) -> Vec<PartOutc
             reason: "not sent".to_owned(),
         })
         .collect();
-    let deadline = Instant::now() + BUDGET;
     let mut backoff = BACKOFF_MIN;
     for attempt in 0.. {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -104,12 +117,16 @@ pub async fn write(node: &Node, workspace: &str, parts: &[Part]) -> Vec<PartOutc
                     outcomes[part.index] = Some(PartOutcome::NeedsLabels);
                     continue;
                 }
-                // A stale map or an unresolved series asks for another attempt; rows that were applied are no-ops then.
                 Outcome::Applied(verdict) if verdict.is_final() => {
                     outcomes[part.index] = Some(PartOutcome::Final(verdict));
                     continue;
                 }
-                Outcome::Applied(_) => part.reason = "the shard map is being updated".to_owned(),
+                Outcome::Applied(verdict) if !verdict.unresolved => {
+                    outcomes[part.index] = Some(PartOutcome::StaleMap(verdict));
+                    continue;
+                }
+                // Nothing of it was applied.
+                Outcome::Applied(_) => part.reason = format!("shard {} did not know a series", part.shard),
                 Outcome::NotLeader(leader) => {
                     node.leaders.note(part.shard, leader);
                     part.reason = format!("shard {} has no known leader", part.shard);
@@ -128,6 +145,10 @@ pub async fn write(node: &Node, workspace: &str, parts: &[Part]) -> Vec<PartOutc
         }
         tokio::time::sleep(pause).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+    let done = outcomes.iter().flatten().find(|o| matches!(o, PartOutcome::Final(_))).cloned();
+    if let Some(done) = done.filter(|_| planted::is(Bug::AckSomeParts)) {
+        return outcomes.into_iter().map(|o| o.unwrap_or_else(|| done.clone())).collect();
     }
     for part in open {
         outcomes[part.index] = Some(PartOutcome::Unfinished { reason: part.reason });

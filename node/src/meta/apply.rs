@@ -1,6 +1,8 @@
 //! How a command changes the state: a pure function of both.
 
 mod change;
+mod loss;
+mod scale;
 
 use super::command::{MetaCommand, MetaResponse};
 use super::placement;
@@ -10,7 +12,7 @@ use super::state::{
 };
 use change::Begin;
 use model::ShardId;
-use model::limits::GROUPS_PER_NODE_MAX;
+use scale::BeginScale;
 
 /// How long a client token is remembered.
 const TOKEN_MS: i64 = 24 * 3_600_000;
@@ -30,26 +32,25 @@ impl MetaState {
             MetaCommand::PreferLeader { shard, store } => self.prefer_leader(shard, store),
             MetaCommand::SetDraining { store_id, is_draining } => self.set_draining(store_id, is_draining),
             MetaCommand::RemoveStore { store_id } => self.remove_store(store_id),
-            MetaCommand::RegisterStore { incarnation, store_id, name, zone, rpc_address, http_address } => {
-                self.register_store(StoreRecord {
-                    store_id: store_id.unwrap_or(0),
-                    incarnation,
-                    name,
-                    zone,
-                    rpc_address,
-                    http_address,
-                    reported_ms: 0,
-                    is_draining: false,
-                })
-            }
+            MetaCommand::RegisterStore { store_id, report } => self.register_store(report.record(store_id.unwrap_or(0))),
+            MetaCommand::AcceptLoss { survivor, cluster_id, now_ms } => self.accept_loss(survivor, cluster_id, now_ms),
+            MetaCommand::RaiseLevel { level } => self.raise_level(level),
             MetaCommand::ReportTime { store_id, now_ms } => self.report_time(store_id, now_ms),
             MetaCommand::CreateWorkspace { id, alias, placement_key, wrapped_key, shards, limits, tags, client_token, now_ms } => {
-                let generations = Vec::new();
-                let workspace = WorkspaceRecord { id, alias, created_ms: now_ms, placement_key, wrapped_key, generations, limits, tags };
+                let (generations, pending, decided_rev) = (Vec::new(), None, 1);
+                let created_ms = now_ms;
+                let workspace =
+                    WorkspaceRecord { id, alias, created_ms, placement_key, wrapped_key, generations, pending, decided_rev, limits, tags };
                 self.create_workspace(workspace, shards, client_token)
             }
             MetaCommand::DeleteWorkspace { id } => self.delete_workspace(id),
             MetaCommand::SetLimits { id, limits } => self.set_limits(id, limits),
+            MetaCommand::BeginScale { id, shards, from_ms, decide_by_ms, interval_ms, reason, now_ms } => {
+                self.begin_scale(BeginScale { id, shards, from_ms, decide_by_ms, interval_ms, reason, now_ms })
+            }
+            MetaCommand::AcceptFence { id, rev, shard } => self.accept_fence(id, rev, shard),
+            MetaCommand::AbortScale { id, rev } => self.abort_scale(id, rev),
+            MetaCommand::RetireGenerations { id, before_ms } => self.retire_generations(id, before_ms),
         }
     }
 
@@ -74,6 +75,10 @@ impl MetaState {
     fn register_store(&mut self, mut record: StoreRecord) -> MetaResponse {
         if self.removed_stores.values().any(|incarnation| *incarnation == record.incarnation) {
             let reason = "the store was removed from the cluster: it can join again with an empty disk".to_owned();
+            return MetaResponse::Conflict { id: record.store_id.to_string(), reason };
+        }
+        if record.level < self.level {
+            let reason = format!("its binary is of feature level {}, the cluster of {}: it needs a newer one", record.level, self.level);
             return MetaResponse::Conflict { id: record.store_id.to_string(), reason };
         }
         if let Some(known) = self.stores.values_mut().find(|s| s.incarnation == record.incarnation) {
@@ -102,6 +107,18 @@ impl MetaState {
         self.stores.insert(record.store_id, record.clone());
         self.revision += 1;
         MetaResponse::Store { store: record }
+    }
+
+    fn raise_level(&mut self, level: u32) -> MetaResponse {
+        if let Some(behind) = self.stores.values().find(|store| store.level < level) {
+            let reason = format!("store {} is of feature level {}", behind.store_id, behind.level);
+            return MetaResponse::Conflict { id: level.to_string(), reason };
+        }
+        if level > self.level {
+            self.level = level;
+            self.revision += 1;
+        }
+        MetaResponse::Done
     }
 
     fn report_time(&mut self, store_id: u64, now_ms: i64) -> MetaResponse {
@@ -135,20 +152,10 @@ impl MetaState {
         if self.stores.is_empty() {
             return MetaResponse::Conflict { id: workspace.id, reason: "no store is known".to_owned() };
         }
-        let replication = placement::replication_target(placement::kept_stores(self));
-        if placement::room(self) < shards.max(1) as usize * replication {
-            let reason = format!("a store takes part in at most {GROUPS_PER_NODE_MAX} groups");
-            return MetaResponse::Full { id: workspace.id, reason };
-        }
-        let mut ids = Vec::new();
-        for _ in 0..shards.max(1) {
-            let stores = placement::choose_stores(self, replication);
-            let replicas = placement::allocate_replicas(self, &stores);
-            let shard = self.next_shard;
-            self.next_shard += 1;
-            self.shards.insert(shard, ShardRecord { shard, workspace: workspace.id.clone(), replicas, conf_ver: 1 });
-            ids.push(shard);
-        }
+        let ids = match self.new_shards(&workspace.id, shards.max(1)) {
+            Ok(ids) => ids,
+            Err(full) => return full,
+        };
         workspace.generations = vec![GenerationRecord { generation: 1, rev: 1, from_ms: i64::MIN, shards: ids }];
         workspace.limits.version = 1;
         if let Some(token) = client_token {
@@ -157,6 +164,25 @@ impl MetaState {
         self.workspaces.insert(workspace.id.clone(), workspace.clone());
         self.revision += 1;
         MetaResponse::Workspace { workspace: Box::new(workspace) }
+    }
+
+    /// Places so many new shards of a workspace, or none if there is no room for all.
+    fn new_shards(&mut self, workspace: &str, count: u32) -> Result<Vec<u64>, MetaResponse> {
+        let replication = placement::replication_target(placement::kept_stores(self));
+        if placement::room(self) < count as usize * replication {
+            let reason = "the stores take part in as many groups as they are set up for".to_owned();
+            return Err(MetaResponse::Full { id: workspace.to_owned(), reason });
+        }
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            let stores = placement::choose_stores(self, replication);
+            let replicas = placement::allocate_replicas(self, &stores);
+            let shard = self.next_shard;
+            self.next_shard += 1;
+            self.shards.insert(shard, ShardRecord { shard, workspace: workspace.to_owned(), replicas, conf_ver: 1 });
+            ids.push(shard);
+        }
+        Ok(ids)
     }
 
     fn delete_workspace(&mut self, id: String) -> MetaResponse {
@@ -184,44 +210,19 @@ impl MetaState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
-
-    fn limits() -> Limits {
-        Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3, exemplars_max: 4 }
-    }
+    use crate::meta::state::StoreReport;
+    use crate::meta::testing::{self, GROUPS_MAX, created, report};
 
     fn register(state: &mut MetaState, incarnation: &str, store_id: Option<u64>) -> MetaResponse {
-        state.apply(MetaCommand::RegisterStore {
-            incarnation: incarnation.into(),
-            store_id,
-            name: incarnation.into(),
-            zone: String::new(),
-            rpc_address: format!("{incarnation}:1"),
-            http_address: format!("{incarnation}:2"),
-        })
+        state.apply(MetaCommand::RegisterStore { store_id, report: report(incarnation, "") })
     }
 
     fn create(state: &mut MetaState, id: &str, token: Option<&str>) -> MetaResponse {
-        state.apply(MetaCommand::CreateWorkspace {
-            id: id.into(),
-            alias: None,
-            placement_key: 7,
-            wrapped_key: None,
-            shards: 3,
-            limits: limits(),
-            tags: BTreeMap::new(),
-            client_token: token.map(str::to_owned),
-            now_ms: 1,
-        })
+        state.apply(created(id, 3, token))
     }
 
-    fn founded(stores: u64) -> MetaState {
-        let mut state = MetaState::default();
-        state.apply(MetaCommand::FoundCluster { cluster_id: "c".into(), members: (1..=stores).map(|id| (id, id)).collect() });
-        for id in 1..=stores {
-            register(&mut state, &format!("disk-{id}"), Some(id));
-        }
-        state
+    fn founded(stores: usize) -> MetaState {
+        testing::founded(&vec![""; stores])
     }
 
     #[test]
@@ -231,6 +232,45 @@ mod tests {
         let MetaResponse::Store { store } = register(&mut state, "new-disk", None) else { panic!("refused") };
         assert!(store.store_id > 3);
         assert!(matches!(register(&mut state, "new-disk", None), MetaResponse::Store { store: again } if again == store));
+    }
+
+    #[test]
+    fn c12_after_an_accepted_loss_the_survivor_holds_everything_and_the_others_stay_away() {
+        let mut state = testing::founded(&["", "", "", "", ""]);
+        for n in 0..4 {
+            testing::workspace(&mut state, &format!("w{n}"), 3);
+        }
+        state.apply(MetaCommand::SetDraining { store_id: 2, is_draining: true });
+        let had: Vec<u64> = state.shards.values().filter(|s| s.replicas.iter().any(|r| r.store == 2)).map(|s| s.shard).collect();
+        let before = state.shards.len();
+        let accept = |state: &mut MetaState| state.apply(MetaCommand::AcceptLoss { survivor: 2, cluster_id: "d".into(), now_ms: 9 });
+        assert_eq!(accept(&mut state), MetaResponse::Done);
+        assert_eq!((state.stores.len(), state.shards.len(), state.cluster_id.as_deref()), (1, before, Some("d")));
+        assert!(state.records().all(|r| r.replicas.len() == 1 && r.replicas[0].store == 2 && r.replicas[0].role == ReplicaRole::Voter));
+        let anew: Vec<u64> = state.shards.values().filter(|s| s.conf_ver == 1).map(|s| s.shard).collect();
+        assert!(state.shards.keys().all(|shard| had.contains(shard) != anew.contains(shard)), "what it had not begins empty");
+        assert_eq!(state.recoveries[0].empty_shards, anew);
+        assert!(!state.stores[&2].is_draining && state.confirmed_ms() == Some(9));
+        let revision = state.revision;
+        accept(&mut state);
+        assert_eq!(state.revision, revision, "once");
+        assert!(matches!(register(&mut state, "disk-1", None), MetaResponse::Conflict { .. }), "a lost disk does not come back");
+        assert!(matches!(register(&mut state, "new-disk", None), MetaResponse::Store { .. }));
+    }
+
+    #[test]
+    fn the_feature_level_rises_once_all_can_and_no_older_binary_comes_back() {
+        let mut state = founded(2);
+        let level = state.stores[&1].level;
+        let newer = |id: u64| StoreReport { level: level + 1, ..state.stores[&id].report() };
+        let (one, two) = (newer(1), newer(2));
+        state.apply(MetaCommand::RegisterStore { store_id: Some(1), report: one });
+        assert!(matches!(state.apply(MetaCommand::RaiseLevel { level: level + 1 }), MetaResponse::Conflict { .. }), "one cannot yet");
+        state.apply(MetaCommand::RegisterStore { store_id: Some(2), report: two });
+        assert_eq!((state.apply(MetaCommand::RaiseLevel { level: level + 1 }), state.level), (MetaResponse::Done, level + 1));
+        assert!(matches!(register(&mut state, "disk-1", Some(1)), MetaResponse::Conflict { .. }));
+        state.apply(MetaCommand::RaiseLevel { level });
+        assert_eq!(state.level, level + 1, "it never falls");
     }
 
     #[test]
@@ -276,7 +316,7 @@ mod tests {
     fn c12_a_store_takes_part_in_a_bounded_number_of_groups() {
         let mut state = founded(3);
         let made = (0..100).take_while(|i| matches!(create(&mut state, &format!("ws-{i}"), None), MetaResponse::Workspace { .. })).count();
-        assert_eq!(made, (GROUPS_PER_NODE_MAX - 1) / 3);
+        assert_eq!(made, (GROUPS_MAX as usize - 1) / 3);
         let before = state.clone();
         assert!(matches!(create(&mut state, "ws-more", None), MetaResponse::Full { .. }));
         assert_eq!(state, before);

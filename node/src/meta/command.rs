@@ -1,6 +1,6 @@
 //! Commands and responses of the meta group, as they stand in its log: JSON behind a version byte.
 
-use super::state::{ChangeReason, Limits, ReplicaChange, StoreRecord, WorkspaceRecord};
+use super::state::{ChangeReason, Limits, ReplicaChange, ScaleReason, StoreRecord, StoreReport, WorkspaceRecord};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,18 +75,24 @@ pub enum MetaCommand {
     },
     /// Makes a store known, or refreshes what is known of it.
     RegisterStore {
-        /// Names the disk.
-        incarnation: String,
         /// The id of a founder; none asks for a new one.
         store_id: Option<u64>,
-        /// `--node-name`.
-        name: String,
-        /// `--zone`.
-        zone: String,
-        /// Where other nodes reach it.
-        rpc_address: String,
-        /// Where users reach it.
-        http_address: String,
+        /// What its node tells of it.
+        report: StoreReport,
+    },
+    /// Goes on with one store after all others were lost for good, as a cluster of another id.
+    AcceptLoss {
+        /// Which store is left.
+        survivor: u64,
+        /// The new id.
+        cluster_id: String,
+        /// The survivor's time.
+        now_ms: i64,
+    },
+    /// Lets the cluster do what all of its binaries can; none that cannot is taken back from then on.
+    RaiseLevel {
+        /// The feature level.
+        level: u32,
     },
     /// One node's reading of its clock; what a majority has reached may be stamped into entries.
     ReportTime {
@@ -120,6 +126,46 @@ pub enum MetaCommand {
     DeleteWorkspace {
         /// Which.
         id: String,
+    },
+    /// Begins a generation with another number of shards; it is pending until all current shards have stopped taking what it moves.
+    BeginScale {
+        /// Which workspace.
+        id: String,
+        /// Shards of the new generation.
+        shards: u32,
+        /// Its first millisecond.
+        from_ms: i64,
+        /// When it is given up.
+        decide_by_ms: i64,
+        /// Least time from the newest generation to the new one, in milliseconds.
+        interval_ms: i64,
+        /// Why.
+        reason: ScaleReason,
+        /// Cluster time of the proposer.
+        now_ms: i64,
+    },
+    /// Notes that a shard has taken the fence of a pending generation; the last one makes it hold.
+    AcceptFence {
+        /// Which workspace.
+        id: String,
+        /// The pending generation's revision.
+        rev: u64,
+        /// Which shard.
+        shard: u64,
+    },
+    /// Gives a pending generation up.
+    AbortScale {
+        /// Which workspace.
+        id: String,
+        /// The pending generation's revision.
+        rev: u64,
+    },
+    /// Forgets the generations that end at or before a time of which no sample is kept, and the shards that no other lists.
+    RetireGenerations {
+        /// Which workspace.
+        id: String,
+        /// The time.
+        before_ms: i64,
     },
     /// Replaces a workspace's limits; `limits.version` is counted up by apply.
     SetLimits {
@@ -234,6 +280,16 @@ mod tests {
             },
             MetaCommand::BeginChange { shard: 0, conf_ver: 1, add: vec![2], remove: vec![1], reason: ChangeReason::Dead, now_ms: 5 },
             MetaCommand::FinishChange { shard: 7, voters: BTreeSet::from([1024, 1025]) },
+            MetaCommand::BeginScale {
+                id: "w".into(),
+                shards: 6,
+                from_ms: 9,
+                decide_by_ms: 8,
+                interval_ms: 7,
+                reason: ScaleReason::Load,
+                now_ms: 6,
+            },
+            MetaCommand::AcceptFence { id: "w".into(), rev: 2, shard: 3 },
             MetaCommand::Confirm,
         ] {
             assert_eq!(decode::<MetaCommand>(&encode(&command)).unwrap(), command);

@@ -1,7 +1,6 @@
 //! Where replicas go: pure functions of the state.
 
 use super::state::{MetaState, ReplicaRecord, ReplicaRole, StoreRecord};
-use model::limits::GROUPS_PER_NODE_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Replicas per shard for a cluster of so many stores: never 2, because two replicas survive nothing that one does not.
@@ -42,7 +41,8 @@ pub fn led(state: &MetaState) -> BTreeMap<u64, usize> {
 #[must_use]
 pub fn room(state: &MetaState) -> usize {
     let held = state.shards.values().map(|s| s.replicas.len()).sum::<usize>();
-    (kept_stores(state) * (GROUPS_PER_NODE_MAX - 1)).saturating_sub(held)
+    let kept = state.stores.values().filter(|store| !store.is_draining);
+    kept.map(|store| (store.groups_max as usize).saturating_sub(1)).sum::<usize>().saturating_sub(held)
 }
 
 /// Chooses stores for one new shard: zones not yet used first, then the least loaded store, then the lowest id.

@@ -3,7 +3,7 @@
 use model::generation::{Generation, GenerationError, GenerationList};
 use model::{ReplicaId, ShardId, StoreId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The replica ids of the meta group are the founders' store ids; all others begin here.
 pub const FIRST_ALLOCATED_REPLICA: u64 = 1024;
@@ -16,6 +16,8 @@ pub struct MetaState {
     pub revision: u64,
     /// Set by the first meta command.
     pub cluster_id: Option<String>,
+    /// The feature level of the cluster: what all of its binaries can, and from which on none goes back.
+    pub level: u32,
     /// Known stores by id.
     pub stores: BTreeMap<u64, StoreRecord>,
     /// Workspaces by id.
@@ -28,6 +30,8 @@ pub struct MetaState {
     pub changes: BTreeMap<u64, ReplicaChange>,
     /// Disks of stores that were removed, by store id: they cannot come back.
     pub removed_stores: BTreeMap<u64, String>,
+    /// How often the loss of a majority was accepted, and what it cost: kept for ever.
+    pub recoveries: Vec<Recovery>,
     /// The next shard id; 0 is the meta group.
     pub next_shard: u64,
     /// The next replica id.
@@ -54,10 +58,59 @@ pub struct StoreRecord {
     pub rpc_address: String,
     /// Where users reach it.
     pub http_address: String,
+    /// The feature level of its binary.
+    pub level: u32,
+    /// Groups that it takes part in at most.
+    pub groups_max: u32,
     /// The clock it reported last, 0 before the first report.
     pub reported_ms: i64,
     /// Whether it is to be emptied: replicas and leaders go elsewhere, and none come.
     pub is_draining: bool,
+}
+
+/// What a node tells of its store when it makes it known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreReport {
+    /// Names the disk.
+    pub incarnation: String,
+    /// `--node-name`.
+    pub name: String,
+    /// `--zone`.
+    pub zone: String,
+    /// Where other nodes reach it.
+    pub rpc_address: String,
+    /// Where users reach it.
+    pub http_address: String,
+    /// The feature level of its binary.
+    pub level: u32,
+    /// Groups that it takes part in at most.
+    pub groups_max: u32,
+}
+
+impl StoreReport {
+    /// The record of a store that was just made known.
+    pub(super) fn record(self, store_id: u64) -> StoreRecord {
+        let Self { incarnation, name, zone, rpc_address, http_address, level, groups_max } = self;
+        let (reported_ms, is_draining) = (0, false);
+        StoreRecord { store_id, incarnation, name, zone, rpc_address, http_address, level, groups_max, reported_ms, is_draining }
+    }
+}
+
+impl StoreRecord {
+    /// What its node told of it last.
+    #[must_use]
+    pub fn report(&self) -> StoreReport {
+        StoreReport {
+            incarnation: self.incarnation.clone(),
+            name: self.name.clone(),
+            zone: self.zone.clone(),
+            rpc_address: self.rpc_address.clone(),
+            http_address: self.http_address.clone(),
+            level: self.level,
+            groups_max: self.groups_max,
+        }
+    }
 }
 
 /// A workspace.
@@ -74,8 +127,12 @@ pub struct WorkspaceRecord {
     pub placement_key: u64,
     /// Data key under which all replicas seal its values, wrapped by the key of the key file; none if the cluster does not encrypt.
     pub wrapped_key: Option<String>,
-    /// The shard map, ordered by `from_ms`.
+    /// The shard map, ordered by `from_ms`: what is decided of it.
     pub generations: Vec<GenerationRecord>,
+    /// The generation that is to come, until it is decided.
+    pub pending: Option<PendingGeneration>,
+    /// All revisions of the map up to this one are decided: what stands in `generations` holds, everything else was aborted.
+    pub decided_rev: u64,
     /// Limits in force.
     pub limits: Limits,
     /// Names and values given by the user.
@@ -94,6 +151,32 @@ pub struct GenerationRecord {
     pub from_ms: i64,
     /// Its shards, in jump-hash order.
     pub shards: Vec<u64>,
+}
+
+/// A generation that waits until every shard has stopped taking what it puts elsewhere (`core.md` C8).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PendingGeneration {
+    /// What holds once it is decided.
+    pub generation: GenerationRecord,
+    /// Cluster time at which it is given up.
+    pub decide_by_ms: i64,
+    /// The shards that have stopped, of those in the newest generation.
+    pub accepted: BTreeSet<u64>,
+    /// Why.
+    pub reason: ScaleReason,
+    /// Cluster time of its beginning.
+    pub began_ms: i64,
+}
+
+/// Why a workspace gets more or fewer shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScaleReason {
+    /// An operator asked for it.
+    Asked,
+    /// Its shards take more, or much less, than they are for.
+    Load,
 }
 
 /// A workspace's limits, enforced by its shards.
@@ -188,6 +271,20 @@ pub enum ReplicaRole {
     Learner,
 }
 
+/// One acceptance of the loss of a majority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// The store that was left.
+    pub survivor: u64,
+    /// The stores that were given up.
+    pub lost_stores: Vec<u64>,
+    /// Shards of which nothing was left.
+    pub empty_shards: Vec<u64>,
+    /// When, by the survivor's clock.
+    pub at_ms: i64,
+}
+
 /// What a client token made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -255,23 +352,27 @@ impl WorkspaceRecord {
     /// # Errors
     /// The record is no shard map: a broken invariant of the meta group.
     pub fn generation_list(&self) -> Result<GenerationList, GenerationError> {
-        GenerationList::new(
-            self.generations
-                .iter()
-                .map(|g| Generation {
-                    generation: g.generation,
-                    rev: g.rev,
-                    from_ms: g.from_ms,
-                    shards: g.shards.iter().copied().map(ShardId).collect(),
-                })
-                .collect(),
-        )
+        GenerationList::new(self.generations.iter().map(Generation::from).collect())
     }
 
-    /// The newest revision of the shard map.
+    /// What `shard` is told first: the decided map, and the generation that it is opened for.
     #[must_use]
-    pub fn map_revision(&self) -> u64 {
-        self.generations.iter().map(|g| g.rev).max().unwrap_or(0)
+    pub fn first_map(&self, shard: u64) -> Vec<Generation> {
+        let pending = self.pending.iter().map(|pending| &pending.generation).filter(|pending| pending.shards.contains(&shard));
+        self.generations.iter().chain(pending).map(Generation::from).collect()
+    }
+
+    /// The shards of the newest decided generation: those that take samples now.
+    #[must_use]
+    pub fn current_shards(&self) -> &[u64] {
+        self.generations.last().map_or(&[], |newest| &newest.shards)
+    }
+}
+
+impl From<&GenerationRecord> for Generation {
+    fn from(record: &GenerationRecord) -> Self {
+        let GenerationRecord { generation, rev, from_ms, shards } = record;
+        Self { generation: *generation, rev: *rev, from_ms: *from_ms, shards: shards.iter().copied().map(ShardId).collect() }
     }
 }
 
@@ -280,16 +381,8 @@ mod tests {
     use super::*;
 
     fn store(id: u64, reported_ms: i64) -> (u64, StoreRecord) {
-        let record = StoreRecord {
-            store_id: id,
-            incarnation: String::new(),
-            name: String::new(),
-            zone: String::new(),
-            rpc_address: String::new(),
-            http_address: String::new(),
-            reported_ms,
-            is_draining: false,
-        };
+        let mut record = crate::meta::testing::report(&id.to_string(), "").record(id);
+        record.reported_ms = reported_ms;
         (id, record)
     }
 

@@ -6,6 +6,7 @@ use model::generation::{GenerationError, GenerationList};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// A workspace as requests use it.
 #[derive(Clone, Debug)]
@@ -71,6 +72,21 @@ impl MetaView {
         self.sender.borrow().workspaces.get(id).cloned()
     }
 
+    /// The workspace with a map that was decided later than that of `known`; none by `deadline`, or if the workspace is gone.
+    pub async fn newer_map(&self, known: &WorkspaceRecord, deadline: Instant) -> Option<Arc<Workspace>> {
+        let mut changes = self.watch();
+        loop {
+            changes.newest();
+            let newest = self.workspace(&known.id)?;
+            if newest.record.decided_rev > known.decided_rev {
+                return Some(newest);
+            }
+            if !tokio::time::timeout_at(deadline, changes.changed()).await.ok()? {
+                return None;
+            }
+        }
+    }
+
     /// [`MetaState::confirmed_ms`] of the newest state.
     #[must_use]
     pub fn confirmed_ms(&self) -> Option<i64> {
@@ -121,33 +137,7 @@ mod tests {
     use super::*;
     use crate::meta::MetaCommand;
     use crate::meta::state::Limits;
-
-    fn created(state: &mut MetaState, id: &str) {
-        let limits = Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3, exemplars_max: 4 };
-        let (alias, tags, client_token) = (None, BTreeMap::new(), None);
-        state.apply(MetaCommand::CreateWorkspace {
-            id: id.into(),
-            alias,
-            placement_key: 7,
-            wrapped_key: None,
-            shards: 3,
-            limits,
-            tags,
-            client_token,
-            now_ms: 1,
-        });
-    }
-
-    fn register(state: &mut MetaState) {
-        state.apply(MetaCommand::RegisterStore {
-            incarnation: "disk".into(),
-            store_id: Some(1),
-            name: "n".into(),
-            zone: String::new(),
-            rpc_address: "a:1".into(),
-            http_address: "a:2".into(),
-        });
-    }
+    use crate::meta::testing::{register, workspace};
 
     #[tokio::test]
     async fn only_newer_states_are_shown_and_unchanged_workspaces_are_kept() {
@@ -155,8 +145,8 @@ mod tests {
         let mut changes = view.watch();
         let mut state = MetaState::default();
         state.apply(MetaCommand::FoundCluster { cluster_id: "c".into(), members: vec![(1, 1)] });
-        register(&mut state);
-        created(&mut state, "one");
+        register(&mut state, 1, "");
+        workspace(&mut state, "one", 3);
         let old = Arc::new(state.clone());
         view.publish(Arc::clone(&old));
         assert!(changes.changed().await);
@@ -164,7 +154,7 @@ mod tests {
         let one = view.workspace("one").unwrap();
         assert_eq!(one.generations.as_ref().unwrap().as_slice()[0].shards.len(), 3);
 
-        created(&mut state, "two");
+        workspace(&mut state, "two", 3);
         state.apply(MetaCommand::ReportTime { store_id: 1, now_ms: 9 });
         view.publish(Arc::new(state.clone()));
         view.publish(old);

@@ -6,6 +6,7 @@ use super::scatter::{attempt_deadline, backoff_before, error_of};
 use crate::node::Node;
 use crate::rpc::client::{header, request};
 use crate::shard::LocalShard;
+use crate::task;
 use model::{ShardId, StoreId};
 use promql::budget::Reservation;
 use promql::{Budget, DecodeError, EvalError, Frame, Residence, Residents};
@@ -104,7 +105,7 @@ impl Question {
         let execution = Execution::ready(node, local, self.spec.clone(), deadline, Arc::clone(&self.cancelled)).await?;
         let budget = self.budget.clone();
         // It has the query's place; the budget ends it by the deadline.
-        let work = tokio::task::spawn_blocking(move || answer_of(execution, Unfinished::new(shard, store), &budget).map(then));
+        let work = task::blocking(move || answer_of(execution, Unfinished::new(shard, store), &budget).map(then));
         let unavailable = |reason: &str| ReadError::Unavailable { shard, reason: reason.to_owned() };
         match tokio::time::timeout_at(deadline, work).await {
             Ok(Ok(answer)) => answer,

@@ -31,8 +31,6 @@ const SLICES_MAX: usize = 64;
 const PARTIAL_PATIENCE: Duration = Duration::from_secs(10);
 /// How long before its end a query stops waiting for a shard, at most: that one is silent is told before the query's own time is up.
 const SILENCE_TOLD: Duration = Duration::from_secs(1);
-/// How often is looked for a newer shard map.
-const MAP_POLL: Duration = Duration::from_millis(20);
 
 /// Why a query has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -163,15 +161,9 @@ impl Run<'_> {
     /// Waits until this node knows a newer shard map, after a shard told that there is one.
     async fn refresh(&mut self, shard: ShardId) -> Result<(), QueryError> {
         self.begin_again();
-        while Instant::now() < self.job.deadline {
-            let newest = self.node.meta.get().workspaces.get(&self.workspace.id).cloned();
-            if let Some(newest) = newest.filter(|newest| newest.map_revision() > self.workspace.map_revision()) {
-                self.workspace = newest;
-                return Ok(());
-            }
-            tokio::time::sleep(MAP_POLL).await;
-        }
-        Err(ReadError::StaleMap { shard }.into())
+        let newer = self.node.meta.newer_map(&self.workspace, self.job.deadline).await;
+        self.workspace = newer.ok_or(ReadError::StaleMap { shard })?.record.clone();
+        Ok(())
     }
 
     /// Evaluates all steps, one run of those that look at the same generations after the other, each in so many slices.
@@ -294,7 +286,7 @@ impl Run<'_> {
             spec: ExecuteSpec {
                 fragment: Arc::new(fragment.clone()),
                 residence: residence.map(Arc::new),
-                known_revision: self.workspace.map_revision(),
+                known_revision: self.workspace.decided_rev,
                 samples_max: self.node.config.query.max_samples as u64,
                 bytes_max: FRAGMENT_BYTES_MAX,
             },

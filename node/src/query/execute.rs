@@ -1,6 +1,6 @@
 //! Computes a fragment of a query on this node's replica of a shard: the frames of the answer, as they are made.
 
-use super::fragment_service::{ReadError, histogram_sample, raw_series, ready, storage_error};
+use super::fragment_service::{KnownMap, ReadError, histogram_sample, raw_series, ready, storage_error};
 use crate::node::Node;
 use crate::shard::LocalShard;
 use model::ShardId;
@@ -86,7 +86,8 @@ impl Execution {
         deadline: Instant,
         cancelled: Arc<AtomicBool>,
     ) -> Result<Self, ReadError> {
-        let applied = ready(node, &local, spec.known_revision, deadline).await?;
+        let range = spec.fragment.time_range().map_or((i64::MAX, i64::MIN), |(after_ms, until_ms)| (after_ms.saturating_add(1), until_ms));
+        let applied = ready(node, &local, KnownMap { revision: spec.known_revision, range }, deadline).await?;
         let is_leader = local.group.status().leader.is_some_and(|(_, store)| store == node.store_id());
         let ends = node.clock.monotonic() + deadline.saturating_duration_since(Instant::now());
         let budget = Budget::with_deadline(spec.samples_max, spec.bytes_max, Arc::clone(&node.clock), ends, Arc::clone(&cancelled));
@@ -134,6 +135,22 @@ pub async fn execute_local(
     let execution = Execution::ready(node, local, spec, deadline, cancelled).await?;
     let (sender, receiver) = mpsc::channel(FRAMES_WAITING);
     // Nobody waits for the work itself: its frames and their end tell all.
+    if model::threads::are_inline() {
+        let mut frames = Vec::new();
+        execution.run(&mut |outcome| {
+            frames.push(outcome);
+            Ok(())
+        });
+        tokio::spawn(async move {
+            for frame in frames {
+                if sender.send(frame).await.is_err() {
+                    return;
+                }
+            }
+        });
+        return Ok(receiver);
+    }
+    #[allow(clippy::disallowed_methods, reason = "it sends while it computes, and waits for who takes it")]
     drop(tokio::task::spawn_blocking(move || {
         execution.run(&mut |outcome| sender.blocking_send(outcome).map_err(|_| EvalError::Cancelled));
     }));

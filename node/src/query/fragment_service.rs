@@ -7,6 +7,7 @@ use crate::metrics;
 use crate::node::Node;
 use crate::shard::LocalShard;
 use bytes::Bytes;
+use model::planted::{self, Bug};
 use model::{Labels, Matcher, ShardId, StoreId};
 use promql::source::{HistogramSample, RawSeries};
 use std::collections::BTreeSet;
@@ -82,7 +83,7 @@ pub struct ReadSpec {
     pub start_ms: i64,
     /// Inclusive.
     pub end_ms: i64,
-    /// Newest revision of the shard map that the asker knows.
+    /// Newest decided revision of the shard map that the asker knows.
     pub known_revision: u64,
     /// Most texts or label sets, if limited.
     pub limit: Option<usize>,
@@ -91,6 +92,12 @@ pub struct ReadSpec {
 }
 
 impl ReadSpec {
+    /// First and last millisecond that it reads.
+    fn meets(&self) -> (i64, i64) {
+        let is_open = matches!(self.kind, ReadKind::Samples { .. } | ReadKind::Changes);
+        (if is_open { self.start_ms.saturating_add(1) } else { self.start_ms }, self.end_ms)
+    }
+
     /// A read of all series from `start_ms` to `end_ms`, whatever the shard map, without a limit.
     #[must_use]
     pub fn new(kind: ReadKind, start_ms: i64, end_ms: i64) -> Self {
@@ -179,7 +186,7 @@ pub async fn read_local(
     cancelled: Arc<AtomicBool>,
 ) -> Result<Found, ReadError> {
     let shard = local.id;
-    let applied = ready(node, &local, spec.known_revision, deadline).await?;
+    let applied = ready(node, &local, KnownMap { revision: spec.known_revision, range: spec.meets() }, deadline).await?;
     if matches!(spec.kind, ReadKind::Changes) {
         let range = TimeRange { after_ms: spec.start_ms, to_ms: spec.end_ms };
         return Ok(Found::Changes(ShardChanges { shard, applied, changes: local.shard.changes(range) }));
@@ -188,18 +195,35 @@ pub async fn read_local(
     node.compute(move || read(&local, &spec, &cancelled)).await.map_err(aborted)?
 }
 
+/// What an asker knows of the shard map, and for which time it matters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KnownMap {
+    /// Newest decided revision.
+    pub(crate) revision: u64,
+    /// First and last millisecond of what is read.
+    pub(crate) range: (i64, i64),
+}
+
+impl KnownMap {
+    /// For a caller that has no use for other shards.
+    pub(crate) const ANY: Self = Self { revision: u64::MAX, range: (i64::MIN, i64::MAX) };
+}
+
 /// Waits until the replica holds what every write acknowledged before the call left; answers up to which entry that is.
 ///
 /// # Errors
-/// It lags or its leader is not known, or the shard has a newer map than the asker.
-pub(crate) async fn ready(node: &Node, local: &LocalShard, known_revision: u64, deadline: Instant) -> Result<u64, ReadError> {
+/// It lags or its leader is not known, or the shard has a newer map of that time than the asker (`core.md` C8).
+pub(crate) async fn ready(node: &Node, local: &LocalShard, known: KnownMap, deadline: Instant) -> Result<u64, ReadError> {
     let shard = local.id;
     let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
     let leader = local.group.status().leader.map(|(_, store)| store);
     let leader: StoreId = leader.ok_or_else(|| unavailable("its leader is not known".to_owned()))?;
+    if planted::is(Bug::ReadWithoutBarrier) {
+        return Ok(0);
+    }
     let index = node.barrier.confirm(shard, leader, deadline).await.map_err(|e| unavailable(e.to_string()))?;
     local.group.wait_applied(index, deadline).await.map_err(|e| unavailable(e.to_string()))?;
-    if local.shard.generations().iter().any(|g| g.rev > known_revision) {
+    if local.shard.has_newer_map(known.revision, known.range.0, known.range.1) {
         return Err(ReadError::StaleMap { shard });
     }
     Ok(index)

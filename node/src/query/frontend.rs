@@ -169,7 +169,7 @@ impl Query<'_> {
         let ask = Ask {
             workspace: workspace.id.as_str().into(),
             placement_key: workspace.placement_key,
-            map_revision: workspace.map_revision(),
+            map_revision: workspace.decided_rev,
             text: Arc::clone(&self.request.text),
             params,
             // What reads nothing is not worth keeping.

@@ -7,6 +7,7 @@ use super::changes::ShardChanges;
 use super::fragment_service::{Found, ReadError, ReadKind, ReadSpec, read_local};
 use super::frames::FrameReader;
 use crate::meta::state::WorkspaceRecord;
+use crate::meta::view::Workspace;
 use crate::node::Node;
 use crate::rpc::client::{header, request};
 use futures::future::try_join_all;
@@ -23,7 +24,8 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 /// Bytes of a sample in a frame.
 const SAMPLE_BYTES: u64 = 16;
 
-/// Reads `spec` from all shards of `workspace` whose generations meet its time range; one entry of the answer per shard.
+/// Reads `spec` from all shards of `workspace` whose generations meet its time range; one entry of the answer per shard. Begins again
+/// by a newer shard map where a shard has one, unless the read asks for changes: what is known by an older map is of no use then.
 ///
 /// # Errors
 /// The first error of any shard, once its retries are spent.
@@ -34,10 +36,19 @@ pub async fn scatter(
     deadline: Instant,
     cancelled: &Arc<AtomicBool>,
 ) -> Result<Vec<Found>, ReadError> {
-    spec.known_revision = workspace.map_revision();
-    let shards = shards_in_range(workspace, spec.start_ms, spec.end_ms);
-    try_join_all(shards.into_iter().map(|shard| read_shard(node, &workspace.id, shard, spec.clone(), deadline, Arc::clone(cancelled))))
-        .await
+    let mut newest: Option<Arc<Workspace>> = None;
+    loop {
+        let workspace = newest.as_deref().map_or(workspace, |newest| &newest.record);
+        spec.known_revision = workspace.decided_rev;
+        let shards = shards_in_range(workspace, spec.start_ms, spec.end_ms);
+        let reads = shards.into_iter().map(|shard| read_shard(node, &workspace.id, shard, spec.clone(), deadline, Arc::clone(cancelled)));
+        match try_join_all(reads).await {
+            Err(stale @ ReadError::StaleMap { .. }) if !matches!(spec.kind, ReadKind::Changes) => {
+                newest = Some(node.meta.newer_map(workspace, deadline).await.ok_or(stale)?);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Shards of every generation that covers some of `[start_ms, end_ms]`.
@@ -70,9 +81,7 @@ async fn read_shard(
             _ => read_remote(node, workspace, shard, &spec, attempt, attempt_deadline(deadline)).await,
         };
         match result {
-            // Its asker has no use for the answer of a newer map.
-            Err(ReadError::StaleMap { .. }) if matches!(spec.kind, ReadKind::Changes) => return result,
-            Err(ReadError::Unavailable { .. } | ReadError::StaleMap { .. }) if Instant::now() + backoff < deadline => {
+            Err(ReadError::Unavailable { .. }) if Instant::now() + backoff < deadline => {
                 tokio::time::sleep(backoff).await;
             }
             other => return other,

@@ -4,6 +4,7 @@ use model::limits::RPC_MESSAGE_BYTES_MAX;
 use parking_lot::RwLock;
 use proto::node::Header;
 use proto::node::node_rpc_client::NodeRpcClient;
+use raft::transport::Dialer;
 use std::collections::HashMap;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
@@ -11,6 +12,7 @@ use tonic::transport::{Channel, Endpoint};
 /// Clients by address.
 #[derive(Debug, Default)]
 pub struct Peers {
+    dialer: Dialer,
     channels: RwLock<HashMap<String, Channel>>,
 }
 
@@ -25,6 +27,12 @@ pub struct BadAddress {
 }
 
 impl Peers {
+    /// Connects as `dialer` does.
+    #[must_use]
+    pub fn dialling(dialer: Dialer) -> Self {
+        Self { dialer, channels: RwLock::default() }
+    }
+
     /// A client of the node at `address` (`host:port`); connects when first used, reconnects by itself.
     ///
     /// # Errors
@@ -34,7 +42,7 @@ impl Peers {
         let channel = match known {
             Some(channel) => channel,
             None => {
-                let channel = connect(address)?;
+                let channel = self.dialer.channel(&endpoint(address)?);
                 self.channels.write().entry(address.to_owned()).or_insert(channel).clone()
             }
         };
@@ -48,7 +56,7 @@ pub fn message_bytes_max() -> usize {
     model::limits::REMOTE_WRITE_DECODED_BYTES_MAX * 2 + RPC_MESSAGE_BYTES_MAX
 }
 
-fn connect(address: &str) -> Result<Channel, BadAddress> {
+fn endpoint(address: &str) -> Result<Endpoint, BadAddress> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|e| BadAddress { address: address.to_owned(), detail: e.to_string() })?;
     Ok(endpoint
@@ -58,8 +66,7 @@ fn connect(address: &str) -> Result<Channel, BadAddress> {
         .keep_alive_timeout(Duration::from_secs(3))
         .keep_alive_while_idle(true)
         .initial_stream_window_size(4 << 20)
-        .initial_connection_window_size(16 << 20)
-        .connect_lazy())
+        .initial_connection_window_size(16 << 20))
 }
 
 /// The header of a request; `timeout` is what is left for the callee.

@@ -1,6 +1,6 @@
 //! Answers requests of other nodes.
 
-use crate::cluster::admin;
+use crate::cluster::{admin, loads};
 use crate::ingest::route::{reply_of, write_local};
 use crate::meta::MetaCommand;
 use crate::meta::command::{decode, encode};
@@ -16,11 +16,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::BoxStream;
-use model::ShardId;
+use model::{ShardId, StoreId};
 use proto::node::node_rpc_server::NodeRpc;
 use proto::node::{
-    AdminReply, AdminRequest, ExecuteFrame, ExecuteRequest, FetchMetaReply, FetchMetaRequest, Header, PingReply, PingRequest, ProbeReply,
-    ProbeRequest, ProposeMetaReply, ProposeMetaRequest, ReadFrame, ReadRequest, WriteReply, WriteRequest,
+    AdminReply, AdminRequest, ExecuteFrame, ExecuteRequest, FetchMetaReply, FetchMetaRequest, Header, LoadsReply, LoadsRequest, PingReply,
+    PingRequest, ProbeReply, ProbeRequest, ProposeMetaReply, ProposeMetaRequest, ReadFrame, ReadRequest, WriteReply, WriteRequest,
 };
 use raft::ProposeError;
 use std::sync::Arc;
@@ -74,8 +74,16 @@ impl NodeRpc for NodeService {
     }
 
     async fn ping(&self, request: Request<PingRequest>) -> Result<Response<PingReply>, Status> {
-        self.admit(request.get_ref().header.as_ref())?;
-        Ok(Response::new(PingReply { now_ms: self.node.clock.now_ms(), store_id: self.node.store_id().0, unfit: !self.node.is_fit() }))
+        let header = request.into_inner().header;
+        self.admit(header.as_ref())?;
+        let caller = StoreId(header.map_or(0, |header| header.from_store));
+        Ok(Response::new(PingReply {
+            now_ms: self.node.clock.now_ms(),
+            store_id: self.node.store_id().0,
+            unfit: !self.node.is_fit(),
+            synced: self.node.groups.log_synced(),
+            heard_synced: self.node.heard_synced.read().get(&caller).copied().unwrap_or(0),
+        }))
     }
 
     async fn propose_meta(&self, request: Request<ProposeMetaRequest>) -> Result<Response<ProposeMetaReply>, Status> {
@@ -149,8 +157,12 @@ impl NodeRpc for NodeService {
     async fn admin(&self, request: Request<AdminRequest>) -> Result<Response<AdminReply>, Status> {
         let request = request.into_inner();
         let left = self.admit(request.header.as_ref())?;
-        admin::serve(&self.node, &request, left).await?;
-        Ok(Response::new(AdminReply {}))
+        admin::serve(&self.node, &request, left).await.map(Response::new)
+    }
+
+    async fn loads(&self, request: Request<LoadsRequest>) -> Result<Response<LoadsReply>, Status> {
+        self.admit(request.get_ref().header.as_ref())?;
+        Ok(Response::new(loads::own(&self.node)))
     }
 }
 
@@ -210,6 +222,10 @@ impl NodeRpc for ProbeOnly {
     }
 
     async fn admin(&self, _: Request<AdminRequest>) -> Result<Response<AdminReply>, Status> {
+        Err(Status::unavailable(NOT_JOINED))
+    }
+
+    async fn loads(&self, _: Request<LoadsRequest>) -> Result<Response<LoadsReply>, Status> {
         Err(Status::unavailable(NOT_JOINED))
     }
 }

@@ -284,8 +284,8 @@ impl Runner {
     fn due(&mut self, workspace: &Workspace, term: u64) -> Option<Bytes> {
         let shard = Arc::clone(&self.local.shard);
         if !shard.has_map() {
-            let generations = workspace.generations.as_ref().ok()?;
-            return Some(tsdb::entry::open(workspace.record.placement_key, generations.as_slice()));
+            let first = workspace.record.first_map(self.local.id.0);
+            return (!first.is_empty()).then(|| tsdb::entry::open(workspace.record.placement_key, &first));
         }
         let limits = workspace.record.limits;
         if shard.limits().version < limits.version {

@@ -63,6 +63,7 @@ pub async fn bind(address: &Address) -> io::Result<TcpListener> {
     bind_within(address, BUSY_PORT_PATIENCE).await
 }
 
+#[allow(clippy::disallowed_methods, reason = "what `host::System` binds with")]
 async fn bind_within(address: &Address, patience: Duration) -> io::Result<TcpListener> {
     let deadline = Instant::now() + patience;
     loop {
@@ -74,6 +75,7 @@ async fn bind_within(address: &Address, patience: Duration) -> io::Result<TcpLis
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "real sockets")]
 mod tests {
     use super::*;
 

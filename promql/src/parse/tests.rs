@@ -246,6 +246,7 @@ fn experimental_grammar_is_refused_unless_asked_for() {
 }
 
 /// Runs on a stack far smaller than that of a server's threads.
+#[allow(clippy::disallowed_methods, reason = "a stack is a thread's")]
 fn on_small_stack(test: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().stack_size(512 << 10).spawn(test).unwrap().join().unwrap();
 }

@@ -4,6 +4,7 @@ use super::keys::StateTag;
 use super::loss::LogLoss;
 use bytes::Bytes;
 use model::ReplicaId;
+use std::time::Duration;
 use std::{fmt, io};
 
 /// One change. A batch of them is atomic.
@@ -104,8 +105,18 @@ pub trait LogEngine: Send + Sync + fmt::Debug + 'static {
     /// What this log is known to have lost, ever. Its lost replicas must not vote again.
     fn loss(&self) -> Option<&LogLoss>;
 
+    /// A number that grows with what is synced, and that is never smaller on a later start of the same disk: other stores remember it, so
+    /// that an older image of the disk is known for what it is.
+    fn synced(&self) -> u64;
+
     /// Bytes that the log takes on disk, roughly, purged entries included that have not been given back.
     fn stored_bytes(&self) -> u64;
+
+    /// How long a simulated disk takes for its next sync, waited for between the write of a batch and its sync. A real disk takes its
+    /// time inside [`LogEngine::write`].
+    fn sync_pause(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Moves what is in memory to its final files without what was purged, so that write-ahead files can go.
     ///

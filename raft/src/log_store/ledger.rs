@@ -79,6 +79,7 @@ impl Ledger {
     /// Starts from `sequence`, which the ledger holds already.
     pub(super) fn start(directory: PathBuf, sequence: u64) -> io::Result<Self> {
         let shared = Arc::new((Mutex::new(State { synced: sequence, written: sequence, ..State::default() }), Condvar::new()));
+        #[allow(clippy::disallowed_methods, reason = "a thread that blocks; no simulation keeps a ledger")]
         let thread = std::thread::Builder::new().name("raft-ledger".to_owned()).spawn({
             let shared = Arc::clone(&shared);
             move || run(&directory, &shared)
@@ -99,6 +100,13 @@ impl Ledger {
         state.synced = state.synced.max(sequence);
         changed.notify_one();
         Ok(())
+    }
+}
+
+impl Ledger {
+    /// The number that is synced at least.
+    pub(super) fn number(&self) -> u64 {
+        self.shared.0.lock().synced
     }
 }
 

@@ -8,6 +8,7 @@ use super::tail::{Tail, TailBudget};
 use super::write::LogWriter;
 use crate::types::{Entry, LogId, Payload, TypeConfig, Vote};
 use model::limits;
+use model::planted::{self, Bug};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend};
 use parking_lot::Mutex;
@@ -56,7 +57,10 @@ impl ReplicaLog {
     pub(super) fn open(codec: Codec, engine: Arc<dyn LogEngine>, writer: Arc<LogWriter>, budget: Arc<TailBudget>) -> io::Result<Arc<Self>> {
         let replica = codec.replica;
         let read = |tag| engine.state(replica, tag);
-        let vote = read(StateTag::Vote)?.map(|value| codec.decode_vote(&value)).transpose()?.flatten();
+        let mut vote = read(StateTag::Vote)?.map(|value| codec.decode_vote(&value)).transpose()?.flatten();
+        if planted::is(Bug::VoteForgotten) {
+            vote = None;
+        }
         let log_id = |tag| io::Result::Ok(read(tag)?.map(|value| codec.decode_log_id(tag, &value)).transpose()?.flatten());
         let (purged, committed) = (log_id(StateTag::Purged)?, log_id(StateTag::Committed)?);
         let mut last = purged;
@@ -213,7 +217,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let op = self.log.put_state(StateTag::Vote, self.log.codec.encode_vote(vote)?);
-        self.log.writer.write_durably(self.log.codec.replica, vec![op]).await?;
+        if planted::is(Bug::VoteNotSynced) {
+            self.log.writer.enqueue(self.log.codec.replica, vec![op])?;
+        } else if !planted::is(Bug::VoteNotStored) {
+            self.log.writer.write_durably(self.log.codec.replica, vec![op]).await?;
+        }
         self.log.state.lock().vote = Some(*vote);
         Ok(())
     }
@@ -228,6 +236,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
         let state = self.log.state.lock();
         // The two ride on different batches: a committed point past the end says nothing about entries that are not here.
+        if planted::is(Bug::CommittedTooFar) {
+            return Ok(state.last);
+        }
         Ok(state.committed.min(state.last))
     }
 
@@ -255,12 +266,18 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             if state.last.is_none_or(|last| last.index < next) {
                 return Ok(());
             }
-            state.tail.truncate_after(index);
+            if !planted::is(Bug::TailNotTruncated) {
+                state.tail.truncate_after(index);
+            }
             state.last = last_log_id.max(state.purged);
             state.written = state.written.min(next);
             state.epoch += 1;
         }
         let replica = self.log.codec.replica;
+        if planted::is(Bug::TruncateNotWritten) {
+            return Ok(());
+        }
+        let next = next + u64::from(planted::is(Bug::TruncateOffByOne));
         self.log.writer.enqueue(replica, vec![LogOp::Truncate { replica, index: next }])
     }
 
@@ -280,7 +297,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             state.written = state.written.max(log_id.index + 1);
         }
         let codec = &self.log.codec;
+        let index = log_id.index + u64::from(planted::is(Bug::PurgeTooFar));
         let purged = self.log.put_state(StateTag::Purged, codec.encode_log_id(StateTag::Purged, Some(log_id))?);
-        self.log.writer.enqueue(codec.replica, vec![LogOp::Purge { replica: codec.replica, index: log_id.index }, purged])
+        self.log.writer.enqueue(codec.replica, vec![LogOp::Purge { replica: codec.replica, index }, purged])
     }
 }

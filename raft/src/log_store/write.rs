@@ -1,4 +1,7 @@
 //! The log writer: one thread that gathers what all groups want written into one synced batch, workspace by workspace in turn.
+//!
+//! In a simulation it is a task that writes, waits as long as the simulated disk says, and syncs: a power cut between the two finds what a
+//! real one would.
 
 use super::engine::{LogEngine, LogOp};
 use super::fair::{FairQueue, QUANTUM_BYTES_MIN};
@@ -6,13 +9,14 @@ use crate::config::FatalHandler;
 use crate::error::FatalError;
 use crate::metrics;
 use model::clock::Clock;
+use model::planted::{self, Bug};
 use model::{ReplicaId, WorkspaceId};
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// A batch takes in waiting requests up to this size, and the rest of the round that reached it.
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -52,11 +56,16 @@ impl State {
     }
 }
 
-/// What the thread and those who write share.
-#[derive(Default)]
+/// What wakes the writer.
+enum Wake {
+    Thread(Condvar),
+    Task(Notify),
+}
+
+/// What the writer and those who write share.
 struct Shared {
     state: Mutex<State>,
-    wake: Condvar,
+    wake: Wake,
 }
 
 impl Shared {
@@ -66,29 +75,58 @@ impl Shared {
         }
         let workspace = state.workspace(replica);
         state.waiting.push(&workspace, request.bytes(), request);
-        self.wake.notify_one();
+        self.notify();
         Ok(())
     }
 
-    /// The next batch; `None` once closed and empty.
-    fn next(&self) -> Option<Vec<Request>> {
+    fn notify(&self) {
+        match &self.wake {
+            Wake::Thread(wake) => drop(wake.notify_one()),
+            Wake::Task(wake) => wake.notify_one(),
+        }
+    }
+
+    /// The thread's next batch; `None` once closed and empty.
+    fn wait(&self, wake: &Condvar) -> Option<Vec<Request>> {
         let mut state = self.state.lock();
         while state.waiting.is_empty() {
             if state.closed {
                 return None;
             }
-            self.wake.wait(&mut state);
+            wake.wait(&mut state);
         }
         Some(state.waiting.take(BATCH_BYTES_MAX))
     }
+
+    /// The task's next batch; `None` once closed and empty.
+    async fn next(&self, wake: &Notify) -> Option<Vec<Request>> {
+        loop {
+            {
+                let mut state = self.state.lock();
+                if !state.waiting.is_empty() {
+                    return Some(state.waiting.take(BATCH_BYTES_MAX));
+                }
+                if state.closed {
+                    return None;
+                }
+            }
+            wake.notified().await;
+        }
+    }
 }
 
-/// Handle of the writer thread.
+/// What writes.
+enum Running {
+    Thread(JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
+}
+
+/// Handle of the writer.
 pub(crate) struct LogWriter {
     shared: Arc<Shared>,
     room: Arc<Semaphore>,
     permits_max: usize,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    running: Mutex<Option<Running>>,
 }
 
 impl std::fmt::Debug for LogWriter {
@@ -102,20 +140,26 @@ fn closed() -> io::Error {
 }
 
 impl LogWriter {
-    /// Starts the thread. `queue_bytes` may wait for it, and beside that [`GUARANTEED_BYTES`] and one request of every workspace.
+    /// Starts it. `queue_bytes` may wait for it, and beside that [`GUARANTEED_BYTES`] and one request of every workspace.
     pub(crate) fn start(
         engine: Arc<dyn LogEngine>,
         queue_bytes: usize,
         fatal: FatalHandler,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Arc<Self>> {
-        let shared = Arc::<Shared>::default();
+        let inline = model::threads::are_inline();
+        let wake = if inline { Wake::Task(Notify::new()) } else { Wake::Thread(Condvar::new()) };
+        let shared = Arc::new(Shared { state: Mutex::default(), wake });
         let permits_max = (queue_bytes / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
-        let thread = std::thread::Builder::new().name("raft-log".to_owned()).spawn({
+        let disk = Disk { engine, fatal, clock, failed: None };
+        let running = if inline {
+            Running::Task(tokio::spawn(disk.run_task(Arc::clone(&shared))))
+        } else {
             let shared = Arc::clone(&shared);
-            move || run(&*engine, &shared, &fatal, &*clock)
-        })?;
-        Ok(Arc::new(Self { shared, room: Arc::new(Semaphore::new(permits_max)), permits_max, thread: Mutex::new(Some(thread)) }))
+            #[allow(clippy::disallowed_methods, reason = "a thread that blocks, and none in a simulation")]
+            Running::Thread(std::thread::Builder::new().name("raft-log".to_owned()).spawn(move || disk.run_thread(&shared))?)
+        };
+        Ok(Arc::new(Self { shared, room: Arc::new(Semaphore::new(permits_max)), permits_max, running: Mutex::new(Some(running)) }))
     }
 
     /// From now on what this replica writes shares the turn of `workspace`. Call it before the replica writes anything: its requests
@@ -166,12 +210,27 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Writes what is queued and ends the thread.
-    pub(crate) fn close(&self) {
+    /// Takes nothing more, and returns when what was queued is written.
+    pub(crate) async fn finish(self: &Arc<Self>) -> io::Result<()> {
+        self.refuse();
+        let running = self.running.lock().take();
+        match running {
+            Some(Running::Task(task)) => task.await.map_err(io::Error::other),
+            Some(Running::Thread(thread)) => crate::blocking::blocking(move || drop(thread.join())).await,
+            None => Ok(()),
+        }
+    }
+
+    fn refuse(&self) {
         self.shared.state.lock().closed = true;
-        self.shared.wake.notify_one();
+        self.shared.notify();
+    }
+
+    /// Takes nothing more and waits until the thread has written what was queued; a task goes on by itself.
+    pub(crate) fn close(&self) {
+        self.refuse();
         // The last handle may be dropped by a callback, on the thread itself, which ends by itself then.
-        if let Some(thread) = self.thread.lock().take()
+        if let Some(Running::Thread(thread)) = self.running.lock().take()
             && thread.thread().id() != std::thread::current().id()
         {
             let _ = thread.join();
@@ -185,34 +244,67 @@ impl Drop for LogWriter {
     }
 }
 
-fn run(engine: &dyn LogEngine, shared: &Shared, fatal: &FatalHandler, clock: &dyn Clock) {
-    let mut failed: Option<(io::ErrorKind, String)> = None;
-    while let Some(batch) = shared.next() {
-        // After a failure nothing is known about the disk: no later write may pretend to be durable.
-        let result = match &failed {
-            Some((kind, text)) => Err(io::Error::new(*kind, text.clone())),
-            None => write(engine, &batch, clock),
-        };
+/// The writer's end of the engine.
+struct Disk {
+    engine: Arc<dyn LogEngine>,
+    fatal: FatalHandler,
+    clock: Arc<dyn Clock>,
+    /// After a failure nothing is known about the disk: no later write may pretend to be durable.
+    failed: Option<(io::ErrorKind, String)>,
+}
+
+impl Disk {
+    fn run_thread(mut self, shared: &Shared) {
+        let Wake::Thread(wake) = &shared.wake else { return };
+        while let Some(batch) = shared.wait(wake) {
+            let sync = batch.iter().any(|request| request.sync);
+            let result = self.write(&batch, sync);
+            self.answer(batch, result);
+        }
+    }
+
+    async fn run_task(mut self, shared: Arc<Shared>) {
+        let Wake::Task(wake) = &shared.wake else { return };
+        while let Some(batch) = shared.next(wake).await {
+            let mut result = self.write(&batch, false);
+            if planted::is(Bug::AckBeforeFsync) {
+                self.answer(batch, result);
+                tokio::time::sleep(self.engine.sync_pause()).await;
+                let _ = self.write(&[], true);
+                continue;
+            }
+            if result.is_ok() && batch.iter().any(|request| request.sync) {
+                tokio::time::sleep(self.engine.sync_pause()).await;
+                result = self.write(&[], true);
+            }
+            self.answer(batch, result);
+        }
+    }
+
+    fn write(&self, batch: &[Request], sync: bool) -> io::Result<()> {
+        if let Some((kind, text)) = &self.failed {
+            return Err(io::Error::new(*kind, text.clone()));
+        }
+        let ops: Vec<LogOp> = batch.iter().flat_map(|request| request.ops.iter().cloned()).collect();
+        let began = self.clock.monotonic();
+        self.engine.write(&ops, sync)?;
+        if sync {
+            metrics::observe_fsync(self.clock.monotonic().saturating_sub(began));
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, batch: Vec<Request>, result: io::Result<()>) {
+        let result = if planted::is(Bug::IgnoreWriteError) { Ok(()) } else { result };
         let outcome = result.as_ref().copied().map_err(|error| (error.kind(), error.to_string()));
         for request in batch {
             if let Some(done) = request.done {
                 done(outcome.clone().map_err(|(kind, text)| io::Error::new(kind, text)));
             }
         }
-        if let (Err(error), None) = (result, &failed) {
-            failed = Some((error.kind(), error.to_string()));
-            fatal.call(&FatalError::LogWrite(error));
+        if let (Err(error), None) = (result, &self.failed) {
+            self.failed = Some((error.kind(), error.to_string()));
+            self.fatal.call(&FatalError::LogWrite(error));
         }
     }
-}
-
-fn write(engine: &dyn LogEngine, batch: &[Request], clock: &dyn Clock) -> io::Result<()> {
-    let ops: Vec<LogOp> = batch.iter().flat_map(|request| request.ops.iter().cloned()).collect();
-    let sync = batch.iter().any(|request| request.sync);
-    let began = clock.monotonic();
-    engine.write(&ops, sync)?;
-    if sync {
-        metrics::observe_fsync(clock.monotonic().saturating_sub(began));
-    }
-    Ok(())
 }

@@ -92,6 +92,6 @@ async fn write(mut sink: Box<dyn SnapshotSink>, blocks: &mut Blocks) -> Result<B
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StateMachineError> + Send + 'static) -> Result<T, String> {
-    let outcome = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
+    let outcome = crate::blocking::blocking(work).await.map_err(|error| error.to_string())?;
     outcome.map_err(|error| error.to_string())
 }

@@ -1,12 +1,14 @@
 //! The sending side: reads the checkpoint on a thread that may block, at a bounded rate.
 
 use super::SNAPSHOT_BLOCK_BYTES_MAX;
+use crate::blocking::blocking;
 use crate::error::TransportError;
 use crate::state_machine::SnapshotSource;
 use crate::transport::{Transport, convert};
 use crate::types::{SnapshotMeta, Vote};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use model::planted::{self, Bug};
 use model::{ReplicaId, StoreId};
 use proto::raft::{Block, Hello, SnapshotHeader, SnapshotTrailer, block::Body, snapshot_ack};
 use std::sync::Arc;
@@ -56,7 +58,7 @@ pub(crate) async fn send(senders: &Senders, transport: &Arc<dyn Transport>, requ
         membership: Some(convert::stored_membership_to_proto(&request.meta.last_membership)),
     };
     let (blocks, queue) = mpsc::channel(BLOCKS_AHEAD);
-    let reader = tokio::task::spawn_blocking(move || read_blocks(request.source, &blocks));
+    let reading = read_blocks(request.source, blocks);
     let bytes_per_second = senders.bytes_per_second;
     let paced = ReceiverStream::new(queue).then(move |block: Block| async move {
         if let Some(Body::Data(data)) = &block.body {
@@ -66,11 +68,10 @@ pub(crate) async fn send(senders: &Senders, transport: &Arc<dyn Transport>, requ
         block
     });
     let header = stream::iter([Block { body: Some(Body::Header(header)), crc32c: 0 }]);
-    let ack = transport.send_snapshot(store, header.chain(paced).boxed()).await;
+    // A receiver that has gone away drops the queue, which ends the reading.
+    let (ack, read) = tokio::join!(transport.send_snapshot(store, header.chain(paced).boxed()), reading);
     // The source's own failure explains more than the receiver's complaint about a missing trailer.
-    if let Ok(Err(error)) = reader.await {
-        return Err(unreachable(error));
-    }
+    read.map_err(unreachable)?;
     match ack?.result {
         Some(snapshot_ack::Result::Vote(vote)) => convert::vote_from_proto(Some(&vote)).map_err(|error| unreachable(error.to_string())),
         Some(snapshot_ack::Result::Rejected(reason)) => Err(TransportError::Rejected { store, reason }),
@@ -79,11 +80,17 @@ pub(crate) async fn send(senders: &Senders, transport: &Arc<dyn Transport>, requ
 }
 
 /// Reads until the end, a failure, or the receiver's going away.
-fn read_blocks(mut source: Box<dyn SnapshotSource>, blocks: &mpsc::Sender<Block>) -> Result<(), String> {
+async fn read_blocks(mut source: Box<dyn SnapshotSource>, blocks: mpsc::Sender<Block>) -> Result<(), String> {
     let mut trailer = SnapshotTrailer::default();
     loop {
-        let data: Option<Bytes> = source.next_block().map_err(|error| error.to_string())?;
+        let read = blocking(move || source.next_block().map(|data| (data, source))).await;
+        let (data, rest): (Option<Bytes>, _) = read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        source = rest;
         let Some(data) = data else { break };
+        if planted::is(Bug::SnapshotDropsBlock) && trailer.blocks == 1 {
+            trailer.blocks += 1;
+            continue;
+        }
         if data.len() > SNAPSHOT_BLOCK_BYTES_MAX {
             return Err(format!("block of {} bytes exceeds {SNAPSHOT_BLOCK_BYTES_MAX}", data.len()));
         }
@@ -91,11 +98,14 @@ fn read_blocks(mut source: Box<dyn SnapshotSource>, blocks: &mpsc::Sender<Block>
         trailer.bytes += data.len() as u64;
         trailer.crc32c = crc32c::crc32c_append(trailer.crc32c, &data);
         let crc32c = crc32c::crc32c(&data);
-        if blocks.blocking_send(Block { body: Some(Body::Data(data)), crc32c }).is_err() {
+        if blocks.send(Block { body: Some(Body::Data(data)), crc32c }).await.is_err() {
             return Ok(());
         }
     }
+    if planted::is(Bug::SnapshotDropsBlock) && trailer.blocks > 1 {
+        trailer.blocks -= 1;
+    }
     // A receiver that has gone away has said why.
-    let _ = blocks.blocking_send(Block { body: Some(Body::Trailer(trailer)), crc32c: 0 });
+    let _ = blocks.send(Block { body: Some(Body::Trailer(trailer)), crc32c: 0 }).await;
     Ok(())
 }

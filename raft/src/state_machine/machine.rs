@@ -1,12 +1,14 @@
 //! Between openraft's asynchronous state machine and ours.
 
 use super::{AppliedEntry, ApplyPool, Durable, SnapshotSource, Staged, StateMachine};
+use crate::blocking::blocking;
 use crate::error::StateMachineError;
 use crate::transport::convert;
 use crate::types::{Blob, LogId, Payload, SnapshotMeta, StoredMembership, TypeConfig, log_id_of, point_of};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use model::clock::Clock;
+use model::planted::{self, Bug};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{OptionalSend, Snapshot};
 use std::fmt;
@@ -58,7 +60,11 @@ impl Machine {
     /// Starts from the durable state.
     pub(crate) fn new(inner: Arc<dyn StateMachine>, pool: ApplyPool, clock: Arc<dyn Clock>, applied: Arc<Applied>) -> io::Result<Self> {
         let (last, membership) = match inner.durable() {
-            Some(durable) => (Some(log_id_of(durable.point)), convert::stored_membership_from_bytes(&durable.membership)?),
+            Some(durable) => {
+                let membership = convert::stored_membership_from_bytes(&durable.membership)?;
+                let forgets = planted::is(Bug::CheckpointForgetsMembership);
+                (Some(log_id_of(durable.point)), if forgets { StoredMembership::default() } else { membership })
+            }
             None => (None, StoredMembership::default()),
         };
         applied.send_replace(last.map(|last| last.index));
@@ -71,7 +77,7 @@ impl Machine {
         let (inner, clock) = (Arc::clone(&self.inner), Arc::clone(&self.clock));
         let work = move || {
             let began = clock.monotonic();
-            (inner.apply(entries), clock.monotonic().saturating_sub(began))
+            (apply(&*inner, entries), clock.monotonic().saturating_sub(began))
         };
         let (answers, took) = self.pool.run(work).await?;
         let answers = answers?;
@@ -100,6 +106,22 @@ impl Machine {
             }
         }
     }
+}
+
+fn apply(inner: &dyn StateMachine, mut entries: Vec<AppliedEntry>) -> Result<Vec<Bytes>, StateMachineError> {
+    let count = entries.len();
+    let is_large = count >= 3;
+    if planted::is(Bug::ApplyTwice) && is_large {
+        entries.extend(entries.first().cloned());
+    }
+    if planted::is(Bug::ApplySkips) && is_large {
+        entries.pop();
+    }
+    let mut answers = inner.apply(entries)?;
+    if (planted::is(Bug::ApplyTwice) || planted::is(Bug::ApplySkips)) && is_large {
+        answers.resize(count, Bytes::new());
+    }
+    Ok(answers)
 }
 
 fn next_slice(entries: usize, took: Duration) -> usize {
@@ -169,7 +191,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             SnapshotData::Local(source) => copy(&*inner, source)?.install(),
             SnapshotData::Meta => Err(StateMachineError::new("this snapshot holds no data")),
         };
-        tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
+        blocking(install).await??;
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.applied.send_replace(self.last.map(|last| last.index));
@@ -180,9 +202,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
         &mut self,
     ) -> Result<Option<Snapshot<crate::types::CommittedLeader, u64, crate::types::Node, SnapshotData>>, io::Error> {
         let inner = Arc::clone(&self.inner);
-        let source = tokio::task::spawn_blocking(move || inner.snapshot()).await.map_err(io::Error::other)??;
+        let source = blocking(move || inner.snapshot()).await??;
         let Some(source) = source else { return Ok(None) };
-        Ok(Some(Snapshot { meta: meta_of(&source.meta())?, snapshot: SnapshotData::Local(source) }))
+        let mut meta = meta_of(&source.meta())?;
+        if planted::is(Bug::SnapshotTooNew)
+            && let Some(last) = &mut meta.last_log_id
+        {
+            last.index += 1;
+        }
+        Ok(Some(Snapshot { meta, snapshot: SnapshotData::Local(source) }))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::transport::MESSAGE_BYTES_TARGET;
 use crate::types::{Blob, CommittedLeader, Entry, LogId, Membership, Node, Payload, StoredMembership, TypeConfig, Vote};
 use bytes::Bytes;
+use model::planted::{self, Bug};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderError, TransferLeaderRequest};
 use openraft::raft::{TransferLeaderResponse, VoteRequest, VoteResponse};
 use prost::Message;
@@ -54,9 +55,12 @@ pub(crate) fn membership_to_proto(membership: &Membership) -> wire::Membership {
 }
 
 pub(crate) fn membership_from_proto(membership: &wire::Membership) -> Result<Membership, ConvertError> {
-    let configs: Vec<BTreeSet<u64>> = membership.configs.iter().map(|voters| voters.replica_ids.iter().copied().collect()).collect();
+    let mut configs: Vec<BTreeSet<u64>> = membership.configs.iter().map(|voters| voters.replica_ids.iter().copied().collect()).collect();
     let nodes: BTreeMap<u64, Node> =
         membership.members.iter().map(|member| (member.replica_id, Node { store_id: member.store_id })).collect();
+    if planted::is(Bug::JointIgnored) && configs.len() > 1 {
+        configs.remove(0);
+    }
     if configs.is_empty() && nodes.is_empty() {
         return Ok(Membership::default());
     }
@@ -131,6 +135,9 @@ pub(crate) fn append_answer_to_proto(answer: &StreamAppendResult<TypeConfig>) ->
     use wire::append_answer::Result as Answer;
     let result = match answer {
         Ok(matching) => Answer::Matching(wire::Matching { log_id: matching.map(log_id_to_proto) }),
+        Err(StreamAppendError::Conflict(at)) if planted::is(Bug::ConflictAsMatch) => {
+            Answer::Matching(wire::Matching { log_id: Some(log_id_to_proto(*at)) })
+        }
         Err(StreamAppendError::Conflict(at)) => Answer::Conflict(log_id_to_proto(*at)),
         Err(StreamAppendError::HigherVote(vote)) => Answer::HigherVote(vote_to_proto(vote)),
     };
@@ -149,10 +156,15 @@ pub(crate) fn append_answer_from_proto(answer: &wire::AppendAnswer) -> Result<St
 pub(crate) fn vote_request_to_proto(request: &VoteRequest<TypeConfig>, pre_vote: bool) -> wire::VoteRequest {
     wire::VoteRequest {
         vote: Some(vote_to_proto(&request.vote)),
-        last: request.last_log_id.map(log_id_to_proto),
+        last: request.last_log_id.map(|id| log_id_to_proto(newest_if_planted(id, request.vote.leader_id.term))),
         leadership_transfer: request.leadership_transfer,
         pre_vote,
     }
+}
+
+fn newest_if_planted(id: LogId, term: u64) -> LogId {
+    let newest = LogId::new(CommittedLeader { term, node: id.leader_id.node }, u64::from(u32::MAX));
+    if planted::is(Bug::LogNotCompared) { newest } else { id }
 }
 
 pub(crate) fn vote_request_from_proto(request: &wire::VoteRequest) -> Result<VoteRequest<TypeConfig>, ConvertError> {

@@ -127,13 +127,17 @@ impl RaftNetworkV2<TypeConfig> for Peer {
 
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> BoxFuture<'s, Result<BoxStream<'s, AppendResult>, RPCError<TypeConfig>>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         let opened = async move {
+            // openraft waits after a failure where it hands out a request, so the first is taken before anything can fail: a peer that
+            // refuses at once would otherwise be tried again at once, without end.
+            let Some(first) = input.next().await else { return Ok(futures::stream::empty().boxed()) };
+            let input = futures::stream::iter([first]).chain(input);
             let opened = self.factory.mux.open(self.store, self.lane, self.ids()).await;
             let (requests, answers) = opened.map_err(|error| unreachable(&error))?;
             let window = self.factory.mux.window(self.store);

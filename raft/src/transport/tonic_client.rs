@@ -1,7 +1,7 @@
 //! The transport of production: tonic over TCP, one connection a lane.
 
 use super::gather::{Boxed, batches, frames};
-use super::{Connection, FRAMES_WAITING_MAX, Identity, Lane, Transport, in_time};
+use super::{Connection, Dialer, FRAMES_WAITING_MAX, Identity, Lane, Transport, in_time};
 use crate::error::{HelloError, TransportError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -27,6 +27,7 @@ type ChannelKey = (StoreId, Lane, String);
 
 struct Inner {
     identity: Identity,
+    dialer: Dialer,
     addresses: RwLock<HashMap<StoreId, String>>,
     channels: Mutex<HashMap<ChannelKey, Channel>>,
 }
@@ -47,7 +48,13 @@ impl TonicTransport {
     /// Speaks as `identity`. Addresses come by [`Transport::set_peer`], as `host:port`.
     #[must_use]
     pub fn new(identity: Identity) -> Arc<Self> {
-        let inner = Inner { identity, addresses: RwLock::default(), channels: Mutex::default() };
+        Self::dialling(identity, Dialer::default())
+    }
+
+    /// The same over connections that `dialer` makes.
+    #[must_use]
+    pub fn dialling(identity: Identity, dialer: Dialer) -> Arc<Self> {
+        let inner = Inner { identity, dialer, addresses: RwLock::default(), channels: Mutex::default() };
         Arc::new(Self { inner: Arc::new(inner) })
     }
 }
@@ -60,7 +67,7 @@ impl Inner {
         let channel = match channels.get(&key) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = endpoint(&key.2).map_err(|error| unreachable(store, &error))?.connect_lazy();
+                let channel = self.dialer.channel(&endpoint(&key.2).map_err(|error| unreachable(store, &error))?);
                 channels.retain(|(known, of, _), _| (*known, *of) != (store, lane));
                 channels.insert(key, channel.clone());
                 channel

@@ -1,5 +1,5 @@
 //! Clusters in one process: what is acknowledged survives, what is read is current.
-
+#![allow(clippy::disallowed_methods, reason = "tests have real sockets")]
 #![allow(clippy::unwrap_used, reason = "clippy knows only the test functions themselves as tests")]
 
 mod barrier;

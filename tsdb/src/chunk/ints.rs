@@ -104,6 +104,22 @@ impl IntCoder {
         reader.zigzag()
     }
 
+    /// Whether a column is one straight line, and if so, whether it grows all the way without passing the greatest number.
+    ///
+    /// # Errors
+    /// The bytes are cut off.
+    pub(super) fn line_grows(mut reader: Reader<'_>, count: usize) -> Result<Option<bool>, Corruption> {
+        match reader.u8()? {
+            CONSTANT => Ok(Some(count < 2)),
+            LINEAR => {
+                let (first, step) = (reader.zigzag()?, reader.zigzag()?);
+                let last = step.checked_mul(count as i64 - 1).and_then(|rise| first.checked_add(rise));
+                Ok(Some(count < 2 || (step > 0 && last.is_some())))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Appends what `convert` makes of the `count` values of a column from the front of `reader`.
     ///
     /// # Errors
@@ -126,8 +142,7 @@ impl IntCoder {
                 return Ok(());
             }
             LINEAR => {
-                let step = reader.zigzag()?;
-                out.extend((0..count as i64).map(|i| convert(first.wrapping_add(step.wrapping_mul(i)))));
+                line(first, reader.zigzag()?, count, out, convert);
                 return Ok(());
             }
             _ => {}
@@ -185,6 +200,20 @@ impl Column {
             _ => sum_up(first, residues, out, |u| unzigzag(u).wrapping_mul(divisor), convert),
         }
     }
+}
+
+/// Appends a straight line, four values at once.
+#[inline]
+fn line<T: Copy>(first: i64, step: i64, count: usize, out: &mut Vec<T>, convert: impl Fn(i64) -> T) {
+    let from = out.len();
+    out.resize(from + count, convert(first));
+    let mut four = [0, 1, 2, 3].map(|i: i64| first.wrapping_add(step.wrapping_mul(i)));
+    let (quads, rest) = out.get_mut(from..).unwrap_or_default().as_chunks_mut::<4>();
+    for quad in quads {
+        *quad = four.map(&convert);
+        four = four.map(|value| value.wrapping_add(step.wrapping_mul(4)));
+    }
+    rest.iter_mut().zip(four).for_each(|(place, value)| *place = convert(value));
 }
 
 /// Appends the first value, and each later one as the sum of the one before and its step.

@@ -113,8 +113,11 @@ impl PageCoder {
         let mut reader = Reader::new(bytes);
         self.ints.decode(&mut reader, count, out, |t| t)?;
         let times = out.get(from..).unwrap_or_default();
-        // Looks at all of them, for that takes no branches.
-        let grow = times.iter().zip(times.iter().skip(1)).fold(true, |grow, (a, b)| grow & (a < b));
+        let grow = match IntCoder::line_grows(Reader::new(bytes), count)? {
+            Some(grow) => grow,
+            // Looks at all of them, for that takes no branches.
+            None => times.iter().zip(times.iter().skip(1)).fold(true, |grow, (a, b)| grow & (a < b)),
+        };
         if grow && reader.rest().is_empty() { Ok(()) } else { Err(Corruption::new("times of a page")) }
     }
 
@@ -157,6 +160,18 @@ impl PageCoder {
             _ => self.floats.decode(rest, count, &mut out.values)?,
         }
         Ok(content)
+    }
+
+    /// Appends the `count` values of a page that holds plain floats; does nothing and says no if it holds anything else.
+    ///
+    /// # Errors
+    /// The bytes are damaged; `out` may hold values of the page then.
+    pub fn decode_plain(&mut self, bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<bool, Corruption> {
+        if matches!(bytes.first(), Some(&(STARTS | HISTOGRAMS))) {
+            return Ok(false);
+        }
+        self.floats.decode(bytes, count, out)?;
+        Ok(true)
     }
 
     /// Appends the samples of a page whose times were decoded already.

@@ -1,15 +1,22 @@
 //! The open database as the shards' data sees it.
 
+use super::damage::DamagedFiles;
 use super::options::{FamilyOptions, synced};
 use crate::error::{Corruption, StoreError};
 use crate::keys::Family;
 use crate::store::{FaultPlan, MatcherCache};
 use model::seal::{Seal, SealClass, SealContext};
 use model::{ShardId, WorkspaceId};
-use rocksdb::{ColumnFamily, DB, DBPinnableSlice, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions, WriteBatch};
+use rocksdb::{
+    ColumnFamily, DB, DBPinnableSlice, DBRawIterator, FlushOptions, IngestExternalFileOptions, Options, ReadOptions, WriteBatch,
+};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Written bytes from which a checkpoint has the memtables flushed. Its write-ahead log takes up to four times the bytes that its files
+/// do, and a start reads it before anything else; below this, more and smaller files would cost more than they save.
+const FLUSH_BYTES: u64 = 512 << 10;
 
 /// RocksDB, the sealer and the folder for files on their way in.
 pub(crate) struct Engine {
@@ -19,11 +26,14 @@ pub(crate) struct Engine {
     pub(super) options: FamilyOptions,
     pub(super) ingest_folder: PathBuf,
     pub(super) files: AtomicU64,
+    /// Bytes written since memtables were flushed last.
+    pub(super) unflushed: AtomicU64,
+    pub(super) damaged: DamagedFiles,
     pub(super) matchers: MatcherCache,
 }
 
 impl Engine {
-    fn handle(&self, family: Family) -> &ColumnFamily {
+    pub(super) fn handle(&self, family: Family) -> &ColumnFamily {
         self.rocks.cf_handle(family.name()).expect("every family was created at open")
     }
 
@@ -95,11 +105,30 @@ impl Engine {
     }
 
     pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        self.unflushed.fetch_add(batch.size_in_bytes() as u64, Ordering::Relaxed);
         Ok(self.rocks.write(batch)?)
+    }
+
+    /// Makes files of what was written, if that is much, so that the write-ahead log goes; begun, not done, when it returns.
+    pub(crate) fn flush_if_large(&self) -> Result<(), StoreError> {
+        if self.unflushed.load(Ordering::Relaxed) < FLUSH_BYTES {
+            return Ok(());
+        }
+        self.flush(false)
+    }
+
+    /// Makes files of all that was written; begun, not done, when it returns, unless it `waits`.
+    pub(super) fn flush(&self, waits: bool) -> Result<(), StoreError> {
+        self.unflushed.store(0, Ordering::Relaxed);
+        let mut options = FlushOptions::default();
+        options.set_wait(waits);
+        // A log file goes when no family needs it any more.
+        Ok(self.rocks.flush_cfs_opt(&Family::ALL.map(|family| self.handle(family)), &options)?)
     }
 
     /// Writes a batch; durable when it returns, with every batch written before.
     pub(crate) fn write_synced(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        self.unflushed.fetch_add(batch.size_in_bytes() as u64, Ordering::Relaxed);
         Ok(self.rocks.write_opt(batch, &synced())?)
     }
 

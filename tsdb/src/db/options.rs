@@ -90,6 +90,9 @@ fn database_options(memtables: &WriteBufferManager, memtable_bytes_max: usize) -
     options.set_max_total_wal_size(memtable_bytes_max as u64);
     options.set_max_background_jobs(2);
     options.set_max_open_files(1024);
+    // A start is not to wait for sixteen threads of each family to begin and end, nor for counts of entries that compactions find anyway.
+    options.set_max_file_opening_threads(1);
+    options.set_skip_stats_update_on_db_open(true);
     options.set_bytes_per_sync(1 << 20);
     // What it tells of every flush and compaction would be a hundredth of a small node's data.
     options.set_log_level(LogLevel::Warn);

@@ -265,6 +265,17 @@ impl<'a> WriteRows<'a> {
         Ok(item)
     }
 
+    /// Passes over the samples and records of the row that was given last.
+    pub(crate) fn skip(&mut self, row: WriteRow) -> Result<(), Corruption> {
+        for _ in 0..row.samples {
+            self.next_sample()?;
+        }
+        for _ in 0..row.records {
+            self.records.bytes()?;
+        }
+        Ok(())
+    }
+
     /// The next float; call as often as the row said.
     pub(crate) fn next_sample(&mut self) -> Result<Sample, Corruption> {
         self.last_ms = self.last_ms.wrapping_add(self.timestamps.zigzag()?);

@@ -34,6 +34,15 @@ impl HeadChunk {
         }
     }
 
+    /// Number of samples, at least 1.
+    #[allow(clippy::len_without_is_empty)]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Floats(chunk) => chunk.len(),
+            Self::Records(chunk) => chunk.len(),
+        }
+    }
+
     /// Bytes outside the struct, for memory accounting.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {

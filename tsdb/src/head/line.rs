@@ -47,6 +47,9 @@ pub(crate) struct Line {
     pub(crate) newest: Option<(Timestamp, Content)>,
     /// Whether the newest sample was deleted: its time still tells what is out of order, its content only the form it had.
     pub(crate) is_newest_deleted: bool,
+    /// Whether the newest sample is known to be a float without a start.
+    pub(crate) is_newest_plain: bool,
+    /// Takes further samples: has fewer than [`SEAL_SAMPLES`].
     pub(crate) open: Option<HeadChunk>,
     /// Log index of the first entry that wrote into the open chunk.
     pub(crate) open_index: u64,
@@ -105,18 +108,24 @@ pub(crate) fn content_at(samples: &Samples, t: Timestamp) -> Option<Content> {
 }
 
 impl Line {
-    /// Appends a float later than the newest; gives the bytes by which the line grew.
+    /// Appends a float later than the newest; gives the bytes by which the line grew. A chunk that is full by it is sealed at once, so
+    /// that the next checkpoint makes columns of it.
     pub(crate) fn append(&mut self, sample: Sample, log_index: u64) -> i64 {
         let Sample { timestamp_ms, value } = sample;
-        self.is_newest_deleted = false;
+        (self.is_newest_deleted, self.is_newest_plain) = (false, true);
         let mut grown = 0;
         match &mut self.open {
             Some(HeadChunk::Floats(open)) => {
                 self.newest = Some((timestamp_ms, Content::Float(value.to_bits())));
-                if open.len() < SEAL_SAMPLES && day_of(open.first_ms()) == day_of(timestamp_ms) {
+                if day_of(open.first_ms()) == day_of(timestamp_ms) {
                     let before = open.heap_bytes();
                     open.append(timestamp_ms, value);
-                    return (open.heap_bytes() - before) as i64;
+                    grown += (open.heap_bytes() - before) as i64;
+                    if open.len() >= SEAL_SAMPLES {
+                        self.seal_open();
+                        grown += size_of::<SealedChunk>() as i64;
+                    }
+                    return grown;
                 }
                 self.seal_open();
                 grown += size_of::<SealedChunk>() as i64;
@@ -139,23 +148,23 @@ impl Line {
     /// Appends a record later than the newest. Account for the change of [`Line::bytes`].
     pub(crate) fn append_record(&mut self, record: &Record, log_index: u64) {
         (self.newest, self.is_newest_deleted) = (Some((record.timestamp_ms, record.value.content())), false);
+        self.is_newest_plain = record.is_plain_float();
         match &mut self.open {
-            Some(HeadChunk::Records(open))
-                if open.len() < SEAL_SAMPLES
-                    && open.bytes() < RECORDS_SEAL_BYTES
-                    && day_of(open.first_ms()) == day_of(record.timestamp_ms) =>
-            {
-                open.append(record);
-                return;
+            Some(HeadChunk::Records(open)) if day_of(open.first_ms()) == day_of(record.timestamp_ms) => open.append(record),
+            _ => {
+                self.seal_open();
+                self.open_index = log_index;
+                self.open = Some(match record.value {
+                    Value::Float(value) if self.is_newest_plain => HeadChunk::Floats(OpenChunk::new(record.timestamp_ms, value)),
+                    _ => HeadChunk::Records(Box::new(RecordChunk::new(record))),
+                });
             }
-            _ => self.seal_open(),
         }
-        self.open_index = log_index;
-        let is_plain = record.start_ms == 0;
-        self.open = Some(match record.value {
-            Value::Float(value) if is_plain => HeadChunk::Floats(OpenChunk::new(record.timestamp_ms, value)),
-            _ => HeadChunk::Records(Box::new(RecordChunk::new(record))),
-        });
+        if let Some(HeadChunk::Records(open)) = &self.open
+            && (open.len() >= SEAL_SAMPLES || open.bytes() >= RECORDS_SEAL_BYTES)
+        {
+            self.seal_open();
+        }
     }
 
     /// Ends the open chunk.
@@ -168,7 +177,7 @@ impl Line {
 
     /// Adds a float not later than the newest, at a time the series has none.
     pub(crate) fn insert(&mut self, sample: Sample, log_index: u64) {
-        self.replace_deleted_newest(sample.timestamp_ms, Content::Float(sample.value.to_bits()));
+        self.replace_deleted_newest(sample.timestamp_ms, Content::Float(sample.value.to_bits()), true);
         let pending = self.pending(log_index);
         let at = pending.samples.partition_point(|(t, _)| *t < sample.timestamp_ms);
         pending.samples.insert(at, (sample.timestamp_ms, sample.value.to_bits()));
@@ -177,7 +186,7 @@ impl Line {
 
     /// Adds a record not later than the newest, at a time the series has none.
     pub(crate) fn insert_record(&mut self, record: Record, log_index: u64) {
-        self.replace_deleted_newest(record.timestamp_ms, record.value.content());
+        self.replace_deleted_newest(record.timestamp_ms, record.value.content(), record.is_plain_float());
         let pending = self.pending(log_index);
         let at = pending.records.partition_point(|r| r.timestamp_ms < record.timestamp_ms);
         pending.records.insert(at, record);
@@ -185,9 +194,10 @@ impl Line {
     }
 
     /// A sample at the time of the newest takes its place; that one was deleted.
-    fn replace_deleted_newest(&mut self, timestamp_ms: Timestamp, content: Content) {
+    fn replace_deleted_newest(&mut self, timestamp_ms: Timestamp, content: Content, is_plain: bool) {
         if self.newest.is_some_and(|(t, _)| t == timestamp_ms) {
             (self.newest, self.is_newest_deleted) = (Some((timestamp_ms, content)), false);
+            self.is_newest_plain = is_plain;
         }
     }
 
@@ -262,9 +272,8 @@ impl Line {
     /// The newest sample if it is a float without a start, is not deleted, and this is known without decoding.
     pub(crate) fn newest_float(&self) -> Option<Sample> {
         let (timestamp_ms, Content::Float(bits)) = self.newest? else { return None };
-        let Some(HeadChunk::Floats(open)) = &self.open else { return None };
-        let is_in_open = !self.is_newest_deleted && open.last_ms() == timestamp_ms;
-        is_in_open.then(|| Sample { timestamp_ms, value: f64::from_bits(bits) })
+        let is_known = self.is_newest_plain && !self.is_newest_deleted;
+        is_known.then(|| Sample { timestamp_ms, value: f64::from_bits(bits) })
     }
 
     /// The number that the next sealed chunk gets.
@@ -301,9 +310,9 @@ impl Line {
         self.open.is_none() && self.sealed.is_empty() && self.out_of_order.is_none()
     }
 
-    /// Time of the newest sample, if that lies in the open chunk and was not deleted.
-    pub(crate) fn newest_in_open(&self) -> Option<Timestamp> {
-        self.open.as_ref().filter(|_| !self.is_newest_deleted).map(HeadChunk::last_ms)
+    /// Time of the newest sample, if that was not deleted.
+    pub(crate) fn newest_ms(&self) -> Option<Timestamp> {
+        self.newest.filter(|_| !self.is_newest_deleted).map(|(t, _)| t)
     }
 
     /// Whether a sample may lie in (`after_ms`, `to_ms`], by the bounds of the chunks.

@@ -18,7 +18,7 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// The newest sample of a slot, which is in the head now and was not deleted; `None` if no such one is known.
+    /// The newest sample of a slot, which is in the head or in a listed part and was not deleted; `None` if no such one is known.
     pub(super) fn set(&mut self, slot: u32, newest_ms: Option<Timestamp>) {
         let seconds = newest_ms.map(|t| t.div_euclid(1000)).and_then(|s| u32::try_from(s).ok()).filter(|s| *s != VACANT);
         self.newest_ms = self.newest_ms.max(newest_ms);

@@ -56,6 +56,23 @@ proptest! {
 }
 
 #[test]
+fn a_chunk_is_sealed_by_the_sample_that_fills_it() {
+    let (mut line, mut scratch, mut bytes) = (Line::default(), Samples::default(), 0);
+    for n in 0..SEAL_SAMPLES as i64 {
+        assert_eq!((line.sealed.len(), line.open.is_some()), (0, n > 0), "before sample {n}");
+        bytes += line.append(Sample { timestamp_ms: n * 1000, value: n as f64 }, 7);
+    }
+    assert_eq!((line.sealed.len(), line.open.is_none(), line.sealed[0].min_index), (1, true, 7));
+    assert_eq!(bytes.cast_unsigned(), line.bytes());
+    let last = (SEAL_SAMPLES as i64 - 1) * 1000;
+    assert_eq!((line.newest_ms(), line.newest_float().map(|s| s.timestamp_ms)), (Some(last), Some(last)));
+    assert_eq!(line.find(last, 0, &mut scratch).unwrap(), float((last as f64 / 1000.0).to_bits()));
+    assert_eq!(line.find(last - 1000, 0, &mut scratch).unwrap(), float((last as f64 / 1000.0 - 1.0).to_bits()));
+    line.append(Sample { timestamp_ms: last + 1, value: 0.5 }, 8);
+    assert_eq!((line.sealed.len(), line.open_index, line.newest_ms()), (1, 8, Some(last + 1)));
+}
+
+#[test]
 fn listed_chunks_are_looked_up_in_parts_once_they_are_dropped() {
     let mut line = Line::default();
     let mut scratch = Samples::default();

@@ -180,6 +180,14 @@ impl Shard {
                 replicated.map.open(placement_key, generations);
                 self.told.all(replicated);
             }
+            Entry::Fence { time_ms, generation } => {
+                replicated.advance(time_ms);
+                self.fence(replicated, generation);
+            }
+            Entry::Unfence { generation, rev } => {
+                replicated.map.unfence(generation, rev);
+                self.told.all(replicated);
+            }
             Entry::Tick { time_ms } => {
                 replicated.advance(time_ms);
                 self.release_listed();

@@ -18,10 +18,11 @@ pub const TOMBSTONES_MAX: usize = 1024;
 impl Shard {
     /// Hides what was written so far into the delete's interval; in memory, O(series that match).
     ///
-    /// Gives a verdict with a stale row, and hides nothing, if the shard's map has a generation that the asker does not know.
+    /// Gives a verdict with a stale row, and hides nothing, if the shard's map has a generation in
+    /// the delete's interval that the asker does not know.
     pub(super) fn delete(&self, state: &mut Replicated, delete: Delete, log_index: u64) -> Option<PartVerdict> {
         let Delete { known_revision, first_ms, last_ms, matcher_sets } = delete;
-        if state.map.generations.iter().any(|generation| generation.rev > known_revision) {
+        if state.map.is_newer_than(known_revision, first_ms, last_ms) {
             return Some(PartVerdict { stale_rows: vec![0], ..PartVerdict::default() });
         }
         let (content_first, content_last) = state.bounds?;

@@ -1,13 +1,16 @@
 //! Rules of the replicated core, on real stores in temporary folders.
+#![allow(clippy::disallowed_methods, reason = "tests have real threads")]
 
 mod blocks;
 mod churn;
 mod crash;
+mod full;
 mod labels;
 mod life;
 mod memory;
 mod records;
 mod rules;
+mod shared;
 mod values;
 
 use super::*;
@@ -182,12 +185,17 @@ pub(super) fn others_of(shard: &Arc<Shard>) -> Vec<String> {
 pub(super) fn encode_rows(rows: &[(Labels, i64, f64)]) -> Bytes {
     let mut builder = RowsBuilder::default();
     for (ordinal, (labels, timestamp_ms, value)) in rows.iter().enumerate() {
-        let mut region = Vec::new();
-        labels.iter().for_each(|(name, value)| push_label(&mut region, name.as_bytes(), value.as_bytes()));
-        builder.series(ordinal as u32, hash::fp128(labels, KEY), hash::placement_hash(labels, KEY), &region);
+        begin_row(&mut builder, ordinal as u32, labels);
         builder.sample(Sample { timestamp_ms: *timestamp_ms, value: *value });
     }
     builder.finish()
+}
+
+/// Begins the row of one series.
+pub(super) fn begin_row(builder: &mut RowsBuilder, ordinal: u32, labels: &Labels) {
+    let mut region = Vec::new();
+    labels.iter().for_each(|(name, value)| push_label(&mut region, name.as_bytes(), value.as_bytes()));
+    builder.series(ordinal, hash::fp128(labels, KEY), hash::placement_hash(labels, KEY), &region);
 }
 
 pub(super) fn series(n: u32) -> Labels {

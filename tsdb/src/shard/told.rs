@@ -1,9 +1,10 @@
 //! What callers other than apply ask of the replicated state, kept beside it: nobody waits for them while an entry is applied.
 
+use super::fence::MapState;
 use crate::entry::Limits;
 use crate::metadata::Families;
 use crate::state::{Replicated, Tombstones};
-use model::{Generation, Timestamp};
+use model::Timestamp;
 use parking_lot::RwLock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,7 +22,7 @@ pub(super) struct Told {
 #[derive(Debug, Default)]
 struct Rules {
     limits: Limits,
-    generations: Arc<[Generation]>,
+    map: MapState,
     tombstones: Tombstones,
     dropped_before_ms: Timestamp,
 }
@@ -38,7 +39,7 @@ impl Told {
         self.families(state);
         *self.rules.write() = Rules {
             limits: state.limits,
-            generations: state.map.generations.as_slice().into(),
+            map: MapState { generations: state.map.generations.as_slice().into(), seen_rev: state.map.seen_rev },
             tombstones: state.tombstones.clone(),
             dropped_before_ms: state.dropped_before_ms,
         };
@@ -67,7 +68,7 @@ impl Told {
         (rules.tombstones.clone(), rules.dropped_before_ms)
     }
 
-    pub(super) fn generations(&self) -> Arc<[Generation]> {
-        Arc::clone(&self.rules.read().generations)
+    pub(super) fn map(&self) -> MapState {
+        self.rules.read().map.clone()
     }
 }

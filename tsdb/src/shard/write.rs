@@ -84,6 +84,11 @@ impl<'a> Writer<'a> {
                 SeriesRef::Known(_) => known.next(),
                 SeriesRef::Created(at) => self.targets.created[at as usize],
             };
+            if self.is_stale(state, &head, &rows, row, slot)? {
+                self.verdict.stale_row(row.ordinal);
+                rows.skip(row).map_err(EntryError::from)?;
+                continue;
+            }
             match (slot, row.series) {
                 (Some(slot), _) => self.row(state, &mut head, &mut rows, row, slot)?,
                 (None, SeriesRef::Created(at)) => self.new_row(state, &mut head, &mut rows, row, at as usize)?,
@@ -95,6 +100,37 @@ impl<'a> Writer<'a> {
             self.shard.changes.lock().note(first_ms, last_ms, self.log_index);
         }
         Ok(self.verdict)
+    }
+
+    /// Whether the map puts a sample of the row on another shard. Then nothing of the row is applied: the router sends it again whole, by
+    /// a newer map, so that no sample is told of twice.
+    fn is_stale(&self, state: &Replicated, head: &Head, rows: &WriteRows<'_>, row: WriteRow, slot: Option<u32>) -> Result<bool, Fault> {
+        let placement = match (slot, row.series) {
+            (Some(_), SeriesRef::Known(_)) if !self.checks_known => return Ok(false),
+            (_, SeriesRef::Created(at)) => self.created[at as usize].placement,
+            (slot, SeriesRef::Known(_)) => match slot.and_then(|slot| head.series(slot)) {
+                Some(series) => series.placement,
+                None => return Ok(false),
+            },
+        };
+        if state.map.always_places(self.shard.id, placement) {
+            return Ok(false);
+        }
+        let mut ahead = rows.clone();
+        for _ in 0..row.samples {
+            let sample = ahead.next_sample().map_err(EntryError::from)?;
+            if !state.map.places(self.shard.id, placement, sample.timestamp_ms) {
+                return Ok(true);
+            }
+        }
+        for _ in 0..row.records {
+            if let Item::Sample(record) = ahead.next_record().map_err(EntryError::from)?
+                && !state.map.places(self.shard.id, placement, record.timestamp_ms)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Takes over what a part says about metric families.
@@ -153,10 +189,6 @@ impl<'a> Writer<'a> {
         for _ in 0..row.samples {
             let sample = rows.next_sample().map_err(EntryError::from)?;
             let Some((series, line)) = head.slot_mut(slot) else { continue };
-            if self.checks_known && !state.map.places(self.shard.id, series.placement, sample.timestamp_ms) {
-                self.verdict.stale_row(row.ordinal);
-                continue;
-            }
             if is_stale(sample.value) && newest_content(state, line).is_some_and(Content::is_histogram) {
                 self.record(state, head, (slot, row.ordinal), Record::float(sample))?;
                 continue;
@@ -201,10 +233,6 @@ impl<'a> Writer<'a> {
     fn record(&mut self, state: &mut Replicated, head: &mut Head, (slot, ordinal): (u32, u32), record: Record) -> Result<(), Fault> {
         let Some((series, line)) = head.slot_mut(slot) else { return Ok(()) };
         let timestamp_ms = record.timestamp_ms;
-        if self.checks_known && !state.map.places(self.shard.id, series.placement, timestamp_ms) {
-            self.verdict.stale_row(ordinal);
-            return Ok(());
-        }
         let record = as_stored(record, newest_content(state, line));
         let content = record.value.content();
         let find = || self.shard.find(&state.tombstones, series, line, timestamp_ms, &mut self.scratch);
@@ -287,10 +315,6 @@ impl<'a> Writer<'a> {
         record: &Record,
     ) -> Result<Option<u32>, Fault> {
         let (created, timestamp_ms) = (self.created[at], record.timestamp_ms);
-        if !state.map.places(self.shard.id, created.placement, timestamp_ms) {
-            self.verdict.stale_row(ordinal);
-            return Ok(None);
-        }
         let content = record.value.content();
         let decision = judge(state.rules(), None, (timestamp_ms, content), || Ok::<_, Fault>(None))?;
         if let Decision::Refuse(kind) = decision {

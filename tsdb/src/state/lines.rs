@@ -32,6 +32,7 @@ const NEWEST: u8 = 8;
 /// The newest sample is the last of the open chunk, a float.
 const NEWEST_IS_OPEN: u8 = 16;
 const STORED: u8 = 32;
+const NEWEST_IS_PLAIN: u8 = 64;
 
 const STREAM: u8 = 0;
 const COLUMNS: u8 = 1;
@@ -70,7 +71,8 @@ impl LineWriter {
             put_varint(out, u64::from(*pair));
         }
         // The chunks are numbered anew after a restart: none is sealed then.
-        let Line { newest, is_newest_deleted, open, open_index, sealed, first_sealed: _, listed: _, out_of_order, stored } = line;
+        let Line { newest, is_newest_deleted, is_newest_plain, open, open_index, sealed, first_sealed: _, listed: _, out_of_order, stored } =
+            line;
         let last_of_open = open.as_ref().and_then(last_float);
         let is_newest_open = last_of_open.is_some() && *newest == last_of_open;
         let stored = sealed.iter().fold(*stored, |range, s| Some(join(range, s.chunk.first_ms(), s.chunk.last_ms())));
@@ -79,6 +81,7 @@ impl LineWriter {
             flag(open.is_some(), OPEN)
                 | flag(out_of_order.is_some(), OUT_OF_ORDER)
                 | flag(*is_newest_deleted, NEWEST_IS_DELETED)
+                | flag(*is_newest_plain, NEWEST_IS_PLAIN)
                 | flag(newest.is_some(), NEWEST)
                 | flag(is_newest_open, NEWEST_IS_OPEN)
                 | flag(stored.is_some(), STORED),
@@ -107,7 +110,6 @@ impl LineWriter {
         self.stream.clear();
         open.write_to(&mut self.stream);
         if let HeadChunk::Floats(chunk) = open
-            && chunk.len() <= SEAL_SAMPLES
             && let Some(form) = self.columns_of(chunk)
             && self.columns.len() < self.stream.len()
         {
@@ -157,7 +159,8 @@ impl LineReader {
         let n = r.count(1)?;
         let pairs: Arc<[u32]> = (0..n).map(|_| r.varint_u32()).collect::<Result<_, _>>()?;
         let flags = r.u8()?;
-        let mut line = Line { is_newest_deleted: flags & NEWEST_IS_DELETED != 0, ..Line::default() };
+        let mut line =
+            Line { is_newest_deleted: flags & NEWEST_IS_DELETED != 0, is_newest_plain: flags & NEWEST_IS_PLAIN != 0, ..Line::default() };
         if flags & (NEWEST | NEWEST_IS_OPEN) == NEWEST {
             let (t, kind) = (r.zigzag()?, r.u8()?);
             line.newest = Some((t, Content::from_parts(kind, r.u64_le()?)?));
@@ -185,9 +188,12 @@ impl LineReader {
 
     fn read_open(&mut self, r: &mut Reader<'_>) -> Result<HeadChunk, Corruption> {
         match r.u8()? {
-            STREAM => return HeadChunk::read_from(r),
+            STREAM => {
+                let chunk = HeadChunk::read_from(r)?;
+                return if chunk.len() < SEAL_SAMPLES { Ok(chunk) } else { Err(Corruption::new("open chunk too long")) };
+            }
             COLUMNS => {
-                let count = usize::try_from(r.varint()?).ok().filter(|count| *count <= SEAL_SAMPLES);
+                let count = usize::try_from(r.varint()?).ok().filter(|count| *count < SEAL_SAMPLES);
                 let count = count.ok_or(Corruption::new("open chunk too long"))?;
                 self.times.clear();
                 self.coder.decode_times(r.bytes()?, count, &mut self.times)?;
@@ -258,7 +264,7 @@ mod tests {
             8 => (0u32..1000).prop_map(|v| f64::from(v) / 10.0),
             1 => any::<u64>().prop_map(f64::from_bits),
         ];
-        vec((0u8..3, 0usize..300, vec(value, 300)), 1..12)
+        vec((0u8..3, prop_oneof![0usize..300, (0usize..3).prop_map(|chunks| chunks * SEAL_SAMPLES)], vec(value, 300)), 1..12)
     }
 
     fn line(target: u8, count: usize, values: &[f64]) -> Line {
@@ -296,7 +302,7 @@ mod tests {
             for (sid, line) in (0..).zip(&lines) {
                 let (of, back) = reader.read(&mut r).unwrap();
                 prop_assert_eq!((of.sid, of.fp128, of.placement, &of.pairs[..]), (sid, u128::from(sid) << 70, u64::from(sid), &[1, sid][..]));
-                prop_assert_eq!(back.newest, line.newest);
+                prop_assert_eq!((back.newest, back.is_newest_plain), (line.newest, line.is_newest_plain));
                 prop_assert_eq!(stream(back.open.as_ref()), stream(line.open.as_ref()));
                 prop_assert!(line.open.is_none() || back.open_index == line.open_index);
                 let sealed = line.sealed.iter().fold(line.stored, |range, s| Some(join(range, s.chunk.first_ms(), s.chunk.last_ms())));
@@ -325,5 +331,5 @@ mod tests {
         assert_eq!(bytes[29..], *GOLDEN, "{:?}", &bytes[29..]);
     }
 
-    const GOLDEN: &[u8] = &[25, 208, 15, 1, 4, 10, 1, 128, 160, 171, 254, 249, 98, 176, 234, 1, 9, 97, 45, 68, 20, 5, 4, 2, 0, 48];
+    const GOLDEN: &[u8] = &[89, 208, 15, 1, 4, 10, 1, 128, 160, 171, 254, 249, 98, 176, 234, 1, 9, 97, 45, 68, 20, 5, 4, 2, 0, 48];
 }

@@ -3,6 +3,7 @@ use super::*;
 use crate::entry::PartKey;
 use crate::head::{Line, Series};
 use crate::verdict::{FirstError, PartVerdict, Refusal};
+use model::{Generation, ShardId, hash::jump_hash};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -80,6 +81,37 @@ fn c8_list_puts_every_sample_on_exactly_one_shard() {
     }
     map.open(7, vec![generation(2, 3, 2000, &[1])]);
     assert!(map.places(ShardId(1), 0, 2000) && map.generations.len() == 2);
+}
+
+#[test]
+fn c8_a_fence_is_taken_once_and_only_if_nothing_here_belongs_elsewhere() {
+    let mut map = ShardMap::default();
+    map.open(7, vec![generation(1, 1, i64::MIN, &[1])]);
+    let grown = generation(2, 2, 1000, &[1, 2]);
+    map.fence(grown.clone(), |_| true);
+    assert_eq!((map.generations.len(), map.seen_rev), (1, 2), "committed is not accepted");
+    map.fence(grown, |_| false);
+    assert_eq!(map.generations.len(), 1, "a revision is judged once");
+    let again = generation(2, 3, 2000, &[1, 2]);
+    map.fence(again.clone(), |_| false);
+    assert_eq!(map.generations.last(), Some(&again));
+    assert!(map.is_newer_than(2, 0, 2000) && !map.is_newer_than(2, 0, 1999) && !map.is_newer_than(3, 0, 2000));
+    map.unfence(2, 2);
+    assert_eq!(map.generations.len(), 2, "an older revision's end is no end of this one");
+    map.unfence(2, 3);
+    assert_eq!(map.generations.len(), 1);
+    map.fence(again, |_| false);
+    assert_eq!(map.generations.len(), 1, "what was taken back does not come again");
+    map.unfence(2, 4);
+    map.fence(generation(2, 4, 2000, &[1, 2]), |_| false);
+    assert_eq!(map.generations.len(), 1, "nor does it come after its end");
+    map.fence(generation(2, 5, i64::MIN, &[1, 2]), |_| false);
+    assert_eq!(map.generations.len(), 1, "time goes forward");
+    map.open(7, vec![generation(1, 1, i64::MIN, &[1]), generation(2, 6, 3000, &[1, 2])]);
+    assert!(map.is_newer_than(5, 3000, 3000) && !map.keeps_accepted_series());
+    let moves = |placement: &u64| jump_hash(*placement, 2) == 1;
+    let (stays, moved) = ((0..).find(|p| !moves(p)).unwrap(), (0..).find(moves).unwrap());
+    assert!(map.always_places(ShardId(1), stays) && !map.always_places(ShardId(1), moved));
 }
 
 /// Takes everything and keeps what it has to.

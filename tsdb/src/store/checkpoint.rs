@@ -253,6 +253,9 @@ impl<'a> CheckpointWriter<'a> {
         if let Err(error) = store.reclaim() {
             tracing::warn!(%error, shard = %store.dataset.identity.shard, "replaced data could not be deleted yet");
         }
+        if let Err(error) = store.dataset.engine().flush_if_large() {
+            tracing::warn!(%error, "memtables could not be flushed yet");
+        }
         store.dataset.engine().faults.reached(Step::Cleanup)
     }
 

@@ -6,8 +6,10 @@ use crate::error::Corruption;
 use crate::runs::Runs;
 use crate::state::Deleted;
 use crate::store::StoredPage;
+use hashbrown::HashTable;
 use model::{Labels, Timestamp};
 use std::ops::Range;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Decoded times that are kept for the series to come; what is beyond is decoded for each series again.
 const SHARED_TIMES_MAX: usize = 1 << 20;
@@ -18,11 +20,12 @@ pub(super) struct StoredPages {
     bytes: Vec<u8>,
     pages: Vec<Page>,
     columns: Vec<Column>,
+    /// Numbers of the columns by what they hold: groups of one target's metrics have the same ones.
+    by_content: HashTable<u32>,
     /// Columns of the group that is being read, by their numbers there.
     of_group: Vec<Option<u32>>,
-    /// Number of that group, and of the scan it belongs to.
-    group: Option<(u32, u32)>,
-    scan: u32,
+    /// Number of that group.
+    group: Option<u32>,
     times: Vec<Timestamp>,
     /// Times of a page that `times` has no room for.
     beyond: Vec<Timestamp>,
@@ -41,6 +44,7 @@ struct Page {
 #[derive(Debug)]
 struct Column {
     count: usize,
+    hash: u64,
     bytes: Range<usize>,
     /// Where it is in `times`, once it was decoded.
     decoded: Option<Range<usize>>,
@@ -51,19 +55,15 @@ impl StoredPages {
         self.bytes.clear();
         self.pages.clear();
         self.columns.clear();
+        self.by_content.clear();
         self.of_group.clear();
         self.times.clear();
         self.group = None;
     }
 
-    /// Begins another scan, whose groups are counted anew.
-    pub(super) fn begin_scan(&mut self) {
-        self.scan = self.scan.wrapping_add(1);
-    }
-
     pub(super) fn push(&mut self, page: &StoredPage<'_>) {
-        if self.group != Some((self.scan, page.group)) {
-            self.group = Some((self.scan, page.group));
+        if self.group != Some(page.group) {
+            self.group = Some(page.group);
             self.of_group.clear();
         }
         if self.of_group.len() <= page.column {
@@ -72,15 +72,32 @@ impl StoredPages {
         let column = match self.of_group[page.column] {
             Some(known) => known,
             None => {
-                let number = self.columns.len() as u32;
-                let bytes = self.copy(page.times);
-                self.columns.push(Column { count: page.count, bytes, decoded: None });
+                let number = self.column(page);
                 self.of_group[page.column] = Some(number);
                 number
             }
         };
         let values = self.copy(page.values);
         self.pages.push(Page { sid: page.sid.0, log_index: page.log_index, column, values });
+    }
+
+    /// The number of a column of times, which another group may have brought already.
+    fn column(&mut self, page: &StoredPage<'_>) -> u32 {
+        let hash = xxh3_64_with_seed(page.times, page.count as u64);
+        let (columns, all) = (&self.columns, &self.bytes);
+        let is_same = |number: &u32| {
+            let column = &columns[*number as usize];
+            column.count == page.count && all[column.bytes.clone()] == *page.times
+        };
+        if let Some(number) = self.by_content.find(hash, is_same) {
+            return *number;
+        }
+        let number = self.columns.len() as u32;
+        let bytes = self.copy(page.times);
+        self.columns.push(Column { count: page.count, hash, bytes, decoded: None });
+        let columns = &self.columns;
+        self.by_content.insert_unique(hash, number, |number| columns[*number as usize].hash);
+        number
     }
 
     fn copy(&mut self, bytes: &[u8]) -> Range<usize> {
@@ -122,12 +139,23 @@ impl StoredPages {
         };
         coder.decode_samples(times, &bytes[coded.clone()], out)
     }
+
+    /// Appends the values of a page; does nothing and says no if they are no plain floats.
+    fn decode_values(&mut self, page: usize, out: &mut Vec<f64>) -> Result<bool, Corruption> {
+        let Page { column, values: ref coded, .. } = self.pages[page];
+        self.coder.decode_plain(&self.bytes[coded.clone()], self.columns[column as usize].count, out)
+    }
 }
 
-/// Joins the pages and chunks of one series after another, reusing its buffers.
+/// Joins the pages and chunks of one series after another, reusing its buffers, and times that a series has in common with the one
+/// before it.
 #[derive(Debug, Default)]
 pub(super) struct Merger {
     runs: Runs,
+    /// Columns of times whose samples `runs` begins with, as they were added; empty if it was brought into another order since.
+    columns: Vec<u32>,
+    /// What of the floats is in the range.
+    window: Range<usize>,
 }
 
 impl Merger {
@@ -137,9 +165,9 @@ impl Merger {
         SelectedSeries {
             sid,
             labels,
-            timestamps: &samples.ts,
-            values: &samples.values,
-            start_timestamps: starts,
+            timestamps: &samples.ts[self.window.clone()],
+            values: &samples.values[self.window.clone()],
+            start_timestamps: if starts.is_empty() { starts } else { &starts[self.window.clone()] },
             histograms: &samples.records,
         }
     }
@@ -152,18 +180,20 @@ impl Merger {
         deleted: &Deleted,
         range: TimeRange,
     ) -> Result<(), ReadError> {
-        let (sid, runs) = (head.sid, &mut self.runs);
-        runs.clear();
+        let (sid, pages) = (head.sid, stored.of(head.sid));
         if let Some(newest) = head.newest {
-            runs.samples.ts.push(newest.timestamp_ms);
-            runs.samples.values.push(newest.value);
+            self.clear();
+            self.runs.samples.ts.push(newest.timestamp_ms);
+            self.runs.samples.values.push(newest.value);
+            self.window = 0..1;
             return Ok(());
         }
         let corrupt = |source| ReadError::Chunk { sid, source };
-        for page in stored.of(sid) {
-            let log_index = stored.pages[page].log_index;
-            runs.add(log_index, deleted, |samples| stored.decode(page, samples)).map_err(corrupt)?;
+        if !deleted.is_empty() || !self.add_values(stored, pages.clone()).map_err(corrupt)? {
+            self.clear();
+            self.add_pages(stored, pages, deleted).map_err(corrupt)?;
         }
+        let runs = &mut self.runs;
         let sealed = head.sealed.iter().map(|s| (&s.chunk, s.min_index));
         for (chunk, log_index) in sealed.chain(head.open.iter().map(|(chunk, log_index)| (chunk, *log_index))) {
             runs.add(log_index, deleted, |samples| chunk.decode(samples)).map_err(corrupt)?;
@@ -176,21 +206,55 @@ impl Merger {
                 Ok::<_, ReadError>(())
             })?;
         }
+        if !runs.is_as_added() {
+            self.columns.clear();
+        }
         runs.finish();
-        self.cut(range);
+        let Samples { ts, records, .. } = &mut runs.samples;
+        let from = ts.partition_point(|t| *t <= range.after_ms);
+        self.window = from..ts.partition_point(|t| *t <= range.to_ms).max(from);
+        records.retain(|record| record.timestamp_ms > range.after_ms && record.timestamp_ms <= range.to_ms);
         Ok(())
     }
 
-    fn cut(&mut self, range: TimeRange) {
-        let Runs { samples: Samples { ts, values, records }, starts, .. } = &mut self.runs;
-        let from = ts.partition_point(|t| *t <= range.after_ms);
-        let to = ts.partition_point(|t| *t <= range.to_ms).max(from);
-        values.truncate(to);
-        values.drain(..from);
-        starts.truncate(to);
-        starts.drain(..from.min(starts.len()));
-        ts.truncate(to);
-        ts.drain(..from);
-        records.retain(|record| record.timestamp_ms > range.after_ms && record.timestamp_ms <= range.to_ms);
+    /// Begins with other pages, whose columns are counted anew.
+    pub(super) fn begin_batch(&mut self) {
+        self.clear();
+    }
+
+    fn clear(&mut self) {
+        self.runs.clear();
+        self.columns.clear();
+    }
+
+    /// Adds the pages of a series whose times are those of the series before it, which stay; says no if they are others, or if values are
+    /// no plain floats: then anything may have been added.
+    fn add_values(&mut self, stored: &mut StoredPages, pages: Range<usize>) -> Result<bool, Corruption> {
+        let same = pages.clone().zip(&self.columns).all(|(page, column)| stored.pages[page].column == *column);
+        if pages.is_empty() || pages.len() != self.columns.len() || !same {
+            return Ok(false);
+        }
+        let count = pages.clone().map(|page| stored.columns[stored.pages[page].column as usize].count).sum();
+        self.runs.clear_values(count);
+        for page in pages {
+            let log_index = stored.pages[page].log_index;
+            if !self.runs.add_values(log_index, |values| stored.decode_values(page, values))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn add_pages(&mut self, stored: &mut StoredPages, pages: Range<usize>, deleted: &Deleted) -> Result<(), Corruption> {
+        for page in pages {
+            let Page { log_index, column, .. } = stored.pages[page];
+            if deleted.is_empty() {
+                self.runs.add_page(log_index, |samples| stored.decode(page, samples))?;
+                self.columns.push(column);
+            } else {
+                self.runs.add(log_index, deleted, |samples| stored.decode(page, samples))?;
+            }
+        }
+        Ok(())
     }
 }

@@ -1,45 +1,7 @@
 use super::*;
-use crate::meta::state::Limits;
+use crate::meta::testing::{founded, register, report, workspace};
 use crate::meta::{MetaCommand, MetaResponse};
 use proptest::prelude::*;
-
-fn register(state: &mut MetaState, id: u64, zone: &str) {
-    let response = state.apply(MetaCommand::RegisterStore {
-        incarnation: format!("disk-{id}"),
-        store_id: Some(id),
-        name: format!("n{id}"),
-        zone: zone.into(),
-        rpc_address: format!("{id}:1"),
-        http_address: format!("{id}:2"),
-    });
-    assert!(matches!(response, MetaResponse::Store { .. }), "{response:?}");
-}
-
-fn workspace(state: &mut MetaState, id: &str, shards: u32) {
-    let limits = Limits { version: 0, out_of_order_window_ms: 1, late_window_ms: 2, retention_ms: 3, exemplars_max: 4 };
-    let response = state.apply(MetaCommand::CreateWorkspace {
-        id: id.into(),
-        alias: None,
-        placement_key: 7,
-        wrapped_key: None,
-        shards,
-        limits,
-        tags: BTreeMap::new(),
-        client_token: None,
-        now_ms: 1,
-    });
-    assert!(matches!(response, MetaResponse::Workspace { .. }), "{response:?}");
-}
-
-fn founded(zones: &[&str]) -> MetaState {
-    let mut state = MetaState::default();
-    let members = (1..=zones.len() as u64).map(|id| (id, id)).collect();
-    state.apply(MetaCommand::FoundCluster { cluster_id: "c".into(), members });
-    for (id, zone) in (1..).zip(zones) {
-        register(&mut state, id, zone);
-    }
-    state
-}
 
 /// Carries out everything that is planned until nothing is; gives what was done.
 fn settle(state: &mut MetaState, silent: &BTreeSet<u64>) -> Vec<Wanted> {
@@ -95,14 +57,7 @@ fn c12_one_node_grows_into_three_and_back_without_ever_two_replicas() {
     settle(&mut state, &BTreeSet::new());
     assert!(state.records().all(|r| r.replicas.len() == 1 && r.replicas[0].store != 1));
     assert_eq!(state.apply(MetaCommand::RemoveStore { store_id: 1 }), MetaResponse::Done);
-    let again = state.apply(MetaCommand::RegisterStore {
-        incarnation: "disk-1".into(),
-        store_id: Some(1),
-        name: String::new(),
-        zone: String::new(),
-        rpc_address: "1:1".into(),
-        http_address: "1:2".into(),
-    });
+    let again = state.apply(MetaCommand::RegisterStore { store_id: Some(1), report: report("disk-1", "") });
     assert!(matches!(again, MetaResponse::Conflict { .. }), "a removed disk does not come back");
 }
 

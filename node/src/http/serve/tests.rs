@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "real sockets")]
+
 use super::*;
 use crate::config::CorsOrigin;
 use crate::http::cors;
@@ -9,6 +11,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 

@@ -4,7 +4,6 @@ use crate::meta::command::MetaResponse;
 use crate::meta::placement;
 use crate::meta::state::{ChangeReason, MetaState, ReplicaChange, ReplicaRecord, ReplicaRole};
 use model::ShardId;
-use model::limits::GROUPS_PER_NODE_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is asked of [`MetaState::begin_change`].
@@ -41,15 +40,15 @@ impl MetaState {
             if record.replicas.iter().any(holds) || add.get(..n).is_some_and(|before| before.contains(store)) {
                 return MetaResponse::Conflict { id, reason: format!("store {store} holds a replica already") };
             }
-            match self.stores.get(store) {
+            let groups_max = match self.stores.get(store) {
                 None => return MetaResponse::NotFound { id: format!("store {store}") },
                 Some(store) if store.is_draining => {
                     return MetaResponse::Conflict { id, reason: format!("store {} is being drained", store.store_id) };
                 }
-                Some(_) => {}
-            }
-            if placement::held(self, *store) >= GROUPS_PER_NODE_MAX {
-                let reason = format!("a store takes part in at most {GROUPS_PER_NODE_MAX} groups");
+                Some(store) => store.groups_max,
+            };
+            if placement::held(self, *store) >= groups_max as usize {
+                let reason = format!("it takes part in at most {groups_max} groups");
                 return MetaResponse::Full { id: format!("store {store}"), reason };
             }
         }

@@ -83,3 +83,33 @@ fn c16_a_leader_short_of_memory_takes_samples_of_its_series_and_no_others() {
     builder.add_part(&replica.shard, input(&old)).unwrap();
     assert_eq!(builder.parts(), 1);
 }
+
+#[test]
+fn records_of_many_new_series_leave_the_write_ahead_log_after_the_checkpoint() {
+    let mut replica = Replica::new();
+    let rows: Vec<_> = (0..6000).map(|n| (series(n), T0, 1.0)).collect();
+    for (batch, rows) in rows.chunks(1000).enumerate() {
+        assert_eq!(replica.write(T0, batch as u128, rows).accepted, 1000);
+    }
+    // Series are recorded when their first chunk goes into a part.
+    replica.apply(limits(1, HOUR, 2 * HOUR));
+    replica.apply(entry::evict_idle(T0 + 200 * HOUR));
+    replica.shard.checkpoint().unwrap();
+    let logged = || -> u64 {
+        let files = std::fs::read_dir(replica.folder.path().join("rocks")).unwrap().flatten();
+        let logs = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "log"));
+        logs.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+    };
+    // The flush goes on beside.
+    let is_small = (0..1000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        logged() < 100_000
+    });
+    assert!(is_small, "{} bytes of log", logged());
+    let before = replica.contents(&[]);
+    assert_eq!(before.len(), 6000);
+    let mut replica = replica.restart();
+    assert_eq!(replica.contents(&[]), before);
+    assert_eq!(replica.write(T0 + 200 * HOUR, 99, &[(series(5), T0, 1.0)]).unchanged, 1, "known by its hash");
+    replica.db.flush().unwrap();
+}

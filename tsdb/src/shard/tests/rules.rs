@@ -185,6 +185,66 @@ fn c8_rows_of_another_shard_are_stale_and_the_rest_is_applied() {
     assert_eq!((again.accepted, again.unchanged), (0, 60 - expected.len() as u32), "a stale verdict is not remembered");
 }
 
+/// Encoded rows of series, each with samples of value 1 at some times.
+fn rows_at(rows: &[(u32, &[i64])]) -> Bytes {
+    let mut builder = RowsBuilder::default();
+    for (ordinal, (n, times)) in rows.iter().enumerate() {
+        begin_row(&mut builder, ordinal as u32, &series(*n));
+        times.iter().for_each(|t| builder.sample(Sample { timestamp_ms: *t, value: 1.0 }));
+    }
+    builder.finish()
+}
+
+/// A generation of `n` shards, of which this is the first.
+fn grown(rev: u64, from_ms: i64, n: u64) -> Generation {
+    Generation { generation: 2, rev, from_ms, shards: (0..n).map(|i| ShardId(SHARD.0 + i)).collect() }
+}
+
+#[test]
+fn c8_a_shard_that_took_a_fence_refuses_whole_rows_that_reach_into_it_also_after_a_restart() {
+    let moves = |n: &u32| hash::jump_hash(hash::placement_hash(&series(*n), KEY), 2) == 1;
+    let (stays, moved) = ((0..).find(|n| !moves(n)).unwrap(), (0..).find(moves).unwrap());
+    let from_ms = T0 + 60_000;
+    let mut replica = Replica::new();
+    replica.write(T0, 1, &[(series(stays), T0, 1.0), (series(moved), T0, 1.0)]);
+    assert_eq!(replica.shard.map_state().fence(2, 2), FenceState::Unknown);
+    replica.apply(entry::fence(T0, &grown(2, from_ms, 2)));
+    assert_eq!(replica.shard.map_state().fence(2, 2), FenceState::Accepted);
+    for round in 0..2u32 {
+        let (at, batch) = (T0 + i64::from(round) * 1000, u128::from(round) * 10);
+        let rows = rows_at(&[(stays, &[at + 1000, from_ms + at - T0]), (moved, &[at + 1000, from_ms]), (moved, &[at + 2000])]);
+        let verdict = replica.write_rows(T0 + 1, batch + 2, &rows);
+        assert_eq!((verdict.accepted, &verdict.stale_rows[..]), (3, &[1][..]), "nothing of a row that is sent elsewhere is applied here");
+        replica = replica.restart();
+        assert_eq!(replica.shard.map_state().fence(2, 2), FenceState::Accepted);
+    }
+    assert!(replica.shard.has_newer_map(1, from_ms, from_ms) && !replica.shard.has_newer_map(1, T0, from_ms - 1));
+    replica.apply(entry::unfence(2, 2));
+    assert_eq!(replica.shard.map_state().fence(2, 2), FenceState::Refused);
+    assert_eq!(replica.write(T0 + 3, 40, &[(series(moved), from_ms, 1.0)]).accepted, 1, "what was aborted binds nobody");
+    replica.apply(entry::fence(T0, &grown(2, from_ms, 2)));
+    assert_eq!(replica.shard.map_state().fence(2, 2), FenceState::Refused, "a revision has one end");
+}
+
+#[test]
+fn c8_a_fence_that_comes_after_a_sample_it_would_move_is_refused() {
+    let moves = |n: &u32| hash::jump_hash(hash::placement_hash(&series(*n), KEY), 2) == 1;
+    let (stays, moved) = ((0..).find(|n| !moves(n)).unwrap(), (0..).find(moves).unwrap());
+    let mut replica = Replica::new();
+    replica.write(T0, 1, &[(series(stays), T0 + 60_000, 1.0), (series(moved), T0 + 59_999, 1.0)]);
+    replica.apply(entry::fence(T0, &grown(2, T0 + 60_000, 2)));
+    assert_eq!(replica.shard.map_state().fence(2, 2), FenceState::Accepted, "what stays may be there");
+    replica.apply(entry::unfence(2, 2));
+    replica.write(T0, 2, &[(series(moved), T0 + 60_000, 1.0)]);
+    replica.apply(entry::fence(T0, &grown(3, T0 + 60_000, 2)));
+    assert_eq!(replica.shard.map_state().fence(2, 3), FenceState::Refused);
+    replica.apply(entry::fence(T0, &grown(4, T0 + 60_001, 2)));
+    assert_eq!(replica.shard.map_state().fence(2, 4), FenceState::Accepted);
+    replica.apply(entry::unfence(2, 4));
+    replica.apply(entry::fence(T0 + 60_000, &grown(5, T0 + 59_999, 1)));
+    assert_eq!(replica.shard.map_state().fence(2, 5), FenceState::Refused, "of the past the head does not tell all");
+}
+
 #[test]
 fn what_leaders_ask_for_each_proposal_waits_for_no_entry_and_survives_a_restart() {
     let mut replica = Replica::blank();

@@ -1,0 +1,3 @@
+//! Seeds, run as `sim many` runs them.
+
+mod seeds;
