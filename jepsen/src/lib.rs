@@ -10,7 +10,7 @@
 //!     ledger  check -> findings       cluster  <- nemesis -> links
 //! ```
 //!
-//! - [`cli`]: command line and exit codes; [`run`]: one run from start to verdict; [`soak`]: many; [`bench`]: load and latency.
+//! - [`cli`]: command line and exit codes; [`run`]: one run from start to verdict; [`soak`]: many; [`mod@bench`]: load and latency.
 //! - [`workload`], [`dice`]: what is written, as a function of the seed; [`ledger`], [`ranges`]: what was acknowledged.
 //! - [`client`], [`load`], [`check`], [`audit`]: writers, readers, the checks during the run and at its end.
 //! - [`meta`], [`wgl`]: the workload of workspaces and the check of its linearizability; [`watch`]: leaders.
