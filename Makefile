@@ -19,9 +19,10 @@ DATA ?= data
 UP_FLAGS ?= --log.level=warn
 IMAGE ?= flotilla:0.1.0
 TOOLS ?= ../shared/bench
-BENCH_FLAGS ?= --instances 20 --hours 2
+BENCH_FLAGS ?=
+COMPARE_FLAGS ?= --instances 20 --hours 2
 
-.PHONY: help run test build install lint fmt image bench
+.PHONY: help run test build install lint fmt image bench compare
 
 help: ## Show what can be made
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -53,7 +54,10 @@ image: build ## Build the container image from the built binary; IMAGE= names it
 	cp "$(RELEASE)/flotilla" "$(RELEASE)/image/flotilla"
 	docker build --file Dockerfile --build-arg BUILD_IMAGE=$$(sed -n 's/^ARG BASE_IMAGE=//p' Dockerfile) --tag $(IMAGE) "$(RELEASE)/image"
 
-bench: build ## Compare with Prometheus and VictoriaMetrics; TOOLS= is the folder of sidebyside.py
+bench: build ## Measure writes and queries of a local cluster; BENCH_FLAGS="--url NAME=http://HOST:PORT ..." of the servers named
+	"$(RELEASE)/jepsen" bench --binary "$(RELEASE)/flotilla" $(BENCH_FLAGS)
+
+compare: build ## Compare with Prometheus and VictoriaMetrics; TOOLS= is the folder of sidebyside.py
 	cargo build --release --locked --manifest-path "$(TOOLS)/tsload/Cargo.toml" --target-dir "$(abspath $(CARGO_TARGET_DIR))/tsload"
 	PATH="$(RELEASE):$$PATH" python3 "$(TOOLS)/sidebyside.py" --servers bench/servers.json \
-		--tsload "$(abspath $(CARGO_TARGET_DIR))/tsload/release/tsload" $(BENCH_FLAGS)
+		--tsload "$(abspath $(CARGO_TARGET_DIR))/tsload/release/tsload" $(COMPARE_FLAGS)

@@ -33,6 +33,10 @@ pub enum Breach {
     Crash,
     /// The cluster did not come back after the last heal.
     NotRecovered,
+    /// The answers about a workspace have no order that explains them.
+    Metadata,
+    /// A group had two leaders in one term.
+    Raft,
 }
 
 /// Breaches found, each place counted once; the first ones are kept in words.
@@ -67,6 +71,13 @@ impl Findings {
     #[must_use]
     pub fn count(&self, breach: Breach) -> u64 {
         self.0.lock().counts.get(&breach).copied().unwrap_or(0)
+    }
+
+    /// The first breaches of this kind, in words.
+    #[must_use]
+    pub fn evidence_of(&self, breach: Breach) -> Vec<String> {
+        let prefix = format!("{breach:?}: ");
+        self.evidence().iter().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_string).collect()
     }
 
     /// Whether nothing was found.

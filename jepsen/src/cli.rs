@@ -1,10 +1,14 @@
 //! The command line, the choice of the binary, and exit codes: 0 OK, 1 FAILED, 2 could not run.
 
+use crate::bench::{self, Load, Target};
+use crate::load::Beside;
 use crate::machine::Machine;
 use crate::nemesis::Asked;
 use crate::run::{self, Options, RunError};
 use crate::sandbox;
+use crate::soak::{self, Soak};
 use clap::{Args, Parser, Subcommand};
+use model::clock::{Clock, SystemClock};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,6 +32,15 @@ pub struct Cli {
 pub enum Command {
     /// Starts a cluster, writes, queries and breaks things for a while, then checks every sample.
     Run(RunArgs),
+    /// Runs episodes with fresh seeds one after another and sums up their figures.
+    Soak(SoakArgs),
+    /// Does a run of which the directory is there once more, with its seed.
+    Replay {
+        /// The directory of the run.
+        directory: PathBuf,
+    },
+    /// Writes to and queries servers one after another and prints what both took; a local cluster where no server is named.
+    Bench(BenchArgs),
     /// Tells what this machine can do for the harness, and what is done without what it cannot.
     Doctor,
 }
@@ -53,9 +66,76 @@ pub struct RunArgs {
     /// Kinds or classes of faults, comma separated: process, network, disk, clock, files, membership, power-all, ..., or all.
     #[arg(long, default_value = "process,network")]
     pub nemesis: Asked,
+    /// Workloads, comma separated: samples (always), meta, sessions, or all.
+    #[arg(long, default_value = "samples,sessions")]
+    pub workload: Beside,
     /// Samples written a second.
     #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u64).range(50..=1_000_000))]
     pub rate: u64,
+}
+
+/// Flags of `jepsen soak`.
+#[derive(Debug, Args)]
+pub struct SoakArgs {
+    /// How long all episodes take together, as 6h.
+    #[arg(long, default_value = "1h", value_parser = parse_time)]
+    pub duration: Duration,
+    /// How long faults and load go on in each, as 300s.
+    #[arg(long, default_value = "300s", value_parser = parse_time)]
+    pub episode: Duration,
+    /// The first episode's seed; each has the next one.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How many nodes.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub nodes: u8,
+    /// Kinds or classes of faults, as for `run`.
+    #[arg(long, default_value = "all")]
+    pub nemesis: Asked,
+    /// Workloads, as for `run`.
+    #[arg(long, default_value = "all")]
+    pub workload: Beside,
+    /// Samples written a second.
+    #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u64).range(50..=1_000_000))]
+    pub rate: u64,
+    /// The node's binary; built from this workspace when not given.
+    #[arg(long)]
+    pub binary: Option<PathBuf>,
+    /// Where the directories of episodes go that did not pass.
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Flags of `jepsen bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// A server, `[NAME=]http://HOST:PORT[,HOST:PORT...]`, with a remote write receiver; may be given several times.
+    #[arg(long)]
+    pub url: Vec<Target>,
+    /// Nodes of the local cluster that is started where no server is named.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub nodes: u8,
+    /// The binary of the local cluster's nodes; built from this workspace when not given.
+    #[arg(long)]
+    pub binary: Option<PathBuf>,
+    /// Series written.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub series: u32,
+    /// Writers, each with one request under way.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub writers: u32,
+    /// Readers, each with one query under way.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub readers: u32,
+    /// Samples written a second; 0 for as many as go.
+    #[arg(long, default_value_t = 0)]
+    pub rate: u64,
+    /// How long each server is measured, as 20s.
+    #[arg(long, default_value = "20s", value_parser = parse_time)]
+    pub time: Duration,
+    /// Fixes data and queries.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 }
 
 /// Does what the command line asks; the last line printed is the verdict.
@@ -63,11 +143,14 @@ pub async fn main(cli: Cli) -> ExitCode {
     let done = async {
         match cli.command {
             Command::Run(args) => try_run(args, cli.inside_sandbox).await,
+            Command::Soak(args) => soak_all(args).await,
+            Command::Replay { directory } => soak::replay(&directory, say).await,
+            Command::Bench(args) => bench_all(args).await,
             Command::Doctor => doctor(cli.inside_sandbox),
         }
     };
     match done.await {
-        Ok(passed) => ExitCode::from(u8::from(!passed)),
+        Ok(code) => ExitCode::from(code),
         Err(e) => {
             say(&format!("could not run: {e}"));
             ExitCode::from(2)
@@ -97,12 +180,70 @@ fn machine(is_inside: bool, more: &[String]) -> Result<Machine, RunError> {
     Ok(machine)
 }
 
-fn doctor(is_inside: bool) -> Result<bool, RunError> {
+fn doctor(is_inside: bool) -> Result<u8, RunError> {
     say(machine(is_inside, &[])?.text().trim_end());
-    Ok(true)
+    Ok(0)
 }
 
-async fn try_run(args: RunArgs, is_inside: bool) -> Result<bool, RunError> {
+async fn bench_all(args: BenchArgs) -> Result<u8, RunError> {
+    let directory = std::env::temp_dir().join(format!("jepsen-bench-{}", std::process::id()));
+    let (mut targets, mut local) = (args.url, None);
+    if targets.is_empty() {
+        let binary = match args.binary {
+            Some(binary) => binary,
+            None => build().await?,
+        };
+        let cluster = run::local(usize::from(args.nodes), binary, &directory).await?;
+        let addresses = cluster.specs().iter().map(|spec| spec.http.to_string()).collect();
+        targets.push(Target { name: format!("flotilla x{}", args.nodes), addresses });
+        local = Some(cluster);
+    }
+    let mut all = Vec::new();
+    for target in &targets {
+        let now_ms = SystemClock::default().now_ms();
+        let (series, writers, readers) = (args.series, args.writers, args.readers);
+        let load = Load { series, writers, readers, rate: args.rate, time: args.time, seed: args.seed, now_ms };
+        all.push(bench::measure(target, &load).await?);
+    }
+    if let Some(cluster) = local {
+        cluster.stop_all().await;
+        let _left = std::fs::remove_dir_all(&directory);
+    }
+    say(bench::table(&all).trim_end());
+    Ok(0)
+}
+
+async fn soak_all(args: SoakArgs) -> Result<u8, RunError> {
+    let binary = match args.binary {
+        Some(binary) => binary,
+        None => build().await?,
+    };
+    let words = [
+        ("--nodes", args.nodes.to_string()),
+        ("--time", format!("{}s", args.episode.as_secs())),
+        ("--nemesis", args.nemesis.text),
+        ("--workload", args.workload.to_string()),
+        ("--rate", args.rate.to_string()),
+        ("--binary", binary.to_string_lossy().into_owned()),
+    ];
+    let arguments = words.into_iter().flat_map(|(name, value)| [name.to_string(), value]).collect();
+    let plan = Soak { duration: args.duration, seed: args.seed, out: args.out, arguments };
+    let run = async {
+        tokio::select! {
+            sum = soak::soak(&plan, say) => sum,
+            signal = interrupted() => Err(signal),
+        }
+    };
+    let sum = run.await?;
+    say(sum.text().trim_end());
+    Ok(match (sum.passed == sum.runs, sum.without_verdict) {
+        (false, _) => 1,
+        (true, 0) => 0,
+        (true, _) => 2,
+    })
+}
+
+async fn try_run(args: RunArgs, is_inside: bool) -> Result<u8, RunError> {
     let mut more = Vec::new();
     let binary = match args.binary {
         Some(path) => path,
@@ -121,8 +262,16 @@ async fn try_run(args: RunArgs, is_inside: bool) -> Result<bool, RunError> {
     std::fs::create_dir_all(&out).map_err(|source| RunError::File { path: out.clone(), source })?;
     let out = out.canonicalize().map_err(|source| RunError::File { path: out, source })?;
     let nodes = usize::from(args.nodes);
-    let (time, seed, rate, nemesis) = (args.time, args.seed, args.rate, args.nemesis);
-    let options = Options { nodes, time, seed, rate, binary, out: out.clone(), nemesis, machine };
+    let (time, seed, rate, nemesis, beside) = (args.time, args.seed, args.rate, args.nemesis, args.workload);
+    let path = out.join(soak::ARGUMENTS);
+    let again = format!(
+        "run\n--nodes\n{nodes}\n--time\n{}s\n--seed\n{seed}\n--rate\n{rate}\n--workload\n{beside}\n--nemesis\n{}\n--binary\n{}\n",
+        time.as_secs(),
+        nemesis.text,
+        binary.display()
+    );
+    std::fs::write(&path, again).map_err(|source| RunError::File { path, source })?;
+    let options = Options { nodes, time, seed, rate, binary, out: out.clone(), beside, nemesis, machine };
     let run = async {
         tokio::select! {
             report = run::run(options) => report,
@@ -131,15 +280,18 @@ async fn try_run(args: RunArgs, is_inside: bool) -> Result<bool, RunError> {
     };
     let report = run.await.inspect_err(|_| say(&format!("logs are in {}", out.display())))?;
     let passed = report.passed();
-    let path = out.join("report.txt");
-    std::fs::write(&path, report.text()).map_err(|source| RunError::File { path, source })?;
+    let tally = serde_json::to_string_pretty(report.tally()).unwrap_or_default();
+    for (name, text) in [("report.txt", report.text()), (soak::TALLY, &tally)] {
+        let path = out.join(name);
+        std::fs::write(&path, text).map_err(|source| RunError::File { path, source })?;
+    }
     if passed && !keep {
         let _left = std::fs::remove_dir_all(&out);
     } else {
         say(&format!("history, report, logs and data are in {}", out.display()));
     }
     say(report.text().trim_end());
-    Ok(passed)
+    Ok(u8::from(!passed))
 }
 
 /// Waits for a signal to stop. The nodes end with the runtime.

@@ -21,6 +21,8 @@ use tokio::sync::Mutex;
 
 const STOP_GRACE: Duration = Duration::from_secs(30);
 const LOG_TAIL_BYTES: usize = 2000;
+/// What the log of a node says that refuses damaged files.
+const REFUSAL: &str = "corrupt";
 const HTTP_PORT: u16 = 9480;
 const RPC_PORT: u16 = 9481;
 
@@ -118,6 +120,9 @@ pub struct Cluster {
     /// Nodes whose end would be right: what they stand on is broken.
     excused: Vec<AtomicBool>,
     excused_ends: AtomicU64,
+    /// Nodes whose files were damaged: they may refuse to start at any later time, and are then given an empty disk.
+    damaged: Vec<AtomicBool>,
+    refused: parking_lot::Mutex<Vec<usize>>,
     pids: Arc<Pids>,
     /// The network between the nodes.
     pub links: Arc<Links>,
@@ -151,12 +156,26 @@ impl Cluster {
             proxied(&setup, &links, &pids).await?
         };
         let processes = specs.iter().map(|_| Mutex::new(Process::default())).collect();
-        let excused = specs.iter().map(|_| AtomicBool::new(false)).collect();
+        let flags = || specs.iter().map(|_| AtomicBool::new(false)).collect();
+        let (excused, damaged, refused) = (flags(), flags(), parking_lot::Mutex::default());
         let clock_library = if setup.clocks { Some(clock::build(&setup.out)?) } else { None };
         for spec in specs.iter().filter(|_| setup.clocks) {
             clock::set(&spec.clock, 0).map_err(|source| ClusterError::File { path: spec.clock.clone(), source })?;
         }
-        Ok(Self { processes, setup, specs, clock_library, excused, excused_ends: AtomicU64::new(0), pids, links, wires, disks })
+        Ok(Self {
+            processes,
+            setup,
+            specs,
+            clock_library,
+            excused,
+            excused_ends: AtomicU64::new(0),
+            damaged,
+            refused,
+            pids,
+            links,
+            wires,
+            disks,
+        })
     }
 
     /// Whether single packets, and links to clients, can be touched.
@@ -180,6 +199,39 @@ impl Cluster {
     /// From now on the end of this node is no finding (or is one again): what it stands on is broken.
     pub fn excuse(&self, node: usize, is_excused: bool) {
         self.excused[node].store(is_excused, Ordering::SeqCst);
+    }
+
+    /// From now on this node may say that its files are damaged, and end.
+    pub fn note_damage(&self, node: usize) {
+        self.damaged[node].store(true, Ordering::SeqCst);
+    }
+
+    /// Gives nodes that ended over damaged files an empty disk and starts them, as an operator would.
+    ///
+    /// # Errors
+    /// If a disk cannot be emptied or a node not be started.
+    pub async fn replace_refused(&self) -> Result<(), String> {
+        let refused = std::mem::take(&mut *self.refused.lock());
+        for node in refused {
+            self.empty_data(node)?;
+            self.start(node).await.map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Empties the data directory of a node that is down.
+    ///
+    /// # Errors
+    /// If it is in use or cannot be removed.
+    pub fn empty_data(&self, node: usize) -> Result<(), String> {
+        if let Some(disk) = self.disk(node) {
+            return disk.wipe().map_err(|e| e.to_string());
+        }
+        let data = &self.specs[node].data;
+        match std::fs::remove_dir_all(data) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {e}", data.display())),
+            _ => Ok(()),
+        }
     }
 
     /// How often an excused node ended.
@@ -312,6 +364,11 @@ impl Cluster {
                 continue;
             }
             let tail = self.log_tail(node);
+            if self.damaged[node].load(Ordering::SeqCst) && tail.to_lowercase().contains(REFUSAL) {
+                self.excused_ends.fetch_add(1, Ordering::SeqCst);
+                self.refused.lock().push(node);
+                continue;
+            }
             findings.note(Breach::Crash, node as u64, gone.len() as i64, || {
                 format!("node-{} ended by itself: {status}; its log ends: {tail}", node + 1)
             });

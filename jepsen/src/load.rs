@@ -5,13 +5,16 @@ use crate::client::{Client, QueryAnswer, WriteAnswer};
 use crate::dice::{Dice, splitmix64};
 use crate::history::{History, Op, Outcome};
 use crate::ledger::Ledger;
+use crate::meta::{self, MetaLog};
+use crate::watch::{self, Watch};
 use crate::workload::Workload;
 use serde_json::json;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
+use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -24,6 +27,10 @@ const LANE_IN_FLIGHT_MAX: usize = 4;
 const STEPS_PER_REQUEST_MAX: u64 = 4;
 const DUPLICATE_PERCENT: u64 = 20;
 const CANARY_DELAY: Duration = Duration::from_millis(50);
+/// How many of a hundred acknowledged writes are read at once through another node.
+const SESSION_PERCENT: u64 = 30;
+/// The first reader number of sessions.
+const SESSIONS: u64 = 1000;
 const LAG_MAX_MS: i64 = 600_000;
 const READ_STEPS_MAX: u64 = 40;
 
@@ -52,6 +59,36 @@ pub struct Stats {
     pub points_read: AtomicU64,
 }
 
+/// Workloads beside the samples, which are always written and read.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Beside {
+    /// Workspaces are created, read and deleted.
+    pub meta: bool,
+    /// Writers read what was acknowledged at once, through another node.
+    pub sessions: bool,
+}
+
+impl std::str::FromStr for Beside {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split(',').try_fold(Self::default(), |beside, word| match word.trim() {
+            "samples" => Ok(beside),
+            "meta" => Ok(Self { meta: true, ..beside }),
+            "sessions" => Ok(Self { sessions: true, ..beside }),
+            "all" => Ok(Self { meta: true, sessions: true }),
+            other => Err(format!("{other:?} is none of samples, meta, sessions, all")),
+        })
+    }
+}
+
+impl std::fmt::Display for Beside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let more = [(self.meta, ",meta"), (self.sessions, ",sessions")];
+        f.write_str(&more.iter().filter(|(on, _)| *on).fold("samples".to_string(), |text, (_, name)| text + name))
+    }
+}
+
 /// What all tasks of a run share.
 #[derive(Debug)]
 pub struct Shared {
@@ -67,6 +104,12 @@ pub struct Shared {
     pub findings: Findings,
     /// Counters.
     pub stats: Stats,
+    /// What runs beside the writers and readers.
+    pub beside: Beside,
+    /// Who led what.
+    pub watch: Watch,
+    /// What was asked of workspaces.
+    pub meta: MetaLog,
     /// The canary's next step.
     canary_next: AtomicU64,
 }
@@ -76,7 +119,18 @@ impl Shared {
     #[must_use]
     pub fn new(workload: Workload, client: Client, history: History) -> Self {
         let ledger = Ledger::new(workload.lanes.len());
-        Self { workload, ledger, client, history, findings: Findings::default(), stats: Stats::default(), canary_next: AtomicU64::new(0) }
+        Self {
+            workload,
+            ledger,
+            client,
+            history,
+            findings: Findings::default(),
+            stats: Stats::default(),
+            beside: Beside::default(),
+            watch: Watch::default(),
+            meta: MetaLog::default(),
+            canary_next: AtomicU64::new(0),
+        }
     }
 
     /// Samples acknowledged so far.
@@ -88,7 +142,7 @@ impl Shared {
 
 /// Starts all writers and readers. They begin nothing new once `stop` is true; the set ends when the last request has its outcome.
 #[must_use]
-pub fn start(shared: &Arc<Shared>, stop: &watch::Receiver<bool>) -> JoinSet<()> {
+pub fn start(shared: &Arc<Shared>, stop: &Receiver<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let began = Instant::now();
     for lane in 0..shared.workload.canary() {
@@ -96,6 +150,10 @@ pub fn start(shared: &Arc<Shared>, stop: &watch::Receiver<bool>) -> JoinSet<()> 
     }
     for reader in 0..READERS {
         tasks.spawn(read_loop(Arc::clone(shared), reader, stop.clone()));
+    }
+    watch::start(&mut tasks, shared, stop);
+    if shared.beside.meta {
+        meta::start(&mut tasks, shared, stop);
     }
     tasks
 }
@@ -107,7 +165,7 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(self, mut stop: watch::Receiver<bool>) {
+    async fn run(self, mut stop: Receiver<bool>) {
         let mut dice = Dice::new(self.shared.workload.seed, 1000 + u64::from(self.lane));
         let slots = Arc::new(Semaphore::new(LANE_IN_FLIGHT_MAX));
         let mut requests = JoinSet::new();
@@ -182,6 +240,10 @@ async fn send(shared: &Shared, lane: u32, steps: Range<u64>, mut dice: Dice) {
         tokio::time::sleep(Duration::from_millis(dice.between(100, 400))).await;
         node = dice.index(nodes);
         attempt += 1;
+    }
+    if shared.beside.sessions && dice.percent(SESSION_PERCENT) {
+        let read_at = (node + 1 + dice.index(nodes.max(2) - 1)) % nodes;
+        read(shared, Read { reader: SESSIONS + u64::from(lane), node: read_at, lane, series: None, steps: steps.clone() }).await;
     }
     if twice && !beside {
         tokio::time::sleep(Duration::from_millis(dice.below(2000))).await;
@@ -268,7 +330,7 @@ fn error_text(answer: &WriteAnswer) -> Option<&str> {
     (answer.outcome != Outcome::Ok).then_some(answer.text.as_str())
 }
 
-async fn read_loop(shared: Arc<Shared>, reader: u64, mut stop: watch::Receiver<bool>) {
+async fn read_loop(shared: Arc<Shared>, reader: u64, mut stop: Receiver<bool>) {
     let mut dice = Dice::new(shared.workload.seed, 2000 + reader);
     while !*stop.borrow() {
         let pause = Duration::from_millis(dice.between(50, 250));

@@ -225,8 +225,12 @@ impl Nemesis {
     fn first_round(&self, dice: &mut Dice) -> VecDeque<Fault> {
         let mut kinds = self.asked.clone();
         dice.shuffle(&mut kinds);
+        // What waits for the cluster to be whole comes before what may delay that, and stands for its class only if nothing else can.
+        kinds.sort_by_key(|fault| fault.is_destructive());
         let is_first = |i: usize| kinds[..i].iter().all(|earlier| earlier.class() != kinds[i].class());
-        let (first, rest): (Vec<usize>, Vec<usize>) = (0..kinds.len()).partition(|i| is_first(*i));
+        let (mut first, mut rest): (Vec<usize>, Vec<usize>) = (0..kinds.len()).partition(|i| is_first(*i));
+        first.sort_by_key(|i| !kinds[*i].is_destructive());
+        dice.shuffle(&mut rest);
         first.into_iter().chain(rest).map(|i| kinds[i]).collect()
     }
 
@@ -243,6 +247,9 @@ impl Nemesis {
             for node in self.cluster.reap(&self.shared.findings).await {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 self.start(node).await;
+            }
+            if let Err(why) = self.cluster.replace_refused().await {
+                self.log.lock().broken.push(why);
             }
         }
     }

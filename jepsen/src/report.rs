@@ -1,17 +1,24 @@
 //! The verdict of a run in words.
 
 use crate::check::Breach;
+use crate::html::Promise;
 use crate::load::Shared;
-use crate::nemesis::{FaultLog, Recovery};
+use crate::meta::MetaFigures;
+use crate::nemesis::{Class, FaultLog};
+use crate::tally::{Tally, spread};
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+
+const EVIDENCE_SHOWN: usize = 5;
 
 /// What a finished run found.
 #[derive(Debug)]
 pub struct Report {
     text: String,
     passed: bool,
+    tally: Tally,
+    promises: Vec<Promise>,
 }
 
 /// Figures that the run itself measured.
@@ -29,6 +36,8 @@ pub struct Figures {
     pub final_whole: Option<Duration>,
     /// Power losses of all nodes after the faults, 1 where they have disks.
     pub final_power_losses: u64,
+    /// What became of the workload of workspaces.
+    pub meta: MetaFigures,
     /// Nodes that ended over what was done to their disk or files.
     pub excused_ends: u64,
     /// The command that repeats the run.
@@ -63,19 +72,37 @@ impl Report {
             figures.faults.total(),
         );
         if !passed {
-            let others = [("refused", Breach::Refused), ("crashed", Breach::Crash), ("not_recovered", Breach::NotRecovered)];
+            let others = [
+                ("refused", Breach::Refused),
+                ("crashed", Breach::Crash),
+                ("not_recovered", Breach::NotRecovered),
+                ("metadata", Breach::Metadata),
+                ("raft", Breach::Raft),
+            ];
             for (name, breach) in others {
                 let _infallible = write!(text, " {name}={}", count(breach));
             }
         }
         text.push('\n');
-        Self { text, passed }
+        Self { text, passed, tally: Tally::of(shared, figures), promises: promises(shared, figures) }
     }
 
     /// The whole report; its last line is the verdict.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The promises and what became of each.
+    #[must_use]
+    pub fn promises(&self) -> &[Promise] {
+        &self.promises
+    }
+
+    /// The figures.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Whether every promise was kept.
@@ -85,19 +112,52 @@ impl Report {
     }
 }
 
+/// Each promise with the breaches that would break it.
+fn promises(shared: &Shared, figures: &Figures) -> Vec<Promise> {
+    let compared = figures.points_audited + shared.stats.points_read.load(Relaxed);
+    let (files, disk) = (figures.faults.of_class(Class::Files), figures.faults.of_class(Class::Disk) + figures.final_power_losses);
+    let recoveries = figures.faults.recoveries_ms.len() as u64 + 1;
+    let data = [Breach::Missing, Breach::Wrong, Breach::Phantom];
+    let rows: [(&'static str, &'static str, u64, &[Breach]); 9] = [
+        ("I1, I6, I7, I8", "what is acknowledged or was seen is in every later complete answer", compared, &[Breach::Missing]),
+        ("I2, I3, I5, I10", "every sample is there once, bit for bit, however often it is sent", compared, &[Breach::Wrong]),
+        ("I4", "nothing is there that nobody wrote", compared, &[Breach::Phantom]),
+        ("I9", "the answers about a workspace are linearizable", figures.meta.known, &[Breach::Metadata]),
+        ("I13", "a group has one leader in a term", shared.watch.terms(), &[Breach::Raft]),
+        ("I14", "leaders, writes and replicas come back after a heal", recoveries, &[Breach::NotRecovered]),
+        ("I21", "damaged files of one node give no wrong answer", files, &data),
+        ("I22", "broken disks and lost power lose nothing", disk, &data),
+        (
+            "I12, I24",
+            "no node ends by itself, panics or counts a broken rule; no valid write is refused",
+            compared,
+            &[Breach::Crash, Breach::Refused],
+        ),
+    ];
+    let promise = |(ids, what, checks, breaches): (&'static str, &'static str, u64, &[Breach])| Promise {
+        ids,
+        what,
+        checks,
+        broken: if checks == 0 { 0 } else { breaches.iter().map(|b| shared.findings.count(*b)).sum() },
+        evidence: breaches.iter().flat_map(|b| shared.findings.evidence_of(*b)).take(EVIDENCE_SHOWN).collect(),
+    };
+    let unchecked = [("I11, I15, I19, I20, I23", "retention, availability, quotas, metering, upgrades")];
+    let rest = unchecked.into_iter().map(|(ids, what)| (ids, what, 0, [].as_slice()));
+    rows.into_iter().chain(rest).map(promise).collect()
+}
+
 fn summary(shared: &Shared, figures: &Figures) -> String {
     let (s, f) = (&shared.stats, &figures.faults);
     let n = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
-    let kinds: Vec<String> = f.installed.iter().map(|(fault, count)| format!("{fault:?} {count}")).collect();
-    let ready = f.recoveries_ms.iter().map(|r: &Recovery| r.ready_ms).collect();
-    let write = f.recoveries_ms.iter().map(|r: &Recovery| r.write_ms).collect();
+    let ready: Vec<u64> = f.recoveries_ms.iter().map(|r| r.ready_ms).collect();
     format!(
         "data: {} series in {} lanes, one step every {} ms\n\
          writes: {} ok, {} unknown, {} not applied, {} given up, {} sent twice on purpose\n\
          reads during faults: {} complete, {} flagged, {} failed, {} points compared\n\
          reads at the end: {} points compared on all nodes, {} NaNs probed by writes\n\
-         faults: {}; {} hit the leader\n\
-         recovery after an undisturbed heal: ready {}, first write {}\n\
+         workspaces: {} objects, {} answers, {} unknown outcomes, {} objects with a stale read\n\
+         {}\
+         nodes ready after an undisturbed heal: {}; {} ends of nodes over broken disks or files\n\
          after the last heal all ready in {:.1} s; after a kill of all in {:.1} s, after a stop of all in {:.1} s\n\
          {} nodes did not end within 30 s of SIGTERM; {} answers after recovery had to be asked for again\n\
          repeat: {}\n",
@@ -115,10 +175,13 @@ fn summary(shared: &Shared, figures: &Figures) -> String {
         n(&s.points_read),
         figures.points_audited,
         figures.probed,
-        kinds.join(", "),
-        f.leader_hits,
-        spread(ready),
-        spread(write),
+        figures.meta.objects,
+        figures.meta.known,
+        figures.meta.unknown,
+        figures.meta.stale,
+        Tally::of(shared, figures).text(),
+        spread(&ready),
+        figures.excused_ends,
         figures.final_recovery.as_secs_f64(),
         figures.restart_killed.as_secs_f64(),
         figures.restart_stopped.as_secs_f64(),
@@ -126,15 +189,6 @@ fn summary(shared: &Shared, figures: &Figures) -> String {
         n(&s.asked_again),
         figures.repeat,
     )
-}
-
-/// Median, maximum and count of some milliseconds.
-fn spread(mut ms: Vec<u64>) -> String {
-    ms.sort_unstable();
-    match ms.last() {
-        Some(max) => format!("p50 {} ms, max {max} ms (of {})", ms[ms.len() / 2], ms.len()),
-        None => "not measured".to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -163,14 +217,8 @@ mod tests {
         shared.findings.note(Breach::Missing, 1, 2, || "x".into());
         shared.findings.note(Breach::Crash, 1, 2, || "y".into());
         let report = Report::new(&shared, &figures);
-        let last = "FAILED seed=9 acked=260 missing=1 wrong=0 phantom=0 faults=3 refused=0 crashed=1 not_recovered=0";
+        let last = "FAILED seed=9 acked=260 missing=1 wrong=0 phantom=0 faults=3 refused=0 crashed=1 not_recovered=0 metadata=0 raft=0";
         assert_eq!(report.text().lines().last(), Some(last));
         assert!(!report.passed());
-    }
-
-    #[test]
-    fn spread_tells_median_and_maximum() {
-        assert_eq!(spread(vec![30, 10, 20]), "p50 20 ms, max 30 ms (of 3)");
-        assert_eq!(spread(Vec::new()), "not measured");
     }
 }

@@ -6,8 +6,10 @@ use crate::client::{Client, sum_metric};
 use crate::cluster::{Cluster, ClusterError, Setup};
 use crate::disk::Disk;
 use crate::history::History;
-use crate::load::{self, Shared, Stats};
+use crate::html::{self, Page};
+use crate::load::{self, Beside, Shared, Stats};
 use crate::machine::Machine;
+use crate::meta;
 use crate::nemesis::{Asked, Class, Fault, FaultLog, Nemesis, Pace};
 use crate::report::{Figures, Report};
 use crate::workload::Workload;
@@ -29,6 +31,8 @@ const COVERED_FROM: Duration = Duration::from_secs(60);
 const MIN_FREE: &str = "256MiB";
 /// Silence after which a node is replaced, longer than any fault that it comes back from.
 const REPLACE_AFTER: &str = "20s";
+/// How far ahead a workspace's new number of shards holds: within the run.
+const SCALE_LEAD: &str = "10s";
 /// Time in which the cluster has every replica again after the last heal.
 const WHOLE_MAX: Duration = Duration::from_secs(60);
 /// The least share of the asked rate that must have been acknowledged, one in so many.
@@ -49,6 +53,8 @@ pub struct Options {
     pub binary: PathBuf,
     /// Where everything goes; exists.
     pub out: PathBuf,
+    /// Workloads beside the samples.
+    pub beside: Beside,
     /// The faults that are asked for.
     pub nemesis: Asked,
     /// What there is to cause them with.
@@ -62,6 +68,8 @@ impl Options {
         let disks = has(Class::Disk) && self.machine.disks.is_ok();
         let changes = has(Class::Disk) || has(Class::Files) || has(Class::Membership);
         let flag = |on: bool, name: &str, value: &str| on.then(|| [name.to_string(), value.to_string()]);
+        let scales = has(Class::Membership);
+        let scale = [flag(scales, "--cluster.scale-lead", SCALE_LEAD)];
         let flags = [flag(disks, "--storage.min-free", MIN_FREE), flag(changes, "--cluster.replace-after", REPLACE_AFTER)];
         Setup {
             nodes: self.nodes,
@@ -71,14 +79,17 @@ impl Options {
             switched: self.machine.tun.is_ok(),
             disks,
             clocks: has(Class::Clock) && self.machine.clocks.is_ok(),
-            flags: flags.into_iter().flatten().flatten().collect(),
+            flags: flags.into_iter().chain(scale).flatten().flatten().collect(),
         }
     }
 
     /// The line that runs this again.
     fn line(&self) -> String {
         let (nodes, time, seed, rate) = (self.nodes, self.time.as_secs(), self.seed, self.rate);
-        format!("jepsen run --nodes {nodes} --time {time}s --seed {seed} --rate {rate} --nemesis {}", self.nemesis.text)
+        format!(
+            "jepsen run --nodes {nodes} --time {time}s --seed {seed} --rate {rate} --workload {} --nemesis {}",
+            self.beside, self.nemesis.text
+        )
     }
 }
 
@@ -135,7 +146,9 @@ pub async fn run(options: Options) -> Result<Report, RunError> {
     let path = options.out.join("history.jsonl");
     let history = History::create(&path).map_err(|source| RunError::File { path, source })?;
     let workload = Workload::plan(options.seed, options.rate, SystemClock::default().now_ms());
-    let shared = Arc::new(Shared::new(workload, client, history));
+    let mut shared = Shared::new(workload, client, history);
+    shared.beside = options.beside;
+    let shared = Arc::new(shared);
     let figures = drive(&options, &cluster, &shared).await?;
     shared.history.flush();
     if let Some(broken) = figures.faults.broken.first() {
@@ -145,10 +158,29 @@ pub async fn run(options: Options) -> Result<Report, RunError> {
         shared.findings.note(Breach::Crash, node as u64, i64::MAX, || format!("node-{}: {line}", node + 1));
     }
     let report = Report::new(&shared, &figures);
+    let leaders = shared.watch.samples();
+    let page =
+        Page { text: report.text(), repeat: &figures.repeat, bands: &figures.faults.bands, promises: report.promises(), leaders: &leaders };
+    let path = options.out.join("report.html");
+    let written = html::page(&options.out.join("history.jsonl"), &page).and_then(|html| std::fs::write(&path, html));
+    written.map_err(|source| RunError::File { path, source })?;
     if report.passed() {
-        assert_covered(&options, &shared.stats, shared.acked(), &figures.faults)?;
+        assert_covered(&options, &shared.stats, (shared.acked(), figures.meta.known), &figures.faults)?;
     }
     Ok(report)
+}
+
+/// Starts a cluster on 127.0.0.1 with everything below `out`, and waits until it is ready. Nothing breaks it.
+///
+/// # Errors
+/// If it cannot be set up or does not come up.
+pub async fn local(nodes: usize, binary: PathBuf, out: &std::path::Path) -> Result<Cluster, RunError> {
+    std::fs::create_dir_all(out).map_err(|source| RunError::File { path: out.to_path_buf(), source })?;
+    let cluster = Cluster::prepare(Setup { nodes, binary, out: out.to_path_buf(), ..Setup::default() }).await?;
+    let addresses: Vec<String> = cluster.specs().iter().map(|s| s.http.to_string()).collect();
+    start_all(&cluster).await?;
+    first_ready(&cluster, &Client::new(&addresses)?).await?;
+    Ok(cluster)
 }
 
 async fn drive(options: &Options, cluster: &Arc<Cluster>, shared: &Arc<Shared>) -> Result<Figures, RunError> {
@@ -167,6 +199,7 @@ async fn drive(options: &Options, cluster: &Arc<Cluster>, shared: &Arc<Shared>) 
     let ready = all_ready(cluster, shared, "after the last heal").await;
     figures.final_recovery = healed.elapsed();
     load.join_all().await;
+    figures.meta = meta::examine(shared);
     figures.final_whole = if ready { whole(shared, healed).await } else { None };
     if ready && examine(cluster, shared, &mut figures).await? {
         figures.probed = audit::probe_nans(shared).await;
@@ -256,7 +289,7 @@ async fn all_ready(cluster: &Cluster, shared: &Shared, stage: &str) -> bool {
             // A node that cannot even be started again shows as one that never becomes ready.
             let _reported = cluster.start(node).await;
         }
-        None
+        cluster.replace_refused().await.err()
     })
     .await;
     if let Err(missing) = &waited {
@@ -297,7 +330,7 @@ async fn check_invariants(shared: &Shared) {
 }
 
 /// A run in which too little happened says nothing, so it must not say OK.
-fn assert_covered(options: &Options, stats: &Stats, acked: u64, faults: &FaultLog) -> Result<(), RunError> {
+fn assert_covered(options: &Options, stats: &Stats, (acked, known_meta): (u64, u64), faults: &FaultLog) -> Result<(), RunError> {
     let mut lacks = Vec::new();
     let least = options.rate * options.time.as_secs() / ACKED_SHARE;
     if acked < least {
@@ -305,6 +338,9 @@ fn assert_covered(options: &Options, stats: &Stats, acked: u64, faults: &FaultLo
     }
     if stats.reads_ok.load(Relaxed) == 0 {
         lacks.push("no complete read while faults went on".to_string());
+    }
+    if options.beside.meta && known_meta == 0 {
+        lacks.push("no answer about a workspace".to_string());
     }
     if faults.total() == 0 {
         lacks.push("no fault happened".to_string());
@@ -330,11 +366,12 @@ mod tests {
         let machine = Machine::probe(Err("no".to_string()), std::path::Path::new("/"));
         let nemesis = "process,network".parse().unwrap();
         let (binary, out) = (PathBuf::new(), PathBuf::new());
-        let options = Options { nodes: 3, time, seed: 1, rate: 100, binary, out, nemesis, machine };
+        let beside = Beside::default();
+        let options = Options { nodes: 3, time, seed: 1, rate: 100, binary, out, beside, nemesis, machine };
         let stats = Stats::default();
         stats.reads_ok.store(1, Relaxed);
         let faults = FaultLog { installed: kinds.iter().map(|k| (*k, 1)).collect(), leader_hits, ..FaultLog::default() };
-        assert_covered(&options, &stats, acked, &faults)
+        assert_covered(&options, &stats, (acked, 0), &faults)
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A node from its start to its end: bind, find a place in a cluster, open what is stored, serve, drain.
 
+mod databases;
 mod rpc_serve;
 
 use crate::cluster::identity::{Identity, IdentityError, Membership};
@@ -23,22 +24,21 @@ use crate::rpc::server::{NodeService, ProbeOnly, probe_reply};
 use crate::shard::{ShardRegistry, compactor, keeper, scrubber};
 use crate::signals::{StopOn, StopSignals};
 use crate::task::Tasks;
-use crate::{metrics, self_metrics, up};
+use crate::{metrics, recover, self_metrics, up};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::regex::RegexCache;
 use model::{ReplicaId, ShardId, StoreId};
 use parking_lot::RwLock;
-use raft::{Groups, LogEngine, RaftConfig, RocksOptions, TonicTransport};
+use raft::{Groups, RaftConfig, RocksOptions, TonicTransport};
 use rpc_serve::{RaftServer, RpcServer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tsdb::db::{Db, DbOptions};
+use tsdb::db::DbOptions;
 use tsdb::error::StoreError;
 use tsdb::store::faults::FaultPlan;
 
@@ -173,13 +173,23 @@ async fn start<H: Host>(
         probes.stop().await;
     }
     shared.waiting("opening what is stored");
-    let (node, raft_service) = open(config, host, identity, peers, exposition)?;
+    let heard = remembered(&config, &identity, &peers).await;
+    let (node, raft_service) = open(config, host, identity, (peers, heard), exposition)?;
     rpc.serve(NodeService::new(Arc::clone(&node)), raft_service);
     operator::refresh_peers(&node);
     open_meta(&node).await?;
     spawn_tasks(&node);
     shared.set_node(Arc::clone(&node));
     Ok(Started { node, rpc })
+}
+
+/// What the other nodes that this one was told of remember of its log; none if none answers at once.
+async fn remembered(config: &Config, identity: &Identity, peers: &Peers) -> Option<u64> {
+    let membership = identity.membership.as_ref()?;
+    let cluster_id = membership.cluster_id.as_ref()?;
+    let mut addresses: BTreeSet<String> = membership.founders.keys().cloned().chain(bootstrap::initial_nodes(config)).collect();
+    addresses.remove(&config.rpc.advertise_address.to_string());
+    watch::synced_elsewhere(peers, addresses, cluster_id, StoreId(membership.store_id)).await
 }
 
 /// How this store shows itself to other stores' groups.
@@ -197,7 +207,7 @@ fn open<H: Host>(
     config: Config,
     host: &H,
     identity: Identity,
-    peers: Peers,
+    (peers, heard): (Peers, Option<u64>),
     exposition: Option<PrometheusHandle>,
 ) -> Result<(Arc<Node>, RaftServer), AppError> {
     let shares = Shares::of(config.storage.memory_bytes);
@@ -208,14 +218,14 @@ fn open<H: Host>(
     let clock = host.clock();
     let key_file = config.storage.encryption_key_file.as_deref();
     let keys = NodeKeys::open(&config.node.data, key_file, StoreId(membership.store_id))?;
-    let log = RocksOptions { memory_bytes: bytes(shares.log_memtables), ..RocksOptions::default() };
+    let log = RocksOptions { memory_bytes: bytes(shares.log_memtables), synced_elsewhere: heard.unwrap_or(0), ..RocksOptions::default() };
     let chunks = DbOptions {
         path: config.node.data.join("chunkdb"),
         memory_bytes: bytes(shares.chunk_db),
         seal: keys.seal.clone(),
         faults: FaultPlan::default(),
     };
-    let (engine, db) = open_databases(host, &config.node.data.join("raftdb"), log, chunks)?;
+    let (engine, db) = databases::open(host, &config.node.data.join("raftdb"), log, &chunks, heard.is_some())?;
     let in_use = raft::boots_in_use(&*engine).map_err(|source| AppError::Io { what: "keys in use", source })?;
     keys.retire_boots(&in_use)?;
     let transport = TonicTransport::dialling(raft_identity.clone(), host.dialer());
@@ -246,6 +256,7 @@ fn open<H: Host>(
         leaders: crate::ingest::route::LeaderHints::default(),
         heard: RwLock::default(),
         heard_at: RwLock::default(),
+        heard_synced: RwLock::default(),
         loads: parking_lot::Mutex::default(),
         meta_machine: parking_lot::Mutex::default(),
         peers,
@@ -270,24 +281,6 @@ fn open<H: Host>(
         groups: Arc::clone(&groups),
     });
     Ok((node, raft::transport::server(groups.inbox())))
-}
-
-/// Opens log and chunks side by side: each reads files and a write-ahead log of its own.
-fn open_databases<H: Host>(
-    host: &H,
-    log_folder: &Path,
-    log: RocksOptions,
-    chunks: DbOptions,
-) -> Result<(Arc<dyn LogEngine>, Db), AppError> {
-    if model::threads::are_inline() {
-        return Ok((host.open_log(log_folder, log)?, Db::open(chunks)?));
-    }
-    std::thread::scope(|scope| {
-        let db = scope.spawn(|| Db::open(chunks));
-        let engine = host.open_log(log_folder, log);
-        let db = db.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok((engine?, db?))
-    })
 }
 
 /// Opens this node's replica of the meta group: the one on its disk, or, while the cluster is being founded, a founder's.
@@ -318,6 +311,7 @@ async fn open_meta(node: &Arc<Node>) -> Result<(), AppError> {
 fn spawn_tasks(node: &Arc<Node>) {
     let tasks = &node.tasks;
     tasks.spawn("cluster id", watch::cluster_id(Arc::clone(node)));
+    tasks.spawn("recovery", recover::at_start(Arc::clone(node)));
     tasks.spawn("clocks", watch::clocks(Arc::clone(node)));
     tasks.spawn("meta fetch", watch::meta(Arc::clone(node)));
     tasks.spawn("meta operator", operator::run(Arc::clone(node)));

@@ -1,6 +1,7 @@
 //! `flotilla ctl`: the routes under `/cluster` for people, as tables or as JSON.
 
 use crate::config::{CtlArgs, CtlCommand};
+use crate::recover::{self, RecoverError};
 use reqwest::Method;
 use serde_json::Value;
 use std::fmt::Write;
@@ -18,6 +19,9 @@ pub enum CtlError {
     /// The runtime.
     #[error("cannot ask: {0}")]
     Io(#[from] std::io::Error),
+    /// The recovery.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
     /// The cluster refuses.
     #[error("{0}")]
     Refused(String),
@@ -28,6 +32,9 @@ pub enum CtlError {
 /// # Errors
 /// See [`CtlError`].
 pub fn run(args: &CtlArgs) -> Result<String, CtlError> {
+    if let CtlCommand::Recover { data, key_file, accept_loss } = &args.command {
+        return Ok(recover::run(data, key_file.as_deref(), *accept_loss)?);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let data = runtime.block_on(ask(args))?;
     Ok(if args.json { data.to_string() } else { show(&args.command, &data) })
@@ -52,7 +59,7 @@ async fn ask(args: &CtlArgs) -> Result<Value, CtlError> {
 fn request(command: &CtlCommand) -> (Method, String, Vec<(&'static str, String)>) {
     let get = |path: &str| (Method::GET, path.to_owned(), Vec::new());
     match command {
-        CtlCommand::Status => get("status"),
+        CtlCommand::Status | CtlCommand::Recover { .. } => get("status"),
         CtlCommand::Nodes => get("nodes"),
         CtlCommand::Shards => get("shards"),
         CtlCommand::Operators => get("operators"),
@@ -74,7 +81,7 @@ fn request(command: &CtlCommand) -> (Method, String, Vec<(&'static str, String)>
 
 fn show(command: &CtlCommand, data: &Value) -> String {
     match command {
-        CtlCommand::Status => lines(data),
+        CtlCommand::Status | CtlCommand::Recover { .. } => lines(data),
         CtlCommand::Nodes => {
             table(&["id", "name", "zone", "state", "level", "replicas", "groupsMax", "preferredLeader", "httpAddress", "rpcAddress"], data)
         }

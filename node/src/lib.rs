@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod node;
 pub mod probe;
 pub mod query;
+pub mod recover;
 pub mod rpc;
 pub mod self_metrics;
 pub mod shard;

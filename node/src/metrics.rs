@@ -20,6 +20,7 @@ const SCRUBBED_BYTES: &str = "flotilla_scrubbed_bytes_total";
 const SCRUBBED_DAMAGED: &str = "flotilla_scrubbed_damaged_parts_total";
 const REPAIRS: &str = "flotilla_day_repairs_total";
 const QUARANTINED: &str = "flotilla_quarantined_days";
+const BACKGROUND_ERRORS: &str = "flotilla_chunkdb_background_errors";
 const QUERY_SECONDS: &str = "flotilla_query_seconds";
 const REFUSED_QUERIES: &str = "flotilla_refused_queries_total";
 const QUERY_CACHE: &str = "flotilla_query_cache_slices_total";
@@ -60,6 +61,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(SCRUBBED_DAMAGED, "Stored parts found damaged.");
     describe_counter!(REPAIRS, "Damaged days fetched from another replica, by outcome.");
     describe_gauge!(QUARANTINED, "Days of shards on this node that hold a damaged part; must be 0.");
+    describe_gauge!(BACKGROUND_ERRORS, "Failed flushes and compactions of the chunk database since the start; must be 0.");
     describe_histogram!(QUERY_SECONDS, "Time to answer a query.");
     describe_counter!(REFUSED_QUERIES, "Queries that got no place to run, by workspace and reason.");
     describe_counter!(
@@ -149,6 +151,11 @@ pub fn count_repair(is_done: bool) {
 /// Sets the number of days with a damaged part.
 pub fn set_quarantined_days(days: usize) {
     gauge!(QUARANTINED).set(days as f64);
+}
+
+/// Sets how often flushes and compactions of the chunk database have failed since the start.
+pub fn set_background_errors(errors: u64) {
+    gauge!(BACKGROUND_ERRORS).set(errors as f64);
 }
 
 /// Notes how long a rewrite of parts took.

@@ -64,6 +64,8 @@ pub struct Node {
     pub leaders: LeaderHints,
     /// When stores answered last, by the monotonic clock.
     pub heard_at: RwLock<BTreeMap<StoreId, Duration>>,
+    /// How far the logs of stores were synced, as they told; never goes back.
+    pub heard_synced: RwLock<BTreeMap<StoreId, u64>>,
     /// What shards have to do, while this node leads the meta group.
     pub loads: Mutex<Loads>,
     /// This node's replica of the meta group, if it has one.

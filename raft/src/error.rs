@@ -42,6 +42,18 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether stored bytes are not what they were: opening again changes nothing.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::LedgerDamaged { .. } | Self::LossDamaged { .. } => true,
+            Self::Database { source, .. } => source.kind() == rocksdb::ErrorKind::Corruption,
+            Self::File { .. } => false,
+        }
+    }
+}
+
 /// A failure after which this process must stop: what is durable is no longer known.
 #[derive(Debug, thiserror::Error)]
 pub enum FatalError {

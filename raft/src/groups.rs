@@ -138,6 +138,12 @@ impl Groups {
         }))
     }
 
+    /// How far the log of this store is synced, for others to remember: see [`LogEngine::synced`].
+    #[must_use]
+    pub fn log_synced(&self) -> u64 {
+        self.engine.synced()
+    }
+
     /// What the transport delivers to.
     #[must_use]
     pub fn inbox(&self) -> Inbox {

@@ -46,6 +46,7 @@ pub use error::{
 };
 pub use group::{Group, GroupStatus, Proposal, Role};
 pub use groups::{GroupSpec, Groups};
+pub use log_store::recover;
 pub use log_store::{LogEngine, LogLoss, LogOp, MemoryEngine, RocksEngine, RocksOptions, StateTag, boots_in_use};
 pub use snapshot::SNAPSHOT_BLOCK_BYTES_MAX;
 pub use state_machine::{AppliedEntry, Durable, SnapshotSink, SnapshotSource, Staged, StateMachine};

@@ -28,6 +28,7 @@ mod ledger;
 mod loss;
 mod memory;
 mod read;
+pub mod recover;
 mod replica;
 mod rocks;
 mod tail;

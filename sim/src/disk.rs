@@ -153,6 +153,10 @@ impl LogEngine for LogDisk {
         self.engine.loss()
     }
 
+    fn synced(&self) -> u64 {
+        self.engine.synced()
+    }
+
     fn stored_bytes(&self) -> u64 {
         self.engine.stored_bytes()
     }

@@ -13,6 +13,8 @@ use std::time::Duration;
 const FLIPS_MAX: u64 = 8;
 const TRUNCATE_MAX: u64 = 4096;
 const CHUNK: u64 = 4096;
+/// How long a node runs with damaged tables before it is started again.
+const LIVE: Duration = Duration::from_secs(5);
 /// How long a node with damaged files may take to serve or to refuse.
 const DAMAGED_MAX: Duration = Duration::from_secs(30);
 
@@ -38,8 +40,14 @@ impl Nemesis {
                 return Err(NotInjected::NotNow);
             }
         };
+        self.cluster.note_damage(node);
         let nemesis = Arc::clone(self);
         let heal: Heal = Box::pin(async move {
+            if live {
+                // A start reads what running did not: what stands in its way must show while this is the only node that suffers.
+                tokio::time::sleep(LIVE).await;
+                nemesis.cluster.kill(node).await;
+            }
             nemesis.start(node).await;
             let mut wiped = Ok(());
             if !nemesis.wait_ready(node, DAMAGED_MAX).await {
@@ -47,7 +55,7 @@ impl Nemesis {
                 let how = json!({"node": node + 1, "log": nemesis.cluster.log_tail(node)});
                 nemesis.record(nemesis.shared.history.now_us(), "DamageRefused", how);
                 nemesis.cluster.kill(node).await;
-                wiped = nemesis.empty_data(node).await;
+                wiped = nemesis.cluster.empty_data(node);
                 nemesis.start(node).await;
             }
             nemesis.cluster.reap(&nemesis.shared.findings).await;
@@ -58,18 +66,6 @@ impl Nemesis {
             wiped
         });
         Ok(Injected { hit: vec![node], detail, lasts: Lasts::Procedure, heal })
-    }
-
-    /// Empties the data directory of a node that is down.
-    pub(super) async fn empty_data(self: &Arc<Self>, node: usize) -> Result<(), String> {
-        if self.cluster.disk(node).is_some() {
-            return self.on_disk(node, crate::disk::Disk::wipe).await.map_err(|e| e.to_string());
-        }
-        let data = &self.cluster.specs()[node].data;
-        match std::fs::remove_dir_all(data) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(format!("{}: {e}", data.display())),
-            _ => Ok(()),
-        }
     }
 }
 

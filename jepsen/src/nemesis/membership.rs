@@ -49,7 +49,7 @@ impl Nemesis {
                 nemesis.cluster.kill(node).await;
                 nemesis.wait_store(REPLACE_MAX, |replicas| replicas.is_none_or(|n| n == 0), store).await;
             }
-            let emptied = nemesis.empty_data(node).await;
+            let emptied = nemesis.cluster.empty_data(node);
             nemesis.start(node).await;
             drop(taken);
             nemesis.until_whole(fault, Some(store), fragile).await;
@@ -175,8 +175,8 @@ impl Nemesis {
     /// Asks for another number of shards of the workspace that is written to.
     async fn scale(self: &Arc<Self>, dice: &mut Dice) -> Attempt {
         let shards = dice.between(1, SHARDS_MAX);
-        let path = "/cluster/workspaces/default/scale";
-        match self.shared.client.ask(Method::POST, path, Some(json!({ "shards": shards }))).await {
+        let path = format!("/cluster/workspaces/default/scale?shards={shards}");
+        match self.shared.client.ask(Method::POST, &path, None).await {
             Asked::Done => {
                 self.complete(Fault::Scale);
                 let heal: Heal = Box::pin(std::future::ready(Ok(())));

@@ -110,6 +110,18 @@ pub async fn propose(node: &Node, command: MetaCommand) -> Result<MetaResponse, 
     }
 }
 
+/// The meta state with everything that was decided before the call, wherever it was decided.
+///
+/// # Errors
+/// See [`MetaError`]: also where this node does not hear of it in time.
+pub async fn newest(node: &Node) -> Result<Arc<MetaState>, MetaError> {
+    let MetaResponse::Revision { revision } = propose(node, MetaCommand::Confirm).await? else {
+        return Err(MetaError::Malformed { reason: "no revision".to_owned() });
+    };
+    let reached = node.meta.reached(revision, Instant::now() + BUDGET).await;
+    reached.ok_or_else(|| MetaError::Unavailable { reason: "this node does not hear of the newest state".to_owned() })
+}
+
 /// A repeated command that finds its own work done has succeeded.
 fn settle(node: &Node, command: &MetaCommand, response: MetaResponse) -> MetaResponse {
     match (command, response) {

@@ -3,7 +3,8 @@
 use crate::meta::MetaState;
 use crate::meta::command::decode;
 use crate::node::Node;
-use crate::rpc::client::{header, request};
+use crate::recover;
+use crate::rpc::client::{Peers, header, request};
 use crate::task;
 use futures::future::join_all;
 use model::{ShardId, StoreId};
@@ -18,6 +19,8 @@ const PING_TIMEOUT: Duration = Duration::from_millis(450);
 const FETCH: Duration = Duration::from_millis(500);
 /// A member of the meta group fetches its state once in so many rounds.
 const MEMBER_ROUNDS: usize = 4;
+/// How long a start waits for what others remember of its disk.
+const MEMORY_TIMEOUT: Duration = Duration::from_millis(400);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads the other nodes' clocks until dropped, and hears whether they can lead and at which of the configured addresses which store answers now: a cluster
@@ -33,6 +36,18 @@ pub async fn clocks(node: Arc<Node>) {
         join_all(addresses.iter().map(|address| ping(&node, address))).await;
         crate::metrics::set_stamping(node.time.now().is_ok());
     }
+}
+
+/// How far other nodes have heard that the log of `store` was synced; none if none answers at once. Asked before the log is opened: an older
+/// image of a disk must not vote with what it has forgotten.
+pub async fn synced_elsewhere(peers: &Peers, addresses: BTreeSet<String>, cluster_id: &str, store: StoreId) -> Option<u64> {
+    let asked = addresses.iter().map(|address| async move {
+        let message = PingRequest { header: Some(header(cluster_id, store.0, MEMORY_TIMEOUT)) };
+        let mut client = peers.client(address).ok()?;
+        let reply = tokio::time::timeout(MEMORY_TIMEOUT, client.ping(request(message, MEMORY_TIMEOUT))).await.ok()?.ok()?.into_inner();
+        Some(reply.heard_synced).filter(|_| reply.store_id != store.0)
+    });
+    join_all(asked).await.into_iter().flatten().max()
 }
 
 async fn ping(node: &Node, address: &str) {
@@ -51,6 +66,10 @@ async fn ping(node: &Node, address: &str) {
         node.unfit.write().remove(&store);
     }
     node.heard_at.write().insert(store, node.clock.monotonic());
+    let mut synced = node.heard_synced.write();
+    let known = synced.entry(store).or_default();
+    *known = reply.synced.max(*known);
+    drop(synced);
     let trip_ms = i64::try_from(node.clock.monotonic().saturating_sub(before.1).as_millis()).unwrap_or(0);
     node.time.observe(store, reply.now_ms, before.0.saturating_add(trip_ms / 2));
     if node.others().get(&store).is_none_or(|known| known != address) {
@@ -100,7 +119,9 @@ pub async fn cluster_id(node: Arc<Node>) {
     let mut changes = node.meta.watch();
     loop {
         let meta = changes.newest();
-        if let Some(id) = &meta.cluster_id {
+        // A recovered node has its new id before the meta group knows it.
+        let is_old = recover::is_pending(&node.config.node.data) && meta.cluster_id != Some(node.cluster_id());
+        if let Some(id) = meta.cluster_id.as_ref().filter(|_| !is_old) {
             adopt(&node, id).await;
             return;
         }

@@ -145,6 +145,18 @@ pub enum CtlCommand {
         #[arg(long, conflicts_with = "shards")]
         cancel: bool,
     },
+    /// Go on with one stopped node's disk after a majority was lost for good. Works on this machine, not on --url.
+    Recover {
+        /// The node's data directory.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// The key file, if the node encrypts what it stores.
+        #[arg(long = "storage.encryption-key-file", value_name = "PATH")]
+        key_file: Option<PathBuf>,
+        /// Do it: what only the other nodes have is lost. Without it, only show how far each log reaches.
+        #[arg(long)]
+        accept_loss: bool,
+    },
     /// Have a change of replicas undone.
     Cancel {
         /// Of which shard.

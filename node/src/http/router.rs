@@ -21,6 +21,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, on, options};
+use model::WorkspaceId;
 use model::limits::{HTTP_FORM_BYTES_MAX, REQUEST_BODY_TIMEOUT};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -148,10 +149,10 @@ async fn control_plane(node: &Node, endpoint: Endpoint, path: &HashMap<String, S
     let id = path.get("workspace").map_or("", String::as_str);
     let result = match endpoint {
         Endpoint::CreateWorkspace => workspaces::create(node, request).await,
-        Endpoint::DescribeWorkspace => workspaces::describe(node, id),
+        Endpoint::DescribeWorkspace => workspaces::describe(node, id).await,
         Endpoint::DeleteWorkspace => workspaces::delete(node, id).await,
         _ => match Params::new(request.uri().query().unwrap_or(""), None) {
-            Ok(params) => workspaces::list(node, &params),
+            Ok(params) => workspaces::list(node, &params).await,
             Err(e) => Err(workspaces::ControlError::Validation(e.message)),
         },
     };
@@ -169,14 +170,15 @@ fn workspace_of(
 ) -> Result<Arc<Workspace>, Response> {
     let id = match source {
         WorkspaceSource::Path => path.get("workspace").map_or("", String::as_str),
-        WorkspaceSource::Header | WorkspaceSource::None => request
-            .headers()
-            .get("x-scope-orgid")
-            .and_then(|v| v.to_str().ok())
-            .filter(|v| !v.is_empty())
-            .unwrap_or(model::WorkspaceId::DEFAULT),
+        WorkspaceSource::Header | WorkspaceSource::None => {
+            request.headers().get("x-scope-orgid").and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()).unwrap_or(WorkspaceId::DEFAULT)
+        }
     };
-    node.meta.workspace(id).ok_or_else(|| workspaces::ControlError::NotFound(id.to_owned()).into_response())
+    node.meta.workspace(id).ok_or_else(|| match id {
+        // Part of every cluster once it is founded: a sender must not be told to drop what it has.
+        WorkspaceId::DEFAULT | WorkspaceId::SYSTEM => health::not_ready(node, "the cluster is still being founded"),
+        _ => workspaces::ControlError::NotFound(id.to_owned()).into_response(),
+    })
 }
 
 async fn data_plane(

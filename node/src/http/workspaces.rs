@@ -4,7 +4,7 @@ use super::extract::{ReadLimits, read_body};
 use super::params::Params;
 use super::respond;
 use crate::cluster::identity::random_hex;
-use crate::cluster::operator::{MetaError, default_limits, propose, shards_per_workspace};
+use crate::cluster::operator::{MetaError, default_limits, newest, propose, shards_per_workspace};
 use crate::meta::state::WorkspaceRecord;
 use crate::meta::{MetaCommand, MetaResponse};
 use crate::node::Node;
@@ -143,7 +143,7 @@ fn validate(alias: Option<&str>, token: Option<&str>, tags: &BTreeMap<String, St
 ///
 /// # Errors
 /// See [`ControlError`].
-pub fn list(node: &Node, params: &Params) -> Result<Response, ControlError> {
+pub async fn list(node: &Node, params: &Params) -> Result<Response, ControlError> {
     let page = match params.get("maxResults") {
         "" => PAGE_DEFAULT,
         text => text
@@ -153,7 +153,7 @@ pub fn list(node: &Node, params: &Params) -> Result<Response, ControlError> {
             .ok_or_else(|| ControlError::Validation("maxResults: 1 to 1000".to_owned()))?,
     };
     let (prefix, after) = (params.get("alias"), params.get("nextToken"));
-    let meta = node.meta.get();
+    let meta = newest(node).await?;
     let mut matching = meta.workspaces.values().filter(|w| w.id.as_str() > after && w.alias.as_deref().unwrap_or("").starts_with(prefix));
     let shown: Vec<&WorkspaceRecord> = matching.by_ref().take(page).collect();
     let mut body = json!({"workspaces": shown.iter().map(|w| summary(w)).collect::<Vec<_>>()});
@@ -167,8 +167,8 @@ pub fn list(node: &Node, params: &Params) -> Result<Response, ControlError> {
 ///
 /// # Errors
 /// See [`ControlError`].
-pub fn describe(node: &Node, id: &str) -> Result<Response, ControlError> {
-    let meta = node.meta.get();
+pub async fn describe(node: &Node, id: &str) -> Result<Response, ControlError> {
+    let meta = newest(node).await?;
     let workspace = meta.workspaces.get(id).ok_or_else(|| ControlError::NotFound(id.to_owned()))?;
     let mut body = summary(workspace);
     body["prometheusEndpoint"] = json!(format!("http://{}/workspaces/{id}/", node.config.web.listen_address));

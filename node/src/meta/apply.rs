@@ -1,6 +1,7 @@
 //! How a command changes the state: a pure function of both.
 
 mod change;
+mod loss;
 mod scale;
 
 use super::command::{MetaCommand, MetaResponse};
@@ -32,6 +33,7 @@ impl MetaState {
             MetaCommand::SetDraining { store_id, is_draining } => self.set_draining(store_id, is_draining),
             MetaCommand::RemoveStore { store_id } => self.remove_store(store_id),
             MetaCommand::RegisterStore { store_id, report } => self.register_store(report.record(store_id.unwrap_or(0))),
+            MetaCommand::AcceptLoss { survivor, cluster_id, now_ms } => self.accept_loss(survivor, cluster_id, now_ms),
             MetaCommand::RaiseLevel { level } => self.raise_level(level),
             MetaCommand::ReportTime { store_id, now_ms } => self.report_time(store_id, now_ms),
             MetaCommand::CreateWorkspace { id, alias, placement_key, wrapped_key, shards, limits, tags, client_token, now_ms } => {
@@ -230,6 +232,30 @@ mod tests {
         let MetaResponse::Store { store } = register(&mut state, "new-disk", None) else { panic!("refused") };
         assert!(store.store_id > 3);
         assert!(matches!(register(&mut state, "new-disk", None), MetaResponse::Store { store: again } if again == store));
+    }
+
+    #[test]
+    fn c12_after_an_accepted_loss_the_survivor_holds_everything_and_the_others_stay_away() {
+        let mut state = testing::founded(&["", "", "", "", ""]);
+        for n in 0..4 {
+            testing::workspace(&mut state, &format!("w{n}"), 3);
+        }
+        state.apply(MetaCommand::SetDraining { store_id: 2, is_draining: true });
+        let had: Vec<u64> = state.shards.values().filter(|s| s.replicas.iter().any(|r| r.store == 2)).map(|s| s.shard).collect();
+        let before = state.shards.len();
+        let accept = |state: &mut MetaState| state.apply(MetaCommand::AcceptLoss { survivor: 2, cluster_id: "d".into(), now_ms: 9 });
+        assert_eq!(accept(&mut state), MetaResponse::Done);
+        assert_eq!((state.stores.len(), state.shards.len(), state.cluster_id.as_deref()), (1, before, Some("d")));
+        assert!(state.records().all(|r| r.replicas.len() == 1 && r.replicas[0].store == 2 && r.replicas[0].role == ReplicaRole::Voter));
+        let anew: Vec<u64> = state.shards.values().filter(|s| s.conf_ver == 1).map(|s| s.shard).collect();
+        assert!(state.shards.keys().all(|shard| had.contains(shard) != anew.contains(shard)), "what it had not begins empty");
+        assert_eq!(state.recoveries[0].empty_shards, anew);
+        assert!(!state.stores[&2].is_draining && state.confirmed_ms() == Some(9));
+        let revision = state.revision;
+        accept(&mut state);
+        assert_eq!(state.revision, revision, "once");
+        assert!(matches!(register(&mut state, "disk-1", None), MetaResponse::Conflict { .. }), "a lost disk does not come back");
+        assert!(matches!(register(&mut state, "new-disk", None), MetaResponse::Store { .. }));
     }
 
     #[test]

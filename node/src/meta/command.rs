@@ -80,6 +80,15 @@ pub enum MetaCommand {
         /// What its node tells of it.
         report: StoreReport,
     },
+    /// Goes on with one store after all others were lost for good, as a cluster of another id.
+    AcceptLoss {
+        /// Which store is left.
+        survivor: u64,
+        /// The new id.
+        cluster_id: String,
+        /// The survivor's time.
+        now_ms: i64,
+    },
     /// Lets the cluster do what all of its binaries can; none that cannot is taken back from then on.
     RaiseLevel {
         /// The feature level.

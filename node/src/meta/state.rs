@@ -30,6 +30,8 @@ pub struct MetaState {
     pub changes: BTreeMap<u64, ReplicaChange>,
     /// Disks of stores that were removed, by store id: they cannot come back.
     pub removed_stores: BTreeMap<u64, String>,
+    /// How often the loss of a majority was accepted, and what it cost: kept for ever.
+    pub recoveries: Vec<Recovery>,
     /// The next shard id; 0 is the meta group.
     pub next_shard: u64,
     /// The next replica id.
@@ -267,6 +269,20 @@ pub enum ReplicaRole {
     Voter,
     /// Only follows.
     Learner,
+}
+
+/// One acceptance of the loss of a majority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// The store that was left.
+    pub survivor: u64,
+    /// The stores that were given up.
+    pub lost_stores: Vec<u64>,
+    /// Shards of which nothing was left.
+    pub empty_shards: Vec<u64>,
+    /// When, by the survivor's clock.
+    pub at_ms: i64,
 }
 
 /// What a client token made.

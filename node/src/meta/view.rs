@@ -72,6 +72,20 @@ impl MetaView {
         self.sender.borrow().workspaces.get(id).cloned()
     }
 
+    /// A state of at least this revision; none by `deadline`.
+    pub async fn reached(&self, revision: u64, deadline: Instant) -> Option<Arc<MetaState>> {
+        let mut changes = self.watch();
+        loop {
+            let newest = changes.newest();
+            if newest.revision >= revision {
+                return Some(newest);
+            }
+            if !tokio::time::timeout_at(deadline, changes.changed()).await.ok()? {
+                return None;
+            }
+        }
+    }
+
     /// The workspace with a map that was decided later than that of `known`; none by `deadline`, or if the workspace is gone.
     pub async fn newer_map(&self, known: &WorkspaceRecord, deadline: Instant) -> Option<Arc<Workspace>> {
         let mut changes = self.watch();

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::BoxStream;
-use model::ShardId;
+use model::{ShardId, StoreId};
 use proto::node::node_rpc_server::NodeRpc;
 use proto::node::{
     AdminReply, AdminRequest, ExecuteFrame, ExecuteRequest, FetchMetaReply, FetchMetaRequest, Header, LoadsReply, LoadsRequest, PingReply,
@@ -74,8 +74,16 @@ impl NodeRpc for NodeService {
     }
 
     async fn ping(&self, request: Request<PingRequest>) -> Result<Response<PingReply>, Status> {
-        self.admit(request.get_ref().header.as_ref())?;
-        Ok(Response::new(PingReply { now_ms: self.node.clock.now_ms(), store_id: self.node.store_id().0, unfit: !self.node.is_fit() }))
+        let header = request.into_inner().header;
+        self.admit(header.as_ref())?;
+        let caller = StoreId(header.map_or(0, |header| header.from_store));
+        Ok(Response::new(PingReply {
+            now_ms: self.node.clock.now_ms(),
+            store_id: self.node.store_id().0,
+            unfit: !self.node.is_fit(),
+            synced: self.node.groups.log_synced(),
+            heard_synced: self.node.heard_synced.read().get(&caller).copied().unwrap_or(0),
+        }))
     }
 
     async fn propose_meta(&self, request: Request<ProposeMetaRequest>) -> Result<Response<ProposeMetaReply>, Status> {

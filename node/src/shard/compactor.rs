@@ -34,6 +34,14 @@ pub async fn run(node: Arc<Node>) {
 
 /// Does what is due for one replica; tells whether it went well.
 async fn tend(node: &Arc<Node>, local: &Arc<LocalShard>) -> bool {
+    if let Some((day, _)) = local.shard.damaged_days().into_iter().max_by_key(|(_, has_samples)| *has_samples) {
+        let _alone = node.rewriting.lock().await;
+        match repair::drop_damaged_files(node, local, day).await {
+            Ok(true) => {}
+            Ok(false) => return true,
+            Err(error) => tracing::error!(shard = %local.id, day = day.0, %error, "damaged files not dropped"),
+        }
+    }
     if let Some((day, _)) = local.shard.damaged_days().into_iter().find(|(_, has_samples)| *has_samples) {
         let _alone = node.rewriting.lock().await;
         let repaired = repair::day(node, local, day).await;

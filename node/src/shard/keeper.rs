@@ -21,7 +21,7 @@ const META_ENTRIES: u64 = 64;
 pub async fn run(node: Arc<Node>) {
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut cpu = CpuShare::default();
+    let (mut cpu, mut background_errors) = (CpuShare::default(), 0);
     loop {
         rounds.tick().await;
         let idle = cpu.sample(&node) < IDLE_SHARE;
@@ -33,6 +33,14 @@ pub async fn run(node: Arc<Node>) {
         }
         keep_heads_within(&node).await;
         metrics::set_memory_used("chunk_db", node.db.memory_used());
+        let failed_before = std::mem::replace(&mut background_errors, node.db.background_errors());
+        metrics::set_background_errors(background_errors);
+        if background_errors > failed_before {
+            tracing::error!(
+                errors = background_errors,
+                "flushes or compactions of the chunk database fail: it may take no writes until the node is started again"
+            );
+        }
         let meta = node.meta_machine.lock().clone();
         if let Some(machine) = meta.filter(|m| m.wants_checkpoint(META_ENTRIES)) {
             checkpoint_meta(&node, &machine).await;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tsdb::chunk::Samples;
 use tsdb::error::StoreError;
 use tsdb::record::{Record, Value};
-use tsdb::shard::{DayRepair, RepairSeries};
+use tsdb::shard::{DayRepair, RepairSeries, drop_damaged_file};
 use tsdb::store::Day;
 
 /// Span of time that one request asks for: the other node holds its answer in memory.
@@ -40,15 +40,59 @@ pub enum RepairError {
     Aborted(#[from] tokio::task::JoinError),
 }
 
+/// Stores of the other replicas of a shard.
+fn others(node: &Node, local: &LocalShard) -> Vec<StoreId> {
+    match node.meta.get().shards.get(&local.id.0) {
+        Some(record) => record.voting_stores().filter(|store| *store != node.store_id()).collect(),
+        None => Vec::new(),
+    }
+}
+
+/// Drops the files that the damaged parts of a day cannot be read from, with what else lies in them, if another replica of each shard
+/// concerned answers; tells whether the way is free for the repair. Files that only readers still hold go in a later call.
+///
+/// # Errors
+/// See [`RepairError`].
+pub async fn drop_damaged_files(node: &Arc<Node>, local: &Arc<LocalShard>, day: Day) -> Result<bool, RepairError> {
+    let (shard, stop) = (Arc::clone(&local.shard), Arc::clone(node));
+    task::blocking(move || shard.find_damaged_files(day, &stop.draining)).await??;
+    let mut is_free = true;
+    for file in node.db.damaged_files()? {
+        let concerned = node.shards.all().into_iter().filter(|local| file.has_samples() && local.shard.has_parts_in(&file));
+        let mut is_elsewhere = true;
+        for local in concerned {
+            is_elsewhere &= answers_elsewhere(node, &local, day).await;
+        }
+        if !is_elsewhere {
+            tracing::error!(file = file.name, "a damaged file stays: no other replica answers for what can be read of it");
+            continue;
+        }
+        let (db, shards) = (node.db.clone(), node.shards.all().iter().map(|local| Arc::clone(&local.shard)).collect::<Vec<_>>());
+        let dropping = file.clone();
+        let is_gone = task::blocking(move || drop_damaged_file(&db, &dropping, &shards)).await??;
+        tracing::warn!(file = file.name, is_gone, "a damaged file is dropped, and comes back from other replicas");
+        is_free &= is_gone;
+    }
+    Ok(is_free)
+}
+
+/// Whether another replica reads a day.
+async fn answers_elsewhere(node: &Arc<Node>, local: &Arc<LocalShard>, day: Day) -> bool {
+    let spec = ReadSpec { known_revision: u64::MAX, ..ReadSpec::new(ReadKind::LabelNames, day.first_ms(), day.last_ms()) };
+    for store in others(node, local) {
+        if read_from(node, local.workspace.as_str(), local.id, store, &spec, Instant::now() + REQUEST).await.is_ok() {
+            return true;
+        }
+    }
+    false
+}
+
 /// Replaces the damaged parts of a day by what another replica holds; tries one after another.
 ///
 /// # Errors
 /// The last replica's; see [`RepairError`].
 pub async fn day(node: &Arc<Node>, local: &Arc<LocalShard>, day: Day) -> Result<(), RepairError> {
-    let stores: Vec<StoreId> = match node.meta.get().shards.get(&local.id.0) {
-        Some(record) => record.voting_stores().filter(|store| *store != node.store_id()).collect(),
-        None => Vec::new(),
-    };
+    let stores = others(node, local);
     let mut outcome = Err(RepairError::Alone);
     for store in stores {
         outcome = from_store(node, local, day, store).await;

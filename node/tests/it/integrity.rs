@@ -1,4 +1,4 @@
-//! Damage on one node's disk: found, quarantined, and never answered from.
+//! Damage on one node's disk: found, quarantined, never answered from, and repaired from the other nodes.
 
 use crate::cluster::{Caller, now_ms, series};
 use crate::local::Up;
@@ -6,7 +6,7 @@ use proto::prometheus::TimeSeries;
 use reqwest::StatusCode;
 use rustix::process::{Signal, kill_process};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const SAMPLES: i64 = 400;
@@ -17,9 +17,9 @@ fn data(t: i64) -> Vec<TimeSeries> {
     (0..SERIES).map(|i| series(&[("__name__", "kept"), ("i", &i.to_string())], &samples)).collect()
 }
 
-/// Flips bytes in the data of every file that holds samples; gives the number of files.
-fn damage_samples(folder: &Path, t: i64) -> usize {
-    let mut damaged = 0;
+/// Flips bytes in the data of every file that holds samples or their index; gives the files.
+fn damage_samples(folder: &Path, t: i64) -> Vec<PathBuf> {
+    let mut damaged = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "sst") {
@@ -33,7 +33,7 @@ fn damage_samples(folder: &Path, t: i64) -> usize {
             // Inside the first block of data: what describes the file as a whole would keep the database from opening.
             bytes[100] ^= 0x55;
             fs::write(&path, bytes).unwrap();
-            damaged += 1;
+            damaged.push(path);
         }
     }
     damaged
@@ -46,7 +46,7 @@ async fn metric(caller: &Caller, node: usize, line: &str) -> Option<f64> {
 }
 
 #[tokio::test]
-async fn damaged_samples_of_one_node_are_found_and_every_node_goes_on_answering_from_the_others() {
+async fn damaged_files_of_one_node_are_found_and_replaced_while_every_node_goes_on_answering() {
     let dir = tempfile::tempdir().unwrap();
     let mut up = Up::start_with(3, &dir, &["--web.enable-admin-api=true", "--storage.scrub-period=1s", "--self-metrics.interval=0s"]);
     up.wait_ready();
@@ -56,23 +56,28 @@ async fn damaged_samples_of_one_node_are_found_and_every_node_goes_on_answering_
     // Every replica writes its checkpoint for this.
     let url = format!("{}/api/v1/admin/tsdb/clean_tombstones", caller.urls[0]);
     assert_eq!(caller.client.post(url).send().await.unwrap().status(), StatusCode::NO_CONTENT);
-    assert!(damage_samples(&up.data.join("node-2/chunkdb/rocks"), t) > 0, "samples are on the disk");
+    let damaged = damage_samples(&up.data.join("node-2/chunkdb/rocks"), t);
+    assert!(!damaged.is_empty(), "samples are on the disk");
     kill_process(up.node_pid(2), Signal::KILL).unwrap();
     up.line("node-2: died");
     up.line("node-2: ready");
     up.line("node-2: ready");
     let caller = Caller::new(&up);
-    let mut quarantined = None;
-    for _ in 0..600 {
+    let (mut found, mut repaired, mut quarantined) = (None, None, None);
+    for _ in 0..1200 {
         let total = caller.result(1, "sum(count_over_time(kept[2h]))", t).await;
         assert_eq!(total[0]["value"][1], (SAMPLES * SERIES).to_string(), "never a wrong answer");
+        found = metric(&caller, 1, "flotilla_scrubbed_damaged_parts_total").await;
+        repaired = metric(&caller, 1, "flotilla_day_repairs_total{outcome=\"repaired\"}").await;
         quarantined = metric(&caller, 1, "flotilla_quarantined_days").await;
-        if quarantined >= Some(1.0) {
+        if found >= Some(1.0) && repaired >= Some(1.0) && quarantined == Some(0.0) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(quarantined >= Some(1.0), "{quarantined:?}");
+    assert!(found >= Some(1.0) && repaired >= Some(1.0) && quarantined == Some(0.0), "{found:?} {repaired:?} {quarantined:?}");
+    assert!(damaged.iter().any(|file| !file.exists()), "what cannot be read is gone: {damaged:?}");
+    assert_eq!(metric(&caller, 1, "flotilla_chunkdb_background_errors").await, Some(0.0));
     for node in 0..3 {
         let last = caller.result(node, "sum by (i) (sum_over_time(kept[2h]))", t).await;
         let expected = (0..SAMPLES).map(|i| i % 17).sum::<i64>().to_string();

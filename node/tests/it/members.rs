@@ -5,20 +5,24 @@ use crate::local::{Up, eventually, free_ports};
 use reqwest::StatusCode;
 use serde_json::Value;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 /// A node beside those of [`Up`], killed at the end of the test.
-struct Joined {
+pub(crate) struct Joined {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Joined {
-    fn start(name: &str, dir: &tempfile::TempDir, first_rpc: u16) -> Self {
-        let port = free_ports(2);
+    pub(crate) fn start(name: &str, dir: &tempfile::TempDir, first_rpc: u16) -> Self {
+        Self::start_on(free_ports(2), name, dir, first_rpc)
+    }
+
+    /// Starts on two ports from `port` on, on what is in the folder of that name.
+    pub(crate) fn start_on(port: u16, name: &str, dir: &tempfile::TempDir, first_rpc: u16) -> Self {
         let data: PathBuf = dir.path().join(name);
         std::fs::create_dir_all(&data).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_flotilla"))
@@ -33,7 +37,12 @@ impl Joined {
         Self { child, url: format!("http://127.0.0.1:{port}") }
     }
 
-    fn kill(&mut self) {
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        eventually("the node ends", || self.child.try_wait().unwrap())
+    }
+
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -64,11 +73,13 @@ fn placed(url: &str) -> Option<Vec<Vec<u64>>> {
     shards.iter().all(|shard| settled(&shard)).then(|| shards.iter().map(stores).collect())
 }
 
-fn wait_placed(url: &str, stores: &[u64]) {
-    eventually(&format!("all groups on {stores:?}"), || placed(url).filter(|placed| placed.iter().all(|s| s == stores)));
+pub(crate) fn wait_placed(url: &str, stores: &[u64]) {
+    let mut stores = stores.to_vec();
+    stores.sort_unstable();
+    eventually(&format!("all groups on {stores:?}"), || placed(url).filter(|placed| placed.iter().all(|s| *s == stores)));
 }
 
-fn id_of(url: &str, name: &str) -> u64 {
+pub(crate) fn id_of(url: &str, name: &str) -> u64 {
     eventually(&format!("{name} is known"), || {
         let nodes = ctl(url, &["nodes"]).ok()?;
         nodes.as_array()?.iter().find(|node| node["name"] == name)?["id"].as_u64()
@@ -98,7 +109,7 @@ async fn keep_writing(caller: Caller, first: i64, last: Arc<AtomicI64>, stop: Ar
     refused
 }
 
-fn caller(urls: &[&str]) -> Caller {
+pub(crate) fn caller(urls: &[&str]) -> Caller {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
     Caller { client, urls: urls.iter().map(|url| (*url).to_owned()).collect() }
 }

@@ -105,6 +105,10 @@ pub trait LogEngine: Send + Sync + fmt::Debug + 'static {
     /// What this log is known to have lost, ever. Its lost replicas must not vote again.
     fn loss(&self) -> Option<&LogLoss>;
 
+    /// A number that grows with what is synced, and that is never smaller on a later start of the same disk: other stores remember it, so
+    /// that an older image of the disk is known for what it is.
+    fn synced(&self) -> u64;
+
     /// Bytes that the log takes on disk, roughly, purged entries included that have not been given back.
     fn stored_bytes(&self) -> u64;
 

@@ -103,6 +103,13 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// The number that is synced at least.
+    pub(super) fn number(&self) -> u64 {
+        self.shared.0.lock().synced
+    }
+}
+
 impl Drop for Ledger {
     fn drop(&mut self) {
         let (state, changed) = &*self.shared;

@@ -18,9 +18,9 @@ const MAGIC: &[u8; 8] = b"FLOTLOSS";
 /// Acknowledged records that a log no longer holds. Which replicas they belonged to cannot be told, so all that were here are lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLoss {
-    /// Last sequence number found.
+    /// Last number found, as [`super::LogEngine::synced`] counts.
     pub latest: u64,
-    /// Last sequence number known to have been synced.
+    /// Last number known to have been synced.
     pub ledger: u64,
     /// The replicas of which something was found. One whose every record was lost is not among them.
     pub replicas: BTreeSet<ReplicaId>,

@@ -71,7 +71,7 @@ impl MemoryEngine {
         for op in state.unsynced.iter().take(kept).flatten() {
             rows.apply(op);
         }
-        let state = State { live: rows.clone(), durable: rows, ..State::default() };
+        let state = State { live: rows.clone(), durable: rows, syncs: state.syncs, ..State::default() };
         Arc::new(Self { state: Mutex::new(state), loss: self.loss.clone() })
     }
 
@@ -194,6 +194,10 @@ impl LogEngine for MemoryEngine {
 
     fn loss(&self) -> Option<&LogLoss> {
         self.loss.as_ref()
+    }
+
+    fn synced(&self) -> u64 {
+        self.sync_count()
     }
 
     fn stored_bytes(&self) -> u64 {

@@ -25,11 +25,13 @@ pub struct RocksOptions {
     /// Write-ahead files kept at most; a start reads all of them. Above twice `memory_bytes` they are kept only by families that are
     /// rarely written, and those are flushed then.
     pub wal_bytes_max: u64,
+    /// How far other stores have heard that this log was synced: one that ends before is an older image of the disk.
+    pub synced_elsewhere: u64,
 }
 
 impl Default for RocksOptions {
     fn default() -> Self {
-        Self { memory_bytes: 16 << 20, wal_bytes_max: 48 << 20 }
+        Self { memory_bytes: 16 << 20, wal_bytes_max: 48 << 20, synced_elsewhere: 0 }
     }
 }
 
@@ -38,6 +40,8 @@ pub struct RocksEngine {
     db: DB,
     ledger: Ledger,
     loss: Option<LogLoss>,
+    /// What [`LogEngine::synced`] had reached before the last loss.
+    counted_before: u64,
     /// Bytes written since all memtables were flushed: write-ahead files hold no more.
     unflushed: AtomicU64,
     synced: WriteOptions,
@@ -74,17 +78,21 @@ impl RocksEngine {
             .map_err(|source| OpenError::Database { path: directory.to_owned(), source })?;
         let latest = db.latest_sequence_number();
         let mut loss = loss::read(directory)?;
-        if latest < noted {
+        // A log that lost something counts on from what it had: others must not take each later start for another loss.
+        let before = loss.as_ref().map_or(0, |loss| loss.ledger);
+        let synced = (before + noted).max(options.synced_elsewhere);
+        if before + latest < synced {
             let replicas = stored_replicas(&db).map_err(file_error)?;
-            let found = LogLoss { latest, ledger: noted, replicas };
+            let found = LogLoss { latest: before + latest, ledger: synced, replicas };
             loss = Some(loss::note(directory, loss, found).map_err(file_error)?);
             // Only after the loss is noted: the next write would otherwise make the log look whole.
             ledger::write(directory, latest).map_err(file_error)?;
         }
+        let counted_before = loss.as_ref().map_or(0, |loss| loss.ledger);
         let ledger = Ledger::start(directory.to_owned(), latest.min(noted)).map_err(file_error)?;
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        Ok(Self { db, ledger, loss, unflushed: AtomicU64::new(0), synced, unsynced: WriteOptions::default() })
+        Ok(Self { db, ledger, loss, counted_before, unflushed: AtomicU64::new(0), synced, unsynced: WriteOptions::default() })
     }
 
     fn family(&self, name: &str) -> io::Result<&ColumnFamily> {
@@ -247,6 +255,10 @@ impl LogEngine for RocksEngine {
 
     fn loss(&self) -> Option<&LogLoss> {
         self.loss.as_ref()
+    }
+
+    fn synced(&self) -> u64 {
+        self.counted_before + self.ledger.number()
     }
 
     fn stored_bytes(&self) -> u64 {

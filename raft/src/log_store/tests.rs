@@ -375,6 +375,27 @@ async fn pitfall_10_log_that_ends_before_its_ledger_knows_of_its_loss_for_ever()
 }
 
 #[tokio::test]
+async fn pitfall_09_image_older_than_what_others_heard_of_is_a_loss_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened =
+        |synced_elsewhere| RocksEngine::open(directory.path(), RocksOptions { synced_elsewhere, ..RocksOptions::default() }).unwrap();
+    let engine: Arc<dyn LogEngine> = Arc::new(opened(0));
+    let mut log = open(&engine, 0);
+    log.store.blocking_append((0..10).map(|index| entry(1, index, b"x"))).await.unwrap();
+    log.writer.close();
+    let told = engine.synced();
+    assert!(told > 0);
+    drop((log, engine));
+    assert_eq!(opened(told).loss(), None, "others know no more than it has");
+    let lost = opened(told + 5);
+    let loss = lost.loss().cloned().unwrap();
+    assert_eq!((loss.ledger, &loss.replicas), (told + 5, &[REPLICA.1].into()));
+    assert!(lost.synced() >= told + 5, "it counts on from there");
+    drop(lost);
+    assert_eq!(opened(told + 5).loss(), Some(&loss), "others remember the same number, and it is no second loss");
+}
+
+#[tokio::test]
 async fn log_without_its_ledger_does_not_open() {
     let directory = tempfile::tempdir().unwrap();
     drop(RocksEngine::open(directory.path(), RocksOptions::default()).unwrap());

@@ -1,5 +1,6 @@
 //! The open database as the shards' data sees it.
 
+use super::damage::DamagedFiles;
 use super::options::{FamilyOptions, synced};
 use crate::error::{Corruption, StoreError};
 use crate::keys::Family;
@@ -27,11 +28,12 @@ pub(crate) struct Engine {
     pub(super) files: AtomicU64,
     /// Bytes written since memtables were flushed last.
     pub(super) unflushed: AtomicU64,
+    pub(super) damaged: DamagedFiles,
     pub(super) matchers: MatcherCache,
 }
 
 impl Engine {
-    fn handle(&self, family: Family) -> &ColumnFamily {
+    pub(super) fn handle(&self, family: Family) -> &ColumnFamily {
         self.rocks.cf_handle(family.name()).expect("every family was created at open")
     }
 

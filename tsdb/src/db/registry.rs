@@ -77,6 +77,10 @@ impl Registry {
         Ok(registry)
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &ShardRow> {
+        self.rows.values()
+    }
+
     pub(super) fn live(&self) -> impl Iterator<Item = &ShardRow> {
         self.rows.values().filter(|row| row.state == NumberState::Live)
     }

@@ -34,6 +34,7 @@ impl Shard {
             Ok(()) => Ok(Some(scrubbed)),
             Err(error) if error.is_damage() => {
                 tracing::error!(shard = %self.id, part = part.id, day = part.day.0, %error, "a stored part is damaged and will not be read");
+                self.store().note_damage(&error);
                 let _alone = self.checkpointing.lock();
                 self.store().quarantine(part.id)?;
                 Ok(Some(Scrubbed { is_damaged: true, ..scrubbed }))

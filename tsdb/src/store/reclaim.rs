@@ -25,6 +25,7 @@ impl StoreInner {
                 Ok(()) => {}
                 // Blocks that cannot be read hide their keys: the bytes stay, and must not keep checkpoints from being written.
                 Err(error) if error.is_damage() => {
+                    self.dataset.engine().note_damage(&error);
                     tracing::warn!(part = part.id, day = part.day.0, %error, "a part that is no more listed cannot be deleted");
                     stuck.push(part.id);
                     continue;

@@ -4,14 +4,16 @@
 
 #![deny(clippy::indexing_slicing)]
 
+use super::manifest::Manifest;
 use super::rewrite::cursor::{PartCursor, PartWalk};
 use super::segment::Segment;
-use super::{Part, ShardStore, StoreView};
+use super::{Part, ShardStore, StoreInner, StoreView};
 use crate::chunk::{PageCoder, Samples};
-use crate::db::corrupt;
+use crate::db::{DamagedFile, corrupt};
 use crate::error::{Corruption, StoreError};
 use crate::keys::{Family, SeriesKey};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 impl StoreView {
     /// Reads a listed part whole: number of keys, hash, every checksum, every page. Leaves the block cache alone.
@@ -61,7 +63,60 @@ impl StoreView {
     }
 }
 
+impl StoreInner {
+    /// Listed parts that may have keys in a file.
+    fn parts_in<'m>(&self, manifest: &'m Manifest, file: &DamagedFile) -> impl Iterator<Item = &'m Part> {
+        let (local, file) = (self.dataset.local, file.clone());
+        manifest.parts.iter().filter(move |part| part.kind.family() == file.family && file.meets(part.day.0, local))
+    }
+
+    /// Whether listed parts, quarantined or not, may have keys in a file.
+    pub(crate) fn lists_in(&self, file: &DamagedFile) -> bool {
+        let current = Arc::clone(&self.state.lock().current);
+        self.parts_in(&current, file).next().is_some()
+    }
+}
+
 impl ShardStore {
+    /// The node-local number of the data.
+    pub(crate) fn local(&self) -> u32 {
+        self.0.dataset.local
+    }
+
+    pub(crate) fn note_damage(&self, error: &StoreError) {
+        self.0.dataset.engine().note_damage(error);
+    }
+
+    pub(crate) fn lists_in(&self, file: &DamagedFile) -> bool {
+        self.0.lists_in(file)
+    }
+
+    /// Lists all parts that may have keys in a file as quarantined; durable when it returns.
+    ///
+    /// # Errors
+    /// As [`super::CheckpointWriter::commit`].
+    pub(crate) fn quarantine_in(&self, file: &DamagedFile) -> Result<(), StoreError> {
+        let current = Arc::clone(&self.0.state.lock().current);
+        let parts: Vec<u64> = self.0.parts_in(&current, file).map(|part| part.id).collect();
+        if parts.iter().all(|part| current.quarantined.contains(part)) {
+            return Ok(());
+        }
+        self.change(|writer| {
+            writer.quarantined.extend(parts);
+            Ok(())
+        })
+    }
+
+    /// Whether a view or a transfer from before its quarantine reads a part that may have keys in a file, or one is still listed healthy.
+    pub(crate) fn is_held_in(&self, file: &DamagedFile) -> bool {
+        let (current, held) = {
+            let state = self.0.state.lock();
+            (Arc::clone(&state.current), state.older.iter().filter_map(Weak::upgrade).collect::<Vec<_>>())
+        };
+        let reads = |manifest: &Manifest| self.0.parts_in(manifest, file).any(|part| !manifest.quarantined.contains(&part.id));
+        reads(&current) || held.iter().any(|manifest| reads(manifest))
+    }
+
     /// Lists a part as quarantined; durable when it returns. Nothing happens if it is not listed any more.
     ///
     /// # Errors
