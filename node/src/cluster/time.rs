@@ -46,7 +46,7 @@ pub struct ClusterTime {
 #[derive(Debug, Default)]
 struct Readings {
     nodes: usize,
-    /// Offset of the other's clock from ours, and when it was read.
+    /// The other's clock less our monotonic one, which does not jump with ours, and when it was read.
     offsets: BTreeMap<StoreId, (i64, Duration)>,
 }
 
@@ -70,22 +70,21 @@ impl ClusterTime {
         readings.offsets.retain(|store, _| peers.contains(store));
     }
 
-    /// Notes that `store`'s clock read `their_ms` when ours read `our_ms` (the middle of the round trip).
-    pub fn observe(&self, store: StoreId, their_ms: Timestamp, our_ms: Timestamp) {
-        let now = self.clock.monotonic();
-        self.readings.lock().offsets.insert(store, (their_ms.saturating_sub(our_ms), now));
+    /// Notes that `store`'s clock read `their_ms` when our monotonic clock read `at` (the middle of the round trip).
+    pub fn observe(&self, store: StoreId, their_ms: Timestamp, at: Duration) {
+        self.readings.lock().offsets.insert(store, (their_ms.saturating_sub(millis(at)), at));
     }
 
-    /// The estimate of cluster time.
+    /// What a majority of clocks, the own one among them, say that the time is: also where the own one is off.
     ///
     /// # Errors
-    /// See [`NoTime`]; whoever stamps entries must then stop and give leadership away.
-    pub fn now(&self) -> Result<Timestamp, NoTime> {
+    /// [`NoTime::NoMajority`].
+    pub fn estimate(&self) -> Result<Timestamp, NoTime> {
         let (own, monotonic) = (self.clock.now_ms(), self.clock.monotonic());
         let readings = self.readings.lock();
-        let mut offsets: Vec<i64> =
-            readings.offsets.values().filter(|(_, at)| monotonic.saturating_sub(*at) <= READING_AGE_MAX).map(|(o, _)| *o).collect();
-        offsets.push(0);
+        let fresh = readings.offsets.values().filter(|(_, at)| monotonic.saturating_sub(*at) <= READING_AGE_MAX);
+        let mut offsets: Vec<i64> = fresh.map(|(offset, _)| *offset).collect();
+        offsets.push(own.saturating_sub(millis(monotonic)));
         let needed = readings.nodes / 2 + 1;
         if offsets.len() < needed {
             return Err(NoTime::NoMajority { known: offsets.len(), nodes: readings.nodes, needed });
@@ -98,11 +97,22 @@ impl ClusterTime {
             // Two clocks cannot outvote each other: the middle is off from both by half of what they differ.
             a.saturating_add(b.saturating_sub(a) / 2)
         };
-        if median.saturating_abs() > OFFSET_MS_MAX {
-            return Err(NoTime::ClockOff { offset_ms: median.saturating_neg() });
-        }
-        Ok(own.saturating_add(median))
+        Ok(median.saturating_add(millis(monotonic)))
     }
+
+    /// Cluster time, where the own clock agrees with it.
+    ///
+    /// # Errors
+    /// See [`NoTime`]; whoever stamps entries must then stop and give leadership away.
+    pub fn now(&self) -> Result<Timestamp, NoTime> {
+        let estimate = self.estimate()?;
+        let offset_ms = self.clock.now_ms().saturating_sub(estimate);
+        if offset_ms.saturating_abs() > OFFSET_MS_MAX { Err(NoTime::ClockOff { offset_ms }) } else { Ok(estimate) }
+    }
+}
+
+fn millis(monotonic: Duration) -> i64 {
+    i64::try_from(monotonic.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What one shard's leader may stamp, entry by entry.
@@ -151,29 +161,38 @@ mod tests {
     #[test]
     fn c5_a_node_alone_or_off_by_two_seconds_stamps_nothing() {
         let (clock, time) = three(1_000_000);
+        let at = clock.monotonic();
         assert!(matches!(time.now(), Err(NoTime::NoMajority { known: 1, nodes: 3, needed: 2 })));
-        time.observe(StoreId(2), 1_000_100, 1_000_000);
+        time.observe(StoreId(2), 1_000_100, at);
         assert_eq!(time.now(), Ok(1_000_050));
-        time.observe(StoreId(3), 1_000_300, 1_000_000);
+        time.observe(StoreId(3), 1_000_300, at);
         assert_eq!(time.now(), Ok(1_000_100));
-        clock.jump_to(90_000_000);
-        time.observe(StoreId(2), 1_000_200, 90_000_000);
-        time.observe(StoreId(3), 1_000_200, 90_000_000);
-        assert!(matches!(time.now(), Err(NoTime::ClockOff { offset_ms: 88_999_800 })));
+    }
+
+    #[test]
+    fn c5_a_jump_of_the_own_clock_is_known_at_once_and_does_not_move_the_estimate() {
+        let (clock, time) = three(1_000_000);
+        time.observe(StoreId(2), 1_000_100, clock.monotonic());
+        time.observe(StoreId(3), 1_000_300, clock.monotonic());
+        for jump in [90_000_000, 5] {
+            clock.jump_to(jump);
+            assert_eq!(time.estimate(), Ok(if jump > 1_000_000 { 1_000_300 } else { 1_000_100 }));
+            assert!(matches!(time.now(), Err(NoTime::ClockOff { .. })), "before anybody was asked again");
+        }
     }
 
     #[test]
     fn c5_one_wrong_clock_does_not_move_the_others() {
-        let (_, time) = three(1_000_000);
-        time.observe(StoreId(2), 1_000_010, 1_000_000);
-        time.observe(StoreId(3), 31_536_000_000, 1_000_000);
+        let (clock, time) = three(1_000_000);
+        time.observe(StoreId(2), 1_000_010, clock.monotonic());
+        time.observe(StoreId(3), 31_536_000_000, clock.monotonic());
         assert_eq!(time.now(), Ok(1_000_010));
     }
 
     #[test]
     fn c5_readings_grow_old() {
         let (clock, time) = three(1_000_000);
-        time.observe(StoreId(2), 1_000_000, 1_000_000);
+        time.observe(StoreId(2), 1_000_000, clock.monotonic());
         clock.advance(Duration::from_secs(6));
         assert!(matches!(time.now(), Err(NoTime::NoMajority { .. })));
     }

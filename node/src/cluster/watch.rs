@@ -53,7 +53,7 @@ pub async fn synced_elsewhere(peers: &Peers, addresses: BTreeSet<String>, cluste
 async fn ping(node: &Node, address: &str) {
     let Ok(mut client) = node.peers.client(address) else { return };
     let message = PingRequest { header: Some(header(&node.cluster_id(), node.store_id().0, PING_TIMEOUT)) };
-    let before = (node.clock.now_ms(), node.clock.monotonic());
+    let sent = node.clock.monotonic();
     let Ok(reply) = client.ping(request(message, PING_TIMEOUT)).await else { return };
     let reply = reply.into_inner();
     let store = StoreId(reply.store_id);
@@ -70,8 +70,8 @@ async fn ping(node: &Node, address: &str) {
     let known = synced.entry(store).or_default();
     *known = reply.synced.max(*known);
     drop(synced);
-    let trip_ms = i64::try_from(node.clock.monotonic().saturating_sub(before.1).as_millis()).unwrap_or(0);
-    node.time.observe(store, reply.now_ms, before.0.saturating_add(trip_ms / 2));
+    let trip = node.clock.monotonic().saturating_sub(sent);
+    node.time.observe(store, reply.now_ms, sent + trip / 2);
     if node.others().get(&store).is_none_or(|known| known != address) {
         node.heard.write().insert(store, address.to_owned());
     }

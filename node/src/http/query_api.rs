@@ -27,7 +27,7 @@ use std::time::Duration;
 /// As Prometheus: 400 for what is no query, 422 for what cannot be evaluated, 503 for time-outs and unavailable shards.
 pub async fn query(node: &Node, workspace: &WorkspaceRecord, params: &Params, asker: &Asker) -> Result<Response, ApiError> {
     let limit = params.limit("limit")?;
-    let at_ms = params.time_or("time", node.clock.now_ms())?;
+    let at_ms = params.time_or("time", node.time.estimate().unwrap_or_else(|_| node.clock.now_ms()))?;
     let options = Options::read(node, params, limit)?;
     answer(node, workspace, params, QueryParams::instant(at_ms), options, asker).await
 }

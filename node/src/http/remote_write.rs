@@ -101,8 +101,9 @@ async fn store(
     let body = read_body(&head.headers, body, limits).await?;
     // Decoded, and once more as rows on their way to the shards.
     room.merge(room_for(node, 2 * claimed_bytes(&body).min(REMOTE_WRITE_DECODED_BYTES_MAX))?);
-    let now_ms = node.time.now().unwrap_or_else(|_| node.clock.now_ms());
-    let admit = AdmitLimits::new(now_ms.saturating_sub(workspace.record.limits.retention_ms));
+    // What a node alone thinks of the time expires nothing (`core.md` C5): then the shard judges.
+    let retention_ms = workspace.record.limits.retention_ms;
+    let admit = AdmitLimits::new(node.time.estimate().map_or(i64::MIN, |now_ms| now_ms.saturating_sub(retention_ms)));
     let body = Sent { version, body };
     let id = &workspace.record.id;
     let deadline = Instant::now() + route::BUDGET;
