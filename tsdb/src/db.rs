@@ -21,7 +21,7 @@ use model::{ReplicaId, ShardId, WorkspaceId};
 use options::FamilyOptions;
 use parking_lot::Mutex;
 use registry::{Registry, ShardRow};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -77,7 +77,7 @@ impl Db {
             std::fs::remove_dir_all(&ingest_folder).map_err(file_error(&ingest_folder))?;
         }
         std::fs::create_dir_all(&ingest_folder).map_err(file_error(&ingest_folder))?;
-        let (rocks, damage) = open_rocks(&families, &rocks_folder)?;
+        let rocks = rocksdb::DB::open_cf_descriptors(&families.database_options(), &rocks_folder, families.descriptors())?;
         let engine = Engine {
             rocks,
             seal: options.seal,
@@ -89,7 +89,6 @@ impl Db {
             damaged: damage::DamagedFiles::default(),
             matchers: MatcherCache::new(options.memory_bytes / MATCHERS_SHARE),
         };
-        damage.inspect(|damage| engine.note_damage(damage));
         let registry = Registry::load(&engine)?;
         let db = Self(Arc::new(DbInner { engine, registry: Mutex::new(registry) }));
         db.reclaim()?;
@@ -172,22 +171,6 @@ impl Db {
     /// RocksDB failed; a later call tries again.
     pub fn reclaim(&self) -> Result<(), StoreError> {
         self.0.reclaim()
-    }
-}
-
-/// Opens RocksDB. A file that cannot be opened does not keep all the others from being served: it is told beside, and whoever needs it
-/// gets an error.
-fn open_rocks(families: &FamilyOptions, folder: &Path) -> Result<(rocksdb::DB, Option<StoreError>), StoreError> {
-    let open = |options| rocksdb::DB::open_cf_descriptors(&options, folder, families.descriptors()).map_err(StoreError::Rocks);
-    match open(families.database_options()) {
-        Ok(rocks) => Ok((rocks, None)),
-        Err(damage) if damage::file_of(&damage).is_some() && damage.is_damage() => {
-            tracing::error!(error = %damage, "the chunk database is opened without a file");
-            let mut options = families.database_options();
-            options.set_paranoid_checks(false);
-            Ok((open(options)?, Some(damage)))
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -28,7 +28,7 @@ fn disks_lose_fill_age_and_vanish_as_asked() {
         if !left.contains("disktest.img") {
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
     }
     panic!("{left}");
 }

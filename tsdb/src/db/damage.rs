@@ -44,7 +44,7 @@ impl DamagedFile {
 }
 
 /// The file that an error of RocksDB names.
-pub(super) fn file_of(error: &StoreError) -> Option<String> {
+fn file_of(error: &StoreError) -> Option<String> {
     let StoreError::Rocks(error) = error else { return None };
     let text = error.to_string();
     let path = text.split_whitespace().find(|word| word.ends_with(".sst"))?;

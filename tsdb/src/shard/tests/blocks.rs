@@ -31,19 +31,14 @@ fn with_many_blocks() -> Replica {
 
 /// Flips a byte in the middle of every file that begins with a key of `day`; gives the number of files.
 fn damage_files(replica: &Replica, day: Day) -> usize {
-    damage_files_at(replica, day, |bytes| bytes.len() / 2)
-}
-
-/// As [`damage_files`], at the place that `at` tells.
-fn damage_files_at(replica: &Replica, day: Day, at: impl Fn(&[u8]) -> usize) -> usize {
     let mut damaged = 0;
     for entry in std::fs::read_dir(replica.folder.path().join("rocks")).unwrap() {
         let path = entry.unwrap().path();
         let Ok(mut bytes) = std::fs::read(&path) else { continue };
         let begins = bytes.windows(4).take(16).any(|at| at[..2] == day.0.to_be_bytes() && at[2..] == [0, 0]);
         if begins && bytes.len() > 100_000 {
-            let at = at(&bytes);
-            bytes[at] ^= 0x10;
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x10;
             std::fs::write(&path, bytes).unwrap();
             damaged += 1;
         }
@@ -182,36 +177,4 @@ fn a_failed_compaction_is_told_and_the_file_is_found_again_after_a_restart() {
     assert_eq!(damaged.len(), 1);
     replica.db.compact_all();
     assert!(replica.db.background_errors() > 0);
-}
-
-#[test]
-fn a_file_that_cannot_be_opened_keeps_nothing_else_from_being_served_and_goes() {
-    let mut replica = with_many_blocks();
-    let part = *replica.shard.store().view().parts().iter().find(|part| part.kind.has_samples()).unwrap();
-    let rows: Vec<_> = (0..SAMPLES).map(|i| up(9, T0 + DAY_MS + i * 1000, i as f64)).collect();
-    replica.write(T0 + DAY_MS + HOUR, 51, &rows);
-    replica.shard.checkpoint().unwrap();
-    let other = replica.full_replay();
-    let in_properties = |bytes: &[u8]| {
-        // The first of the properties: later names are stored as what differs from those before.
-        let name = b"rocksdb.block.based";
-        bytes.windows(name.len()).rposition(|at| at == name).unwrap()
-    };
-    assert_eq!(damage_files_at(&replica, part.day, in_properties), 1);
-    let replica = replica.restart();
-    let damaged = replica.db.damaged_files().unwrap();
-    assert_eq!(damaged.len(), 1, "the open has told which");
-    let after = TimeRange { after_ms: T0 + DAY_MS - 1, to_ms: i64::MAX };
-    assert_eq!(contents_of(&replica.shard.read_view(), &[], after), contents_of(&other.shard.read_view(), &[], after));
-    let refused = replica.shard.read_view().select(&[], TimeRange::ALL, |_| ControlFlow::Continue(()));
-    assert!(refused.unwrap_err().is_damage(), "a file that is not there is never a day without samples");
-    assert_eq!(scrub_all(&replica), 1);
-    assert!(drop_damaged_file(&replica.db, &damaged[0], &[Arc::clone(&replica.shard)]).unwrap());
-    let repair = replica.shard.begin_repair(part.day).unwrap();
-    replica.shard.add_repaired(&repair, sent(&other, part.day)).unwrap();
-    replica.shard.finish_repair(&repair).unwrap();
-    assert_eq!(replica.contents(&[]), other.contents(&[]));
-    let replica = replica.restart();
-    assert_eq!((replica.contents(&[]), scrub_all(&replica)), (other.contents(&[]), 0));
-    assert!(replica.db.damaged_files().unwrap().is_empty());
 }
