@@ -140,7 +140,6 @@ pub(super) struct Control {
     next_number: u64,
     next_sample: BTreeMap<u64, u64>,
     next_ask_at: Duration,
-    applied: BTreeMap<ReplicaId, u64>,
     /// Queries answered, by store: for coming to rest.
     pub(super) answered: BTreeMap<StoreId, u64>,
     asked_of: BTreeMap<u64, StoreId>,
@@ -195,7 +194,6 @@ impl Control {
             next_number: 1,
             next_sample: BTreeMap::new(),
             next_ask_at: Duration::ZERO,
-            applied: BTreeMap::new(),
             answered: BTreeMap::new(),
             asked_of: BTreeMap::new(),
             steps: 0,
@@ -257,21 +255,13 @@ impl Control {
         running.flatten().collect()
     }
 
+    /// Shows what the groups tell of themselves, where it agrees with their disks: what a node tells is a moment old, and a replica may have
+    /// applied what its slow disk does not have yet, so what it applied cannot be read from there. The oracle judges what clients see.
     fn look(&mut self) {
         for (boot, status) in self.statuses() {
-            self.watch.see(&Event::Status { boot, status: &status });
-            let Some(applied) = status.applied_index else { continue };
-            let known = self.applied.entry(status.replica).or_insert(0);
-            if applied > *known {
-                let range = *known + 1..=applied;
-                *known = applied;
-                let entries: Vec<_> = self.watch.with(|watcher| {
-                    let seen = watcher.world.replica(status.replica);
-                    seen.into_iter().flat_map(|seen| seen.live.entries.range(range.clone())).map(|(_, e)| (e.point, e.hash)).collect()
-                });
-                for (point, hash) in entries {
-                    self.watch.see(&Event::Applied { replica: status.replica, point, hash });
-                }
+            let vote = self.watch.with(|watcher| watcher.world.replica(status.replica).and_then(|seen| seen.live.vote));
+            if vote.is_some_and(|vote| vote.term == status.term) {
+                self.watch.see(&Event::Status { boot, status: &status });
             }
         }
     }
