@@ -68,6 +68,14 @@ pub enum FatalError {
         /// openraft's account.
         reason: String,
     },
+    /// Others know more of this disk than it does. The next start takes its replicas for lost.
+    #[error("this disk is an older image of itself: its log holds {synced} synced batches, others have heard of {heard}")]
+    OldImage {
+        /// Batches in the log.
+        synced: u64,
+        /// Batches that another node has heard of.
+        heard: u64,
+    },
 }
 
 /// A replica that this node does not open, because it may have forgotten what it once acknowledged. To be replaced under a new id.
