@@ -46,5 +46,7 @@ pub const QUERY_CONCURRENCY_MAX: usize = 20;
 pub const HTTP_HEAD_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a form body.
 pub const HTTP_FORM_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a control-plane request: a definition of 1 MiB in base64, and what is around it.
+pub const CONTROL_BODY_BYTES_MAX: usize = 2 << 20;
 /// A frame between nodes.
 pub const RPC_MESSAGE_BYTES_MAX: usize = 8 << 20;

@@ -49,6 +49,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Bounds of queries on this node.
     pub query: QueryConfig,
+    /// What AWS's clients see.
+    pub aws: AwsConfig,
     /// Own metrics in the workspace `system`.
     pub self_metrics: SelfMetricsConfig,
     /// Log lines.
@@ -75,6 +77,25 @@ pub struct WebConfig {
     pub cors_origin: CorsOrigin,
     /// Whether clients may delete series.
     pub enable_admin_api: bool,
+    /// Where users reach the cluster, without a slash at the end; none if that is where this node listens.
+    pub external_url: Option<String>,
+}
+
+/// What AWS's clients see: the parts of names of resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwsConfig {
+    /// The region.
+    pub region: String,
+    /// The account: twelve digits.
+    pub account_id: String,
+}
+
+impl Config {
+    /// Where users reach the cluster, without a slash at the end.
+    #[must_use]
+    pub fn external_url(&self) -> String {
+        self.web.external_url.clone().unwrap_or_else(|| format!("http://{}", self.web.listen_address))
+    }
 }
 
 /// The side that other nodes talk to.

@@ -10,12 +10,14 @@
 //! | [`asker`] | who asks |
 //! | [`extract`] | bodies with a byte and a time limit |
 //! | [`routes`], [`router`] | the table of all routes, and the router built from it |
-//! | [`remote_write`], [`query_api`], [`text_api`], [`metadata_api`], [`family_api`], [`tsdb_api`], [`exemplars_api`], [`features_api`], [`active_api`], [`admin_api`], [`cluster_api`], [`workspaces`], [`health`] | what answers them |
+//! | [`remote_write`], [`query_api`], [`text_api`], [`metadata_api`], [`family_api`], [`tsdb_api`], [`exemplars_api`], [`features_api`], [`active_api`], [`admin_api`], [`cluster_api`], [`health`] | what answers them |
+//! | [`amp`] | the control plane of workspaces, as AWS has it |
 //! | [`respond`] | answers that are whole in memory |
 //! | [`serve`] | the accept loop and graceful drain |
 
 pub mod active_api;
 pub mod admin_api;
+pub mod amp;
 pub mod asker;
 pub mod cluster_api;
 pub mod cors;
@@ -37,4 +39,3 @@ pub mod routes;
 pub mod serve;
 pub mod text_api;
 pub mod tsdb_api;
-pub mod workspaces;

@@ -1,12 +1,13 @@
 //! The meta group: the one replicated record of stores, workspaces, generations and placement.
 //!
 //! [`command`] is what can be asked of it, [`state`] what it knows, [`apply`] how a command changes the state (a pure function),
-//! [`machine`] binds both to the group's log and checkpoints, [`view`] lets the rest of the node watch.
+//! [`service`] what users of a workspace set, [`machine`] binds both to the group's log and checkpoints, [`view`] lets the rest of the node watch.
 
 pub mod apply;
 pub mod command;
 pub mod machine;
 pub mod placement;
+pub mod service;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -22,3 +23,6 @@ pub const LEVEL: u32 = LEVEL_SYNCED;
 
 /// The level from which on the meta group keeps how far the logs of stores were synced, and a node the addresses of the others.
 pub const LEVEL_SYNCED: u32 = 2;
+
+/// The level from which on workspaces have what [`service`] describes.
+pub const LEVEL_SERVICE: u32 = 2;

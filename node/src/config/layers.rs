@@ -13,7 +13,7 @@ use super::settings::{self, ENV_PREFIX, SETTINGS};
 use super::{Fact, Flags, Origin, Problem, Setting};
 
 /// Variables with our prefix that are no settings.
-const ENV_OF_TESTS: &[&str] = &["FLOTILLA_CONFORMANCE"];
+const ENV_OF_TESTS: &[&str] = &["FLOTILLA_CONFORMANCE", "FLOTILLA_CLIENTS"];
 
 /// Texts of the layers above the defaults.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use super::settings as s;
 use super::value::{self, CorsOrigin, ValueError};
 use super::{
     Address, AddressError, ClusterConfig, Config, ConfigError, Fact, LimitsConfig, LogConfig, LogFormat, LogLevel, Machine, NodeConfig,
-    Origin, QueryConfig, QueryFeatures, RpcConfig, SelfMetricsConfig, Setting, StorageConfig, WebConfig,
+    Origin, QueryConfig, QueryFeatures, RpcConfig, SelfMetricsConfig, AwsConfig, Setting, StorageConfig, WebConfig,
 };
 
 /// Most memory that storage takes without being told.
@@ -109,8 +109,13 @@ fn read(reader: &mut Reader<'_>) -> Config {
             listen_address: reader.address(&s::WEB_LISTEN_ADDRESS, Address::parse),
             cors_origin: reader.read(&s::WEB_CORS_ORIGIN, CorsOrigin::parse),
             enable_admin_api: reader.read(&s::WEB_ENABLE_ADMIN_API, value::boolean),
+            external_url: reader.read(&s::WEB_EXTERNAL_URL, value::optional_url),
         },
         rpc: read_rpc(reader),
+        aws: AwsConfig {
+            region: reader.read(&s::AWS_REGION, value::region),
+            account_id: reader.read(&s::AWS_ACCOUNT_ID, value::account_id),
+        },
         cluster: ClusterConfig {
             initial_nodes: reader.address(&s::CLUSTER_INITIAL_NODES, Address::parse_list),
             bootstrap: reader.read(&s::CLUSTER_BOOTSTRAP, value::boolean),

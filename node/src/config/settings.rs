@@ -58,9 +58,12 @@ settings! {
     NODE_ZONE = "node.zone", "zone", "ZONE", "", "Failure zone of this node; replicas of a shard are spread over zones.";
     WEB_LISTEN_ADDRESS = "web.listen_address", "web.listen-address", "HOST:PORT", "0.0.0.0:9480", "Where HTTP is served: API, health and /metrics.";
     WEB_CORS_ORIGIN = "web.cors_origin", "web.cors.origin", "REGEX", ".*", "Origins that browsers may call from: a regular expression that must match the whole origin.";
+    WEB_EXTERNAL_URL = "web.external_url", "web.external-url", "URL", "", "Where users reach the cluster, as answers tell them; empty for the address that this node listens on.";
     WEB_ENABLE_ADMIN_API = "web.enable_admin_api", "web.enable-admin-api", "BOOL", "false", "Let clients delete series: POST and PUT of /api/v1/admin/tsdb/delete_series and clean_tombstones.";
     RPC_LISTEN_ADDRESS = "rpc.listen_address", "rpc.listen-address", "HOST:PORT", "127.0.0.1:9481", "Where other nodes of the cluster reach this one.";
     RPC_ADVERTISE_ADDRESS = "rpc.advertise_address", "rpc.advertise-address", "HOST:PORT", "", "Address that other nodes dial. Default: --rpc.listen-address, where that names one host.";
+    AWS_REGION = "aws.region", "aws.region", "REGION", "us-east-1", "Region in the names of workspaces, as AWS's clients see them; the same on all nodes.";
+    AWS_ACCOUNT_ID = "aws.account_id", "aws.account-id", "DIGITS", "000000000000", "Account in the names of workspaces, twelve digits; the same on all nodes.";
     CLUSTER_INITIAL_NODES = "cluster.initial_nodes", "initial-nodes", "A,B,C", "", "Advertised RPC addresses of the nodes that found the cluster together; the same list on each of them.";
     CLUSTER_BOOTSTRAP = "cluster.bootstrap", "bootstrap", "BOOL", "false", "Found a cluster of this node alone if its disk is empty.";
     CLUSTER_REPLACE_AFTER = "cluster.replace_after", "cluster.replace-after", "DURATION", "10m", "Time after which the replicas of a node that does not answer are put on other nodes; 0 turns it off.";

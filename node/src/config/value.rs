@@ -57,6 +57,24 @@ pub enum ValueError {
         /// The largest.
         max: u64,
     },
+    /// Not where a web server is.
+    #[error("{text:?} is no http:// or https:// URL without a query")]
+    Url {
+        /// The text.
+        text: String,
+    },
+    /// Not a region.
+    #[error("{text:?} is no region: lower-case letters, digits and hyphens")]
+    Region {
+        /// The text.
+        text: String,
+    },
+    /// Not an account.
+    #[error("{text:?} is no account: twelve digits")]
+    Account {
+        /// The text.
+        text: String,
+    },
     /// Neither true nor false.
     #[error("{text:?} is neither true nor false")]
     Bool {
@@ -193,6 +211,31 @@ pub(super) fn boolean(text: &str) -> Result<bool, ValueError> {
 pub(super) fn name(text: &str) -> Result<String, ValueError> {
     let fits = (1..=128).contains(&text.len()) && !text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '"');
     if fits { Ok(text.to_owned()) } else { Err(ValueError::Name { text: text.to_owned() }) }
+}
+
+/// Reads where users reach a cluster.
+pub(super) fn optional_url(text: &str) -> Result<Option<String>, ValueError> {
+    let text = text.trim_end_matches('/');
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let url = text.parse::<axum::http::Uri>().ok().filter(|url| url.host().is_some() && url.query().is_none());
+    match url.as_ref().and_then(axum::http::Uri::scheme_str) {
+        Some("http" | "https") => Ok(Some(text.to_owned())),
+        _ => Err(ValueError::Url { text: text.to_owned() }),
+    }
+}
+
+/// Reads a region.
+pub(super) fn region(text: &str) -> Result<String, ValueError> {
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if fits { Ok(text.to_owned()) } else { Err(ValueError::Region { text: text.to_owned() }) }
+}
+
+/// Reads an account.
+pub(super) fn account_id(text: &str) -> Result<String, ValueError> {
+    let fits = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
+    if fits { Ok(text.to_owned()) } else { Err(ValueError::Account { text: text.to_owned() }) }
 }
 
 /// Reads a name that may be missing.

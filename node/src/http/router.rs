@@ -6,8 +6,8 @@ use super::extract::{ReadLimits, read_body};
 use super::params::Params;
 use super::routes::{self, Action, Endpoint, Route, WorkspaceSource};
 use super::{
-    active_api, admin_api, cluster_api, cors, encoding, exemplars_api, family_api, features_api, health, metadata_api, query_api,
-    remote_write, respond, text_api, tsdb_api, workspaces,
+    active_api, admin_api, amp, cluster_api, cors, encoding, exemplars_api, family_api, features_api, health, metadata_api, query_api,
+    remote_write, respond, text_api, tsdb_api,
 };
 use crate::config::CorsOrigin;
 use crate::meta::view::Workspace;
@@ -18,7 +18,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_TYPE, ORIGIN};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, Method, Request, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, on, options};
 use model::WorkspaceId;
@@ -114,9 +114,7 @@ async fn dispatch(node: &Arc<Node>, route: &Route, path: &HashMap<String, String
         Endpoint::Ready => health::ready(node),
         Endpoint::Healthy => health::healthy(),
         Endpoint::Metrics => health::metrics(node),
-        Endpoint::CreateWorkspace | Endpoint::ListWorkspaces | Endpoint::DescribeWorkspace | Endpoint::DeleteWorkspace => {
-            control_plane(node, route.endpoint, path, request).await
-        }
+        Endpoint::Control(operation) => amp::answer(node, operation, path, request).await,
         Endpoint::ClusterStatus
         | Endpoint::ClusterNodes
         | Endpoint::ClusterShards
@@ -145,22 +143,6 @@ fn path_id(path: &HashMap<String, String>) -> &str {
     path.get("id").map_or("", String::as_str)
 }
 
-async fn control_plane(node: &Node, endpoint: Endpoint, path: &HashMap<String, String>, request: Request<Body>) -> Response {
-    let id = path.get("workspace").map_or("", String::as_str);
-    let result = match endpoint {
-        Endpoint::CreateWorkspace => workspaces::create(node, request).await,
-        Endpoint::DescribeWorkspace => workspaces::describe(node, id).await,
-        Endpoint::DeleteWorkspace => workspaces::delete(node, id).await,
-        _ => match Params::new(request.uri().query().unwrap_or(""), None) {
-            Ok(params) => workspaces::list(node, &params).await,
-            Err(e) => Err(workspaces::ControlError::Validation(e.message)),
-        },
-    };
-    let mut response = result.unwrap_or_else(workspaces::ControlError::into_response);
-    response.headers_mut().insert(HeaderName::from_static("x-amzn-requestid"), workspaces::request_id());
-    response
-}
-
 #[allow(clippy::result_large_err)]
 fn workspace_of(
     node: &Node,
@@ -177,7 +159,7 @@ fn workspace_of(
     node.meta.workspace(id).ok_or_else(|| match id {
         // Part of every cluster once it is founded: a sender must not be told to drop what it has.
         WorkspaceId::DEFAULT | WorkspaceId::SYSTEM => health::not_ready(node, "the cluster is still being founded"),
-        _ => workspaces::ControlError::NotFound(id.to_owned()).into_response(),
+        _ => amp::ControlError::no_workspace(id).into_response(),
     })
 }
 

@@ -1,6 +1,8 @@
 //! The one table of all routes. The router is built from it; nothing is reachable that is not in it.
 
+use super::amp::operation::{self, Operation};
 use axum::routing::MethodFilter;
+use std::sync::LazyLock;
 
 /// What a request does, for access control: AMP's names where AMP has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +19,10 @@ pub enum Action {
     CleanTombstones,
     ListAllQueries,
     CancelAnyQuery,
-    CreateWorkspace,
-    ListWorkspaces,
-    DescribeWorkspace,
-    DeleteWorkspace,
     ReadCluster,
     ChangeCluster,
+    /// An operation of the control plane.
+    Control(Operation),
     /// Health and the node's own metrics: no workspace, no data.
     Observe,
 }
@@ -61,10 +61,7 @@ pub enum Endpoint {
     CleanTombstones,
     AllQueries,
     CancelAnyQuery,
-    CreateWorkspace,
-    ListWorkspaces,
-    DescribeWorkspace,
-    DeleteWorkspace,
+    Control(Operation),
     ClusterStatus,
     ClusterNodes,
     ClusterShards,
@@ -142,13 +139,9 @@ static DATA_PLANE: [[Route; 3]; 18] = [
     data_plane!(POST_OR_PUT, "admin/tsdb/clean_tombstones", CleanTombstones, CleanTombstones),
 ];
 
-static OTHERS: [Route; 25] = [
+static OTHERS: [Route; 21] = [
     row(MethodFilter::POST, "/api/v1/push", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
     row(MethodFilter::POST, "/api/v1/receive", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
-    row(MethodFilter::POST, "/workspaces", Action::CreateWorkspace, WorkspaceSource::None, Endpoint::CreateWorkspace),
-    row(MethodFilter::GET, "/workspaces", Action::ListWorkspaces, WorkspaceSource::None, Endpoint::ListWorkspaces),
-    row(MethodFilter::GET, "/workspaces/{workspace}", Action::DescribeWorkspace, WorkspaceSource::Path, Endpoint::DescribeWorkspace),
-    row(MethodFilter::DELETE, "/workspaces/{workspace}", Action::DeleteWorkspace, WorkspaceSource::Path, Endpoint::DeleteWorkspace),
     row(MethodFilter::GET, "/admin/queries", Action::ListAllQueries, WorkspaceSource::None, Endpoint::AllQueries),
     row(MethodFilter::POST, "/admin/queries/{id}/cancel", Action::CancelAnyQuery, WorkspaceSource::None, Endpoint::CancelAnyQuery),
     row(MethodFilter::GET, "/cluster/status", Action::ReadCluster, WorkspaceSource::None, Endpoint::ClusterStatus),
@@ -170,9 +163,17 @@ static OTHERS: [Route; 25] = [
     early(MethodFilter::GET, "/metrics", Endpoint::Metrics),
 ];
 
+static CONTROL_PLANE: LazyLock<Vec<Route>> = LazyLock::new(|| {
+    let source = |path: &str| if path.contains("{workspace}") { WorkspaceSource::Path } else { WorkspaceSource::None };
+    let route = |(operation, methods, path): &(Operation, MethodFilter, &'static str)| {
+        row(*methods, path, Action::Control(*operation), source(path), Endpoint::Control(*operation))
+    };
+    operation::ALL.iter().map(route).collect()
+});
+
 /// All routes.
 pub fn all() -> impl Iterator<Item = &'static Route> {
-    DATA_PLANE.iter().flatten().chain(&OTHERS)
+    DATA_PLANE.iter().flatten().chain(&OTHERS).chain(CONTROL_PLANE.iter())
 }
 
 #[cfg(test)]

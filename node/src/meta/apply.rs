@@ -3,9 +3,11 @@
 mod change;
 mod loss;
 mod scale;
+mod service;
 
 use super::command::{MetaCommand, MetaResponse};
 use super::placement;
+use super::service::ServiceRecord;
 use super::state::{
     FIRST_ALLOCATED_REPLICA, GenerationRecord, Limits, MetaState, ReplicaRecord, ReplicaRole, ShardRecord, StoreRecord, TokenRecord,
     WorkspaceRecord,
@@ -38,11 +40,23 @@ impl MetaState {
             MetaCommand::ReportTime { store_id, now_ms, synced } => self.report_time(store_id, now_ms, synced),
             MetaCommand::CreateWorkspace { id, alias, placement_key, wrapped_key, shards, limits, tags, client_token, now_ms } => {
                 let (generations, pending, decided_rev) = (Vec::new(), None, 1);
-                let created_ms = now_ms;
-                let workspace =
-                    WorkspaceRecord { id, alias, created_ms, placement_key, wrapped_key, generations, pending, decided_rev, limits, tags };
+                let (created_ms, service) = (now_ms, ServiceRecord::default());
+                let workspace = WorkspaceRecord {
+                    id,
+                    alias,
+                    created_ms,
+                    placement_key,
+                    wrapped_key,
+                    generations,
+                    pending,
+                    decided_rev,
+                    limits,
+                    tags,
+                    service,
+                };
                 self.create_workspace(workspace, shards, client_token)
             }
+            MetaCommand::Serve { id, command, token, now_ms } => self.serve(id, command, token, now_ms),
             MetaCommand::DeleteWorkspace { id } => self.delete_workspace(id),
             MetaCommand::SetLimits { id, limits } => self.set_limits(id, limits),
             MetaCommand::BeginScale { id, shards, from_ms, decide_by_ms, interval_ms, reason, now_ms } => {

@@ -1,5 +1,6 @@
 //! Commands and responses of the meta group, as they stand in its log: JSON behind a version byte.
 
+use super::service::ServiceCommand;
 use super::state::{ChangeReason, Limits, ReplicaChange, ScaleReason, StoreRecord, StoreReport, WorkspaceRecord};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -125,6 +126,17 @@ pub enum MetaCommand {
         /// Cluster time of the proposer.
         now_ms: i64,
     },
+    /// Changes what the users of a workspace set beside its data.
+    Serve {
+        /// Which workspace.
+        id: String,
+        /// What to change.
+        command: ServiceCommand,
+        /// A repeated token changes nothing more.
+        token: Option<String>,
+        /// Cluster time of the proposer.
+        now_ms: i64,
+    },
     /// Deletes a workspace and its data.
     DeleteWorkspace {
         /// Which.
@@ -211,6 +223,13 @@ pub enum MetaResponse {
     NotFound {
         /// What was named.
         id: String,
+    },
+    /// Nothing changed: the workspace has no such thing.
+    Missing {
+        /// Which workspace.
+        id: String,
+        /// What it has not.
+        what: String,
     },
     /// Nothing changed: there is no room.
     Full {

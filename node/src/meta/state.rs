@@ -1,5 +1,6 @@
 //! What the meta group knows.
 
+use super::service::ServiceRecord;
 use model::generation::{Generation, GenerationError, GenerationList};
 use model::{ReplicaId, ShardId, StoreId};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,9 @@ pub struct MetaState {
     pub next_store: u64,
     /// Client tokens of `CreateWorkspace` and what they made.
     pub tokens: BTreeMap<String, TokenRecord>,
+    /// Client tokens of other requests of users.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answered: BTreeMap<String, AnsweredRecord>,
 }
 
 /// A store: one data directory of one node.
@@ -116,6 +120,9 @@ pub struct WorkspaceRecord {
     pub limits: Limits,
     /// Names and values given by the user.
     pub tags: BTreeMap<String, String>,
+    /// What else its users set.
+    #[serde(default, skip_serializing_if = "ServiceRecord::is_empty")]
+    pub service: ServiceRecord,
 }
 
 /// One generation of a shard map.
@@ -270,6 +277,16 @@ pub struct Recovery {
 pub struct TokenRecord {
     /// The workspace it created.
     pub workspace: String,
+    /// When.
+    pub created_ms: i64,
+}
+
+/// A request that was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnsweredRecord {
+    /// Hash of what it asked for.
+    pub digest: u64,
     /// When.
     pub created_ms: i64,
 }

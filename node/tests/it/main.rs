@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the helpers of a test binary")]
 
 mod admin;
+mod amp;
 mod cluster;
 mod dependencies;
 mod deploy;
+mod hibernate;
 mod image;
 mod ingest;
 mod integrity;

@@ -1,0 +1,54 @@
+//! The resource policy of a workspace.
+
+use super::ControlError;
+use super::input::{Input, change, described};
+use super::shapes::ResourceType;
+use crate::http::respond;
+use crate::meta::service::ServiceCommand;
+use crate::node::Node;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
+
+const DOCUMENT_BYTES_MAX: usize = 20 << 10;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PutBody {
+    policy_document: String,
+    client_token: Option<String>,
+    revision_id: Option<String>,
+}
+
+/// `PUT /workspaces/{id}/policy`.
+pub(super) async fn put(node: &Node, input: &Input) -> Result<Response, ControlError> {
+    let body: PutBody = input.body()?;
+    let is_object = serde_json::from_str::<serde_json::Value>(&body.policy_document).is_ok_and(|document| document.is_object());
+    if !is_object || body.policy_document.len() > DOCUMENT_BYTES_MAX {
+        return Err(ControlError::field("policyDocument", "a JSON object of up to 20 KiB"));
+    }
+    let id = input.workspace();
+    let command = ServiceCommand::PutPolicy { document: body.policy_document, expected: body.revision_id };
+    let workspace = change(node, id, command, body.client_token, (ResourceType::ResourcePolicy, id)).await?;
+    let revision = workspace.service.policy.map(|policy| policy.revision);
+    Ok(respond::json_with(StatusCode::ACCEPTED, json!({"policyStatus": "ACTIVE", "revisionId": revision}).to_string().into_bytes()))
+}
+
+/// `GET /workspaces/{id}/policy`.
+pub(super) async fn describe(node: &Node, input: &Input) -> Result<Response, ControlError> {
+    let id = input.workspace();
+    let (_, workspace) = described(node, id).await?;
+    let missing = || ControlError::NotFound { id: id.to_owned(), kind: ResourceType::ResourcePolicy };
+    let policy = workspace.service.policy.ok_or_else(missing)?;
+    let body = json!({"policyDocument": policy.document, "policyStatus": "ACTIVE", "revisionId": policy.revision});
+    Ok(respond::json(body.to_string().into_bytes()))
+}
+
+/// `DELETE /workspaces/{id}/policy`.
+pub(super) async fn delete(node: &Node, input: &Input) -> Result<Response, ControlError> {
+    let id = input.workspace();
+    let command = ServiceCommand::DeletePolicy { expected: input.param("revisionId").map(str::to_owned) };
+    change(node, id, command, input.param("clientToken").map(str::to_owned), (ResourceType::ResourcePolicy, id)).await?;
+    Ok(respond::json_with(StatusCode::ACCEPTED, Vec::new()))
+}
