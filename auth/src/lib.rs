@@ -2,6 +2,7 @@
 pub mod action;
 pub mod arn;
 pub mod error;
+pub mod policy;
 pub mod request;
 pub mod secret;
 pub mod sigv4;
