@@ -18,6 +18,7 @@ const NETWORK: &[&str] = &["tokio", "hyper", "axum", "tonic", "reqwest", "rustls
 const TABLE: &[Row] = &[
     Row { name: "model", may_import: &[], never: &["rocksdb", "openraft", "prost", "serde"] },
     Row { name: "promql", may_import: &["model"], never: &["rocksdb", "openraft", "tonic", "proto", "metrics"] },
+    Row { name: "auth", may_import: &["model"], never: &["rocksdb", "openraft", "tonic", "proto", "metrics"] },
     Row { name: "tsdb", may_import: &["model"], never: &["openraft", "prost"] },
     Row { name: "proto", may_import: &[], never: &["rocksdb", "openraft", "axum", "metrics"] },
     Row { name: "raft", may_import: &["model", "proto"], never: &["axum"] },
@@ -27,7 +28,7 @@ const TABLE: &[Row] = &[
 ];
 
 /// Crates that decide and store, and move nothing.
-const SYNCHRONOUS: &[&str] = &["model", "promql", "tsdb"];
+const SYNCHRONOUS: &[&str] = &["model", "promql", "auth", "tsdb"];
 
 /// Crates that import openraft themselves.
 const IMPORTS_OPENRAFT: &[&str] = &["raft"];

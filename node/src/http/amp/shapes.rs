@@ -62,13 +62,13 @@ impl ResourceType {
 
 /// The name of a workspace in all of AWS's tools.
 pub(super) fn workspace_arn(node: &Node, id: &str) -> String {
-    let service = &node.config.aws;
+    let home = &node.config.aws;
     format!("arn:aws:aps:{}:{}:workspace/{id}", aws.region, aws.account_id)
 }
 
 /// The same of a namespace.
 pub(super) fn namespace_arn(node: &Node, id: &str, name: &str) -> String {
-    let service = &node.config.aws;
+    let home = &node.config.aws;
     format!("arn:aws:aps:{}:{}:rulegroupsnamespace/{id}/{name}", aws.region, aws.account_id)
 }
 

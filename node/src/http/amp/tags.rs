@@ -21,7 +21,7 @@ impl<'a> Tagged<'a> {
     /// Reads an ARN of this service.
     fn parse(node: &Node, arn: &'a str) -> Result<Self, ControlError> {
         let refuse = || ControlError::field("resourceArn", "not the name of a workspace or a rule groups namespace");
-        let service = &node.config.aws;
+        let home = &node.config.aws;
         let prefix = format!("arn:aws:aps:{}:{}:", aws.region, aws.account_id);
         let resource = arn.strip_prefix(&prefix).ok_or_else(refuse)?;
         match resource.split('/').collect::<Vec<_>>().as_slice() {
