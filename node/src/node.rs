@@ -30,6 +30,10 @@ use tokio::sync::Semaphore;
 
 /// A store that has not answered for so long counts as silent.
 const SILENT_AFTER: Duration = Duration::from_secs(5);
+/// A store that has left three pings unanswered hangs.
+const HUNG_AFTER: Duration = Duration::from_millis(1500);
+/// How often one that is waited for is looked after.
+const HUNG_CHECK: Duration = Duration::from_millis(200);
 /// Bytes that one permit of [`Node::write_room`] stands for.
 pub const WRITE_ROOM_UNIT: usize = 1024;
 
@@ -149,6 +153,21 @@ impl Node {
     #[must_use]
     pub fn is_silent(&self, store: u64) -> bool {
         self.is_silent_for(StoreId(store), SILENT_AFTER)
+    }
+
+    /// Waits for another store's answer for as long as that store answers pings: none if it stopped to. A machine that hangs, or is cut off,
+    /// keeps connections open and would be waited for in vain.
+    pub async fn while_heard<T>(&self, store: StoreId, answer: impl Future<Output = T>) -> Option<T> {
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            if let Ok(answer) = tokio::time::timeout(HUNG_CHECK, &mut answer).await {
+                return Some(answer);
+            }
+            let heard = self.heard_at.read().get(&store).copied();
+            if heard.is_some_and(|at| self.clock.monotonic().saturating_sub(at) > HUNG_AFTER) {
+                return None;
+            }
+        }
     }
 
     /// Whether a store has not answered this node for so long, or never.

@@ -6,8 +6,8 @@ use super::layers::Layers;
 use super::settings as s;
 use super::value::{self, CorsOrigin, ValueError};
 use super::{
-    Address, AddressError, ClusterConfig, Config, ConfigError, Fact, LimitsConfig, LogConfig, LogFormat, LogLevel, Machine, NodeConfig,
-    Origin, QueryConfig, QueryFeatures, RpcConfig, SelfMetricsConfig, AwsConfig, Setting, StorageConfig, WebConfig,
+    Address, AddressError, AwsConfig, ClusterConfig, Config, ConfigError, Fact, LimitsConfig, LogConfig, LogFormat, LogLevel, Machine,
+    NodeConfig, Origin, QueryConfig, QueryFeatures, RpcConfig, SelfMetricsConfig, Setting, StorageConfig, WebConfig,
 };
 
 /// Most memory that storage takes without being told.

@@ -226,15 +226,16 @@ async fn write_remote(
             })
             .collect(),
     };
-    match client.write(request(message, left)).await {
-        Ok(reply) => {
+    match node.while_heard(StoreId(store), client.write(request(message, left))).await {
+        Some(Ok(reply)) => {
             let replies = reply.into_inner().parts;
             let mut outcomes = replies.into_iter().map(outcome_of);
             parts.into_iter().map(|part| (part, outcomes.next().unwrap_or(Outcome::Unknown))).collect()
         }
         // The request may have arrived: nobody knows what became of it.
-        Err(status) => {
-            tracing::debug!(store, error = %status, "write not answered");
+        failed => {
+            let error = failed.and_then(Result::err).map_or_else(|| "it hangs".to_owned(), |status| status.to_string());
+            tracing::debug!(store, error, "write not answered");
             for part in &parts {
                 node.leaders.note(part.shard, None);
             }

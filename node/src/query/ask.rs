@@ -141,10 +141,11 @@ impl Question {
             }
             Ok(None)
         };
-        let outcome = match tokio::time::timeout_at(deadline, frames).await {
-            Ok(Ok(Some(report))) => return Ok(answer.finish(report)),
-            Ok(Ok(None)) => Err(unavailable(format!("store {store} ended its answer early"))),
-            Ok(Err(error)) => Err(error),
+        let outcome = match tokio::time::timeout_at(deadline, node.while_heard(store, frames)).await {
+            Ok(Some(Ok(Some(report)))) => return Ok(answer.finish(report)),
+            Ok(Some(Ok(None))) => Err(unavailable(format!("store {store} ended its answer early"))),
+            Ok(Some(Err(error))) => Err(error),
+            Ok(None) => Err(unavailable(format!("store {store} hangs"))),
             Err(_) => Err(unavailable(format!("store {store} gave no answer in time"))),
         };
         node.leaders.note(shard, None);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use model::planted::{self, Bug};
 use model::{Labels, Matcher, ShardId, StoreId};
 use promql::source::{HistogramSample, RawSeries};
+use raft::BarrierError;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -221,7 +222,8 @@ pub(crate) async fn ready(node: &Node, local: &LocalShard, known: KnownMap, dead
     if planted::is(Bug::ReadWithoutBarrier) {
         return Ok(0);
     }
-    let index = match node.barrier.confirm(shard, leader, deadline).await {
+    let confirmed = node.while_heard(leader, node.barrier.confirm(shard, leader, deadline)).await;
+    let index = match confirmed.unwrap_or(Err(BarrierError::Timeout)) {
         Ok(index) => index,
         Err(error) => {
             // A follower that sleeps would believe in a leader that is gone.

@@ -148,11 +148,15 @@ pub(crate) async fn read_from(
         }
         Ok::<_, tonic::Status>(frames)
     };
-    let frames = match tokio::time::timeout_at(deadline, frames).await {
-        Ok(Ok(frames)) => frames,
-        Ok(Err(status)) => {
+    let frames = match tokio::time::timeout_at(deadline, node.while_heard(store, frames)).await {
+        Ok(Some(Ok(frames))) => frames,
+        Ok(Some(Err(status))) => {
             node.leaders.note(shard, None);
             return Err(error_of(shard, &status));
+        }
+        Ok(None) => {
+            node.leaders.note(shard, None);
+            return Err(unavailable(format!("store {store} hangs")));
         }
         Err(_) => return Err(unavailable(format!("store {store} gave no answer in time"))),
     };
