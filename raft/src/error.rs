@@ -69,11 +69,11 @@ pub enum FatalError {
         reason: String,
     },
     /// Others know more of this disk than it does. The next start takes its replicas for lost.
-    #[error("this disk is an older image of itself: its log holds {synced} synced batches, others have heard of {heard}")]
+    #[error("this disk is an older image of itself: its log reaches to {held}, others have heard of {heard}")]
     OldImage {
-        /// Batches in the log.
-        synced: u64,
-        /// Batches that another node has heard of.
+        /// How far the log reaches.
+        held: u64,
+        /// How far another node has heard that it was synced.
         heard: u64,
     },
 }

@@ -154,6 +154,12 @@ impl Groups {
         self.engine.synced()
     }
 
+    /// How far the log of this store reaches: see [`LogEngine::reaches`].
+    #[must_use]
+    pub fn log_reaches(&self) -> u64 {
+        self.engine.reaches()
+    }
+
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }

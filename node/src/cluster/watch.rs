@@ -83,9 +83,9 @@ async fn ping(node: &Node, address: &str) {
 
 /// Ends the process if another node has heard more of this disk's log than it holds: that node did not answer when this one started.
 fn refuse_old_image(node: &Node, heard: u64) {
-    let synced = node.groups.log_synced();
-    if heard > synced {
-        node.fatal.call(&FatalError::OldImage { synced, heard });
+    let held = node.groups.log_reaches();
+    if heard > held {
+        node.fatal.call(&FatalError::OldImage { held, heard });
     }
 }
 
