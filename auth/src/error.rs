@@ -17,6 +17,8 @@ pub enum ErrorName {
     ExpiredToken,
     /// Who asks is known and may not.
     AccessDenied,
+    /// The server cannot tell now; trying again may help.
+    InternalServer,
 }
 
 impl ErrorName {
@@ -30,6 +32,7 @@ impl ErrorName {
             Self::UnrecognizedClient => "UnrecognizedClientException",
             Self::ExpiredToken => "ExpiredTokenException",
             Self::AccessDenied => "AccessDeniedException",
+            Self::InternalServer => "InternalServerException",
         }
     }
 
@@ -43,6 +46,7 @@ impl ErrorName {
             Self::UnrecognizedClient => "InvalidClientTokenId",
             Self::ExpiredToken => "ExpiredToken",
             Self::AccessDenied => "AccessDenied",
+            Self::InternalServer => "InternalFailure",
         }
     }
 
@@ -51,6 +55,7 @@ impl ErrorName {
     pub fn status(self) -> u16 {
         match self {
             Self::IncompleteSignature => 400,
+            Self::InternalServer => 500,
             Self::MissingAuthenticationToken
             | Self::InvalidSignature
             | Self::UnrecognizedClient
@@ -152,6 +157,9 @@ pub enum AuthError {
     /// The session or token is over, or was revoked.
     #[error("The security token included in the request is expired")]
     TokenExpired,
+    /// The key is known, and its secret cannot be unsealed here now.
+    #[error("The secret of the access key is not available")]
+    SecretUnavailable,
 }
 
 impl AuthError {
@@ -176,6 +184,7 @@ impl AuthError {
             | Self::WrongSignature => ErrorName::InvalidSignature,
             Self::Unrecognized => ErrorName::UnrecognizedClient,
             Self::TokenExpired => ErrorName::ExpiredToken,
+            Self::SecretUnavailable => ErrorName::InternalServer,
         }
     }
 

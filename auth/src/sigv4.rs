@@ -18,6 +18,7 @@ mod verify;
 mod tests;
 
 pub use canonical::PathForm;
+pub(crate) use canonical::{decode_part, query_pairs};
 pub use parse::{Form, Signed};
 pub use verify::{KeySource, Verifier};
 

@@ -215,6 +215,24 @@ fn parse_rfc3339(text: &[u8]) -> Option<Timestamp> {
     Some((minutes * 60 + second) * 1000 + ms)
 }
 
+/// Prints a time in UTC with milliseconds, `2006-01-02T15:04:05.000Z`, so that [`parse_time`] reads it back. Years outside 0 to 9999 have
+/// more digits or a sign.
+#[must_use]
+pub fn format_time(ms: Timestamp) -> String {
+    let (days, ms_of_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
+    // Years are counted from March, as in `days_from_epoch`.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    let (seconds, ms) = (ms_of_day / 1000, ms_of_day % 1000);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{ms:03}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
 fn days_in_month(year: i64, month: i64) -> i64 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
@@ -318,7 +336,22 @@ mod tests {
         assert_eq!(parse_duration_or_seconds("x").unwrap_err().to_string(), "cannot parse \"x\" to a valid duration");
     }
 
+    #[test]
+    fn times_are_printed_with_milliseconds() {
+        assert_eq!(format_time(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(format_time(-1), "1969-12-31T23:59:59.999Z");
+        assert_eq!(format_time(1_709_164_800_123), "2024-02-29T00:00:00.123Z");
+        for ms in [i64::MIN, i64::MAX] {
+            assert!(format_time(ms).ends_with('Z'));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn printed_times_are_read_back(ms in -62_167_219_200_000..253_402_300_800_000_i64) {
+            prop_assert_eq!(parse_time(&format_time(ms)), Ok(ms));
+        }
+
         #[test]
         fn durations_read_back(ms in 0i64..9_000_000_000_000) {
             prop_assert_eq!(parse_duration(&format_duration(ms)), Ok(ms));

@@ -119,7 +119,7 @@ impl Piece {
             Self::Literal(literal) => text.strip_prefix(literal.as_str()),
             Self::Holes(holes) => {
                 let mut chars = text.chars();
-                holes.iter().all(|hole| chars.next().is_some_and(|c| hole.is_none_or(|hole| hole == c))).then(|| chars.as_str())
+                holes.iter().all(|hole| chars.next().is_some_and(|c| hole.is_none_or(|hole| hole == c))).then_some(chars.as_str())
             }
         }
     }

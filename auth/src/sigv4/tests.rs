@@ -42,7 +42,7 @@ impl Sample {
 
     fn verify_at(&self, verifier: &Verifier, now_ms: Timestamp) -> Result<PathForm, AuthError> {
         let signed = self.parse()?;
-        let secret = || Secret::from(SECRET);
+        let secret = || Some(Secret::from(SECRET));
         let source = KeySource { origin: [1; 32], secret: &secret, is_known: signed.access_key_id == "AKIDEXAMPLE" };
         self.with(|request| verifier.verify(&signed, request, Service::Aps, &source, now_ms))
     }
@@ -108,7 +108,7 @@ fn the_authority_of_http_2_stands_for_the_host() {
     sample.headers.retain(|(name, _)| name != "host");
     assert_eq!(sample.verify(), Err(AuthError::SignedMissing { name: "host".into() }));
     let signed = sample.parse().unwrap();
-    let secret = || Secret::from(SECRET);
+    let secret = || Some(Secret::from(SECRET));
     let source = KeySource { origin: [1; 32], secret: &secret, is_known: true };
     let verify = |authority| {
         let verifier = Verifier::new(Settings::default());
@@ -266,7 +266,7 @@ fn signed_with_payload(value: &str, is_tls: bool, settings: Settings) -> Result<
         format!("{ALGORITHM} Credential=AKIDEXAMPLE/20150830/r/aps/aws4_request, SignedHeaders={names}, Signature={signature}");
     sample.headers.push(("authorization".into(), parameters));
     let signed = sample.parse()?;
-    let secret = || Secret::from(SECRET);
+    let secret = || Some(Secret::from(SECRET));
     let source = KeySource { origin: [1; 32], secret: &secret, is_known: true };
     let verifier = Verifier::new(settings);
     sample.with(|request| verifier.verify(&signed, &Request { is_tls, ..*request }, Service::Aps, &source, SIGNED_AT_MS))
@@ -300,7 +300,7 @@ fn only_keys_that_verified_are_kept_and_a_new_secret_replaces_the_old() {
     let verify = |origin, text: &str| {
         let secret = || {
             asked.set(asked.get() + 1);
-            Secret::from(text)
+            Some(Secret::from(text))
         };
         let source = KeySource { origin, secret: &secret, is_known: true };
         right.with(|request| verifier.verify(&signed, request, Service::Aps, &source, SIGNED_AT_MS))
@@ -310,6 +310,10 @@ fn only_keys_that_verified_are_kept_and_a_new_secret_replaces_the_old() {
     assert_eq!(verify([1; 32], SECRET), Ok(PathForm::Raw));
     assert_eq!(asked.get(), 1, "the second time the kept key serves");
     assert_eq!(verify([2; 32], "another"), Err(AuthError::WrongSignature));
+    let gone = KeySource { origin: [3; 32], secret: &|| None, is_known: true };
+    let verdict = right.with(|request| verifier.verify(&signed, request, Service::Aps, &gone, SIGNED_AT_MS));
+    assert_eq!(verdict, Err(AuthError::SecretUnavailable));
+    assert_eq!(verdict.unwrap_err().status(), 500, "senders must try again");
 }
 
 /// Signs with AWS's own signer.

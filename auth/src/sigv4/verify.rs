@@ -13,8 +13,8 @@ use subtle::{Choice, ConstantTimeEq};
 pub struct KeySource<'a> {
     /// Names the secret: changes when it does. For example a hash of its sealed form.
     pub origin: [u8; 32],
-    /// Gets the secret: unseals it, for example. Called only where no derived key is kept.
-    pub secret: &'a dyn Fn() -> Secret,
+    /// Gets the secret: unseals it, for example; none if it cannot be had now. Called only where no derived key is kept.
+    pub secret: &'a dyn Fn() -> Option<Secret>,
     /// Whether the key is known and may be used.
     pub is_known: bool,
 }
@@ -51,7 +51,8 @@ impl Verifier {
     /// and one pass of SHA-256 over its body. A refused signature costs the same whether its key is known, kept or neither.
     ///
     /// # Errors
-    /// What is wrong first; [`AuthError::Unrecognized`] if all is well but the key is not known.
+    /// What is wrong first; [`AuthError::Unrecognized`] if all is well but the key is not known, and [`AuthError::SecretUnavailable`] if it
+    /// is known and its secret is not to be had.
     pub fn verify(
         &self,
         signed: &Signed,
@@ -68,7 +69,11 @@ impl Verifier {
         if let (Some(form), Some(_), true) = (form, kept, source.is_known) {
             return Ok(form);
         }
-        let key = derive(&(source.secret)(), &signed.date, &signed.region, &signed.service);
+        let secret = (source.secret)();
+        if secret.is_none() && source.is_known {
+            return Err(AuthError::SecretUnavailable);
+        }
+        let key = derive(&secret.unwrap_or_else(|| Secret::from("")), &signed.date, &signed.region, &signed.service);
         let form = matching(&canonical, &key, signed);
         match (form, source.is_known) {
             (_, false) => Err(AuthError::Unrecognized),
