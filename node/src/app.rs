@@ -3,6 +3,7 @@
 mod databases;
 mod rpc_serve;
 
+use crate::access::Gate;
 use crate::cluster::identity::{Identity, IdentityError, Membership};
 use crate::cluster::reconcile::ReconcileError;
 use crate::cluster::{bootstrap, loads, mover, operator, reconcile, scaler, time::ClusterTime, upkeep, watch};
@@ -260,6 +261,7 @@ fn open<H: Host>(
         leaders: crate::ingest::route::LeaderHints::default(),
         heard: RwLock::default(),
         heard_at: RwLock::default(),
+        gate: Gate::new(&config),
         started: rand::rng().random(),
         heard_starts: RwLock::default(),
         heard_synced: RwLock::default(),

@@ -49,6 +49,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Bounds of queries on this node.
     pub query: QueryConfig,
+    /// Who may do what.
+    pub auth: AuthConfig,
     /// What AWS's clients see.
     pub aws: AwsConfig,
     /// Own metrics in the workspace `system`.
@@ -79,6 +81,50 @@ pub struct WebConfig {
     pub enable_admin_api: bool,
     /// Where users reach the cluster, without a slash at the end; none if that is where this node listens.
     pub external_url: Option<String>,
+}
+
+/// Who may do what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthConfig {
+    /// Whether every request must tell who sends it.
+    pub is_on: bool,
+    /// The one who sets the cluster up.
+    pub root: Option<RootKey>,
+    /// Whether it may write samples.
+    pub may_root_write: bool,
+}
+
+/// The root's access key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootKey {
+    /// The key.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: SecretText,
+}
+
+/// A text that is not printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// Takes a secret.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The secret.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretText")
+    }
 }
 
 /// What AWS's clients see: the parts of names of resources.

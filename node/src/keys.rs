@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 
 const FILE: &str = "keys.json";
 const VERSION: u32 = 1;
+/// What a secret of the meta group's state begins with: it follows as it is, or wrapped.
+const PLAIN: u8 = 0;
+const SEALED: u8 = 1;
 
 /// Why a data directory's keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -159,6 +162,25 @@ impl NodeKeys {
     pub fn new_workspace_key(&self, workspace: &str) -> Option<String> {
         let provider = self.provider.as_ref()?;
         Some(provider.wrap(&workspace_purpose(workspace), &random_key(), random_nonce()))
+    }
+
+    /// Seals a short secret of the meta group's state; without a key file it stays as it is.
+    #[must_use]
+    pub fn seal_secret(&self, purpose: &str, secret: &[u8]) -> Vec<u8> {
+        match &self.provider {
+            Some(provider) => [&[SEALED], provider.wrap_bytes(purpose, secret, random_nonce()).as_bytes()].concat(),
+            None => [&[PLAIN], secret].concat(),
+        }
+    }
+
+    /// Opens it; none without the key.
+    #[must_use]
+    pub fn open_secret(&self, purpose: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        match (sealed.split_first()?, &self.provider) {
+            ((&PLAIN, secret), _) => Some(secret.to_vec()),
+            ((&SEALED, wrapped), Some(provider)) => Some(provider.unwrap_bytes(purpose, std::str::from_utf8(wrapped).ok()?).ok()?.to_vec()),
+            _ => None,
+        }
     }
 
     /// Makes values of a workspace readable and writable, or sees to it that they are neither. Answers whether they are.

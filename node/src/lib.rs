@@ -1,5 +1,6 @@
 //! The process: everything that moves. It joins the pure crates to sockets, disks and clocks.
 
+pub mod access;
 pub mod app;
 pub mod cluster;
 pub mod compute;

@@ -70,6 +70,8 @@ pub struct Node {
     pub leaders: LeaderHints,
     /// When stores answered last, by the monotonic clock.
     pub heard_at: RwLock<BTreeMap<StoreId, Duration>>,
+    /// Lets requests in.
+    pub gate: crate::access::Gate,
     /// Names this start of the process.
     pub started: u64,
     /// The starts of other stores' processes, as they told last.

@@ -92,7 +92,16 @@ impl KeyProvider {
     /// Never: a key is far below the cipher's limit.
     #[must_use]
     pub fn wrap(&self, purpose: &str, key: &DataKey, nonce: [u8; WRAP_NONCE_BYTES]) -> String {
-        let mut sealed = Zeroizing::new(key.0.to_vec());
+        self.wrap_bytes(purpose, &*key.0, nonce)
+    }
+
+    /// The same for a short secret that is no key.
+    ///
+    /// # Panics
+    /// It is longer than the cipher allows, 64 GiB.
+    #[must_use]
+    pub fn wrap_bytes(&self, purpose: &str, secret: &[u8], nonce: [u8; WRAP_NONCE_BYTES]) -> String {
+        let mut sealed = Zeroizing::new(secret.to_vec());
         let tag = self
             .key
             .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(purpose), &mut sealed)
@@ -105,13 +114,22 @@ impl KeyProvider {
     /// # Errors
     /// [`KeyError::Refused`].
     pub fn unwrap(&self, purpose: &str, wrapped: &str) -> Result<DataKey, KeyError> {
+        let plain = self.unwrap_bytes(purpose, wrapped)?;
+        Ok(DataKey::new(<[u8; KEY_BYTES]>::try_from(plain.as_slice()).map_err(|_| KeyError::Refused)?))
+    }
+
+    /// Unwraps what [`KeyProvider::wrap_bytes`] gave for the same use.
+    ///
+    /// # Errors
+    /// [`KeyError::Refused`].
+    pub fn unwrap_bytes(&self, purpose: &str, wrapped: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let bytes = from_hex(wrapped).ok_or(KeyError::Refused)?;
         let Some((&WRAP_VERSION, rest)) = bytes.split_first() else { return Err(KeyError::Refused) };
         let Some((nonce, sealed)) = rest.split_first_chunk::<WRAP_NONCE_BYTES>() else { return Err(KeyError::Refused) };
         let mut sealed = Zeroizing::new(sealed.to_vec());
         let plain =
             self.key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(purpose), &mut sealed).map_err(|_| KeyError::Refused)?;
-        Ok(DataKey::new(<[u8; KEY_BYTES]>::try_from(&*plain).map_err(|_| KeyError::Refused)?))
+        Ok(Zeroizing::new(plain.to_vec()))
     }
 }
 

@@ -101,6 +101,12 @@ pub enum Fact {
         /// The address.
         address: String,
     },
+    /// A key without a secret, or the other way round.
+    #[error("auth.root_access_key and auth.root_secret_key (or auth.root_secret_key_file) are given together or not at all")]
+    HalfAKey,
+    /// Nobody could set up anything.
+    #[error("auth.enabled needs auth.root_access_key and auth.root_secret_key or auth.root_secret_key_file")]
+    NoRoot,
     /// A cluster cannot be founded by one node alone and by many together.
     #[error("cluster.bootstrap founds a cluster of one node, but cluster.initial_nodes names {nodes}")]
     BootstrapOfMany {

@@ -6,8 +6,8 @@ use super::layers::Layers;
 use super::settings as s;
 use super::value::{self, CorsOrigin, ValueError};
 use super::{
-    Address, AddressError, AwsConfig, ClusterConfig, Config, ConfigError, Fact, LimitsConfig, LogConfig, LogFormat, LogLevel, Machine,
-    NodeConfig, Origin, QueryConfig, QueryFeatures, RpcConfig, SelfMetricsConfig, Setting, StorageConfig, WebConfig,
+    Address, AddressError, AuthConfig, AwsConfig, ClusterConfig, Config, ConfigError, Fact, LimitsConfig, LogConfig, LogFormat, LogLevel,
+    Machine, NodeConfig, Origin, QueryConfig, QueryFeatures, RootKey, RpcConfig, SelfMetricsConfig, Setting, StorageConfig, WebConfig,
 };
 
 /// Most memory that storage takes without being told.
@@ -28,7 +28,10 @@ struct Choice {
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "configuration is valid")?;
-        self.0.iter().try_for_each(|Choice { setting, text, origin }| write!(f, "\n{} = {text:?}  # {origin}", setting.key))
+        self.0.iter().try_for_each(|Choice { setting, text, origin }| {
+            let text = if setting == &&s::AUTH_ROOT_SECRET_KEY && !text.is_empty() { "(not shown)" } else { text };
+            write!(f, "\n{} = {text:?}  # {origin}", setting.key)
+        })
     }
 }
 
@@ -112,6 +115,7 @@ fn read(reader: &mut Reader<'_>) -> Config {
             external_url: reader.read(&s::WEB_EXTERNAL_URL, value::optional_url),
         },
         rpc: read_rpc(reader),
+        auth: read_auth(reader),
         aws: AwsConfig {
             region: reader.read(&s::AWS_REGION, value::region),
             account_id: reader.read(&s::AWS_ACCOUNT_ID, value::account_id),
@@ -160,6 +164,28 @@ fn read_rpc(reader: &mut Reader<'_>) -> RpcConfig {
         text => Address::parse_dialable(text).map(Some),
     });
     RpcConfig { advertise_address: advertised.unwrap_or_else(|| listen_address.clone()), listen_address }
+}
+
+fn read_auth(reader: &mut Reader<'_>) -> AuthConfig {
+    let is_on = reader.read(&s::AUTH_ENABLED, value::boolean);
+    let access_key = reader.read(&s::AUTH_ROOT_ACCESS_KEY, value::optional_access_key);
+    let given = reader.read(&s::AUTH_ROOT_SECRET_KEY, value::optional_secret);
+    let from_file = reader.read(&s::AUTH_ROOT_SECRET_KEY_FILE, value::secret_file);
+    let may_root_write = reader.read(&s::AUTH_ROOT_MAY_WRITE, value::boolean);
+    let root = match (access_key, given.or(from_file)) {
+        (Some(access_key), Some(secret_key)) => Some(RootKey { access_key, secret_key }),
+        (None, None) => None,
+        _ => {
+            let origin = reader.origin(&s::AUTH_ROOT_ACCESS_KEY).max(reader.origin(&s::AUTH_ROOT_SECRET_KEY));
+            reader.layers.problem(origin, Fact::HalfAKey);
+            None
+        }
+    };
+    if is_on && root.is_none() {
+        let origin = reader.origin(&s::AUTH_ENABLED);
+        reader.layers.problem(origin, Fact::NoRoot);
+    }
+    AuthConfig { is_on, root, may_root_write }
 }
 
 fn derive_advertise_address(reader: &mut Reader<'_>, config: &mut Config) {

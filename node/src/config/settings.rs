@@ -62,6 +62,11 @@ settings! {
     WEB_ENABLE_ADMIN_API = "web.enable_admin_api", "web.enable-admin-api", "BOOL", "false", "Let clients delete series: POST and PUT of /api/v1/admin/tsdb/delete_series and clean_tombstones.";
     RPC_LISTEN_ADDRESS = "rpc.listen_address", "rpc.listen-address", "HOST:PORT", "127.0.0.1:9481", "Where other nodes of the cluster reach this one.";
     RPC_ADVERTISE_ADDRESS = "rpc.advertise_address", "rpc.advertise-address", "HOST:PORT", "", "Address that other nodes dial. Default: --rpc.listen-address, where that names one host.";
+    AUTH_ENABLED = "auth.enabled", "auth", "BOOL", "false", "Every request must tell who sends it, and is refused unless policies allow it. Needs the root's key.";
+    AUTH_ROOT_ACCESS_KEY = "auth.root_access_key", "root-access-key", "KEY", "", "Access key of the root, who sets up everyone else; the same on all nodes.";
+    AUTH_ROOT_SECRET_KEY = "auth.root_secret_key", "root-secret-key", "SECRET", "", "Its secret. Better in a file or the environment than in a flag, which every process can see.";
+    AUTH_ROOT_SECRET_KEY_FILE = "auth.root_secret_key_file", "root-secret-key-file", "PATH", "", "File that holds the root's secret.";
+    AUTH_ROOT_MAY_WRITE = "auth.root_may_write", "root-may-write", "BOOL", "false", "Let the root write samples too; whoever writes should be allowed only that.";
     AWS_REGION = "aws.region", "aws.region", "REGION", "us-east-1", "Region in the names of workspaces, as AWS's clients see them; the same on all nodes.";
     AWS_ACCOUNT_ID = "aws.account_id", "aws.account-id", "DIGITS", "000000000000", "Account in the names of workspaces, twelve digits; the same on all nodes.";
     CLUSTER_INITIAL_NODES = "cluster.initial_nodes", "initial-nodes", "A,B,C", "", "Advertised RPC addresses of the nodes that found the cluster together; the same list on each of them.";

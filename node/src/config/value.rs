@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::SecretText;
 use model::regex::{Regex, RegexError};
 use model::time::{TimeError, parse_duration};
 
@@ -62,6 +63,23 @@ pub enum ValueError {
     Url {
         /// The text.
         text: String,
+    },
+    /// Not an access key.
+    #[error("{text:?} is no access key: 3 to 128 letters, digits and -_.")]
+    AccessKey {
+        /// The text.
+        text: String,
+    },
+    /// A secret that could be guessed.
+    #[error("a secret has at least 8 characters")]
+    ShortSecret,
+    /// A file with a secret cannot be read.
+    #[error("{path:?} cannot be read: {reason}")]
+    SecretFile {
+        /// Its path.
+        path: String,
+        /// What the system said.
+        reason: String,
     },
     /// Not a region.
     #[error("{text:?} is no region: lower-case letters, digits and hyphens")]
@@ -211,6 +229,37 @@ pub(super) fn boolean(text: &str) -> Result<bool, ValueError> {
 pub(super) fn name(text: &str) -> Result<String, ValueError> {
     let fits = (1..=128).contains(&text.len()) && !text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '"');
     if fits { Ok(text.to_owned()) } else { Err(ValueError::Name { text: text.to_owned() }) }
+}
+
+/// Reads an access key that may be missing.
+pub(super) fn optional_access_key(text: &str) -> Result<Option<String>, ValueError> {
+    let fits = (3..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    match text {
+        "" => Ok(None),
+        _ if fits => Ok(Some(text.to_owned())),
+        _ => Err(ValueError::AccessKey { text: text.to_owned() }),
+    }
+}
+
+/// Reads a secret that may be missing.
+pub(super) fn optional_secret(text: &str) -> Result<Option<SecretText>, ValueError> {
+    match text.len() {
+        0 => Ok(None),
+        SECRET_CHARS_MIN.. => Ok(Some(SecretText::new(text.to_owned()))),
+        _ => Err(ValueError::ShortSecret),
+    }
+}
+
+/// Fewer characters could be guessed.
+const SECRET_CHARS_MIN: usize = 8;
+
+/// Reads a secret from the file that the text names.
+pub(super) fn secret_file(path: &str) -> Result<Option<SecretText>, ValueError> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| ValueError::SecretFile { path: path.to_owned(), reason: e.to_string() })?;
+    optional_secret(text.trim())
 }
 
 /// Reads where users reach a cluster.

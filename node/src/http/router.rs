@@ -4,11 +4,13 @@ use super::asker::Asker;
 use super::error::ApiError;
 use super::extract::{ReadLimits, read_body};
 use super::params::Params;
-use super::routes::{self, Action, Endpoint, Route, WorkspaceSource};
+use super::routes::{self, Endpoint, Route};
 use super::{
     active_api, admin_api, amp, cluster_api, cors, encoding, exemplars_api, family_api, features_api, health, metadata_api, query_api,
     remote_write, respond, text_api, tsdb_api,
 };
+use crate::access;
+use crate::access::subject::workspace_id;
 use crate::config::CorsOrigin;
 use crate::meta::view::Workspace;
 use crate::metrics;
@@ -98,7 +100,7 @@ async fn answer(shared: Shared, route: &'static Route, Path(path): PathValues, r
         None if route.endpoint == Endpoint::Healthy => health::healthy(),
         None => health::service_unavailable(false, &shared.waiting.lock()),
     };
-    if route.action != Action::RemoteWrite {
+    if route.endpoint != Endpoint::RemoteWrite {
         response = encoding::compress(&headers, response);
     }
     cors::apply(&shared.origins, headers.get(ORIGIN), response.headers_mut());
@@ -110,6 +112,10 @@ async fn dispatch(node: &Arc<Node>, route: &Route, path: &HashMap<String, String
     if !route.before_ready && (node.draining.load(Ordering::Relaxed) || node.meta.get().cluster_id.is_none()) {
         return health::not_ready(node, "the node is not yet part of a cluster, or is leaving it");
     }
+    let request = match node.gate.admit(node, route, path, request).await {
+        Ok((_, request)) => request,
+        Err(refusal) => return refusal.into_response(),
+    };
     match route.endpoint {
         Endpoint::Ready => health::ready(node),
         Endpoint::Healthy => health::healthy(),
@@ -130,12 +136,20 @@ async fn dispatch(node: &Arc<Node>, route: &Route, path: &HashMap<String, String
             Ok(params) => cluster_api::answer(node, route.endpoint, path, &params).await.unwrap_or_else(IntoResponse::into_response),
             Err(error) => error.into_response(),
         },
+        Endpoint::ShowAccess => access::admin::show(node),
+        Endpoint::ChangeAccess => {
+            let command = path.get("command").map_or("", String::as_str);
+            access::admin::change(node, command, request).await.unwrap_or_else(IntoResponse::into_response)
+        }
         Endpoint::AllQueries => active_api::list(node, None),
         Endpoint::CancelAnyQuery => active_api::cancel(node, None, path_id(path)).unwrap_or_else(IntoResponse::into_response),
-        _ => match workspace_of(node, route.workspace, path, &request) {
-            Ok(workspace) => data_plane(node, route.endpoint, &workspace, path, request).await,
-            Err(response) => response,
-        },
+        _ => {
+            let (head, body) = request.into_parts();
+            match workspace_of(node, workspace_id(route.workspace, path, &head)) {
+                Ok(workspace) => data_plane(node, route.endpoint, &workspace, path, Request::from_parts(head, body)).await,
+                Err(response) => response,
+            }
+        }
     }
 }
 
@@ -144,18 +158,7 @@ fn path_id(path: &HashMap<String, String>) -> &str {
 }
 
 #[allow(clippy::result_large_err)]
-fn workspace_of(
-    node: &Node,
-    source: WorkspaceSource,
-    path: &HashMap<String, String>,
-    request: &Request<Body>,
-) -> Result<Arc<Workspace>, Response> {
-    let id = match source {
-        WorkspaceSource::Path => path.get("workspace").map_or("", String::as_str),
-        WorkspaceSource::Header | WorkspaceSource::None => {
-            request.headers().get("x-scope-orgid").and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()).unwrap_or(WorkspaceId::DEFAULT)
-        }
-    };
+fn workspace_of(node: &Node, id: &str) -> Result<Arc<Workspace>, Response> {
     node.meta.workspace(id).ok_or_else(|| match id {
         // Part of every cluster once it is founded: a sender must not be told to drop what it has.
         WorkspaceId::DEFAULT | WorkspaceId::SYSTEM => health::not_ready(node, "the cluster is still being founded"),

@@ -1,31 +1,9 @@
 //! The one table of all routes. The router is built from it; nothing is reachable that is not in it.
 
 use super::amp::operation::{self, Operation};
+use auth::Action;
 use axum::routing::MethodFilter;
 use std::sync::LazyLock;
-
-/// What a request does, for access control: AMP's names where AMP has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Action {
-    RemoteWrite,
-    QueryMetrics,
-    GetSeries,
-    GetLabels,
-    GetMetricMetadata,
-    GetStatus,
-    CancelQuery,
-    DeleteSeries,
-    CleanTombstones,
-    ListAllQueries,
-    CancelAnyQuery,
-    ReadCluster,
-    ChangeCluster,
-    /// An operation of the control plane.
-    Control(Operation),
-    /// Health and the node's own metrics: no workspace, no data.
-    Observe,
-}
 
 /// Where a request names its workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +39,8 @@ pub enum Endpoint {
     CleanTombstones,
     AllQueries,
     CancelAnyQuery,
+    ShowAccess,
+    ChangeAccess,
     Control(Operation),
     ClusterStatus,
     ClusterNodes,
@@ -86,8 +66,8 @@ pub struct Route {
     pub methods: MethodFilter,
     /// The path as the router reads it.
     pub path: &'static str,
-    /// What it does.
-    pub action: Action,
+    /// What it does, for access control; none for health and the node's own metrics, which concern no workspace.
+    pub action: Option<Action>,
     /// Where it names its workspace.
     pub workspace: WorkspaceSource,
     /// What answers.
@@ -111,11 +91,11 @@ macro_rules! data_plane {
 }
 
 const fn row(methods: MethodFilter, path: &'static str, action: Action, workspace: WorkspaceSource, endpoint: Endpoint) -> Route {
-    Route { methods, path, action, workspace, endpoint, before_ready: false }
+    Route { methods, path, action: Some(action), workspace, endpoint, before_ready: false }
 }
 
 const fn early(methods: MethodFilter, path: &'static str, endpoint: Endpoint) -> Route {
-    Route { methods, path, action: Action::Observe, workspace: WorkspaceSource::None, endpoint, before_ready: true }
+    Route { methods, path, action: None, workspace: WorkspaceSource::None, endpoint, before_ready: true }
 }
 
 static DATA_PLANE: [[Route; 3]; 18] = [
@@ -128,10 +108,10 @@ static DATA_PLANE: [[Route; 3]; 18] = [
     data_plane!(MethodFilter::GET, "label/{name}/values", GetLabels, LabelValues),
     data_plane!(MethodFilter::GET, "metadata", GetMetricMetadata, Metadata),
     data_plane!(MethodFilter::GET, "status/buildinfo", GetStatus, BuildInfo),
-    data_plane!(MethodFilter::GET, "status/tsdb", GetStatus, TsdbStatus),
-    data_plane!(READ, "query_exemplars", QueryMetrics, QueryExemplars),
-    data_plane!(READ, "format_query", QueryMetrics, FormatQuery),
-    data_plane!(READ, "parse_query", QueryMetrics, ParseQuery),
+    data_plane!(MethodFilter::GET, "status/tsdb", GetTsdbStatus, TsdbStatus),
+    data_plane!(READ, "query_exemplars", QueryExemplars, QueryExemplars),
+    data_plane!(READ, "format_query", FormatQuery, FormatQuery),
+    data_plane!(READ, "parse_query", ParseQuery, ParseQuery),
     data_plane!(MethodFilter::GET, "features", GetStatus, Features),
     data_plane!(MethodFilter::GET, "status/active_queries", GetStatus, ActiveQueries),
     data_plane!(MethodFilter::POST, "admin/queries/{id}/cancel", CancelQuery, CancelQuery),
@@ -139,7 +119,7 @@ static DATA_PLANE: [[Route; 3]; 18] = [
     data_plane!(POST_OR_PUT, "admin/tsdb/clean_tombstones", CleanTombstones, CleanTombstones),
 ];
 
-static OTHERS: [Route; 21] = [
+static OTHERS: [Route; 23] = [
     row(MethodFilter::POST, "/api/v1/push", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
     row(MethodFilter::POST, "/api/v1/receive", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
     row(MethodFilter::GET, "/admin/queries", Action::ListAllQueries, WorkspaceSource::None, Endpoint::AllQueries),
@@ -156,6 +136,8 @@ static OTHERS: [Route; 21] = [
     row(MethodFilter::POST, "/cluster/shards/{shard}/move", Action::ChangeCluster, WorkspaceSource::None, Endpoint::MoveShard),
     row(MethodFilter::POST, "/cluster/shards/{shard}/leader", Action::ChangeCluster, WorkspaceSource::None, Endpoint::LeadShard),
     row(MethodFilter::POST, "/cluster/operators/{shard}/cancel", Action::ChangeCluster, WorkspaceSource::None, Endpoint::CancelOperator),
+    row(MethodFilter::GET, "/access", Action::ReadIdentities, WorkspaceSource::None, Endpoint::ShowAccess),
+    row(MethodFilter::POST, "/access/{command}", Action::ChangeIdentities, WorkspaceSource::None, Endpoint::ChangeAccess),
     early(MethodFilter::GET, "/-/ready", Endpoint::Ready),
     early(MethodFilter::GET, "/ready", Endpoint::Ready),
     early(MethodFilter::GET, "/-/healthy", Endpoint::Healthy),
@@ -166,7 +148,14 @@ static OTHERS: [Route; 21] = [
 static CONTROL_PLANE: LazyLock<Vec<Route>> = LazyLock::new(|| {
     let source = |path: &str| if path.contains("{workspace}") { WorkspaceSource::Path } else { WorkspaceSource::None };
     let route = |(operation, methods, path): &(Operation, MethodFilter, &'static str)| {
-        row(*methods, path, Action::Control(*operation), source(path), Endpoint::Control(*operation))
+        let action = format!("aps:{operation:?}").parse();
+        row(
+            *methods,
+            path,
+            action.expect("every operation is an action: a test builds the table"),
+            source(path),
+            Endpoint::Control(*operation),
+        )
     };
     operation::ALL.iter().map(route).collect()
 });
@@ -187,7 +176,7 @@ mod tests {
         for route in all() {
             assert!(seen.insert((route.path, format!("{:?}", route.methods))), "{} stands twice", route.path);
             assert_eq!(route.workspace == WorkspaceSource::Path, route.path.contains("{workspace}"), "{}", route.path);
-            assert_eq!(route.action == Action::Observe, route.before_ready, "{}", route.path);
+            assert_eq!(route.action.is_none(), route.before_ready, "{}", route.path);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::state::{
     FIRST_ALLOCATED_REPLICA, GenerationRecord, Limits, MetaState, ReplicaRecord, ReplicaRole, ShardRecord, StoreRecord, TokenRecord,
     WorkspaceRecord,
 };
+use auth::directory::Outcome;
 use change::Begin;
 use model::ShardId;
 use scale::BeginScale;
@@ -56,6 +57,7 @@ impl MetaState {
                 };
                 self.create_workspace(workspace, shards, client_token)
             }
+            MetaCommand::Access { command } => self.change_access(command),
             MetaCommand::Serve { id, command, token, now_ms } => self.serve(id, command, token, now_ms),
             MetaCommand::DeleteWorkspace { id } => self.delete_workspace(id),
             MetaCommand::SetLimits { id, limits } => self.set_limits(id, limits),
@@ -65,6 +67,16 @@ impl MetaState {
             MetaCommand::AcceptFence { id, rev, shard } => self.accept_fence(id, rev, shard),
             MetaCommand::AbortScale { id, rev } => self.abort_scale(id, rev),
             MetaCommand::RetireGenerations { id, before_ms } => self.retire_generations(id, before_ms),
+        }
+    }
+
+    fn change_access(&mut self, command: auth::directory::Command) -> MetaResponse {
+        match self.directory.apply(command) {
+            Ok(outcome) => {
+                self.revision += u64::from(outcome == Outcome::Changed);
+                MetaResponse::Access { outcome }
+            }
+            Err(fact) => MetaResponse::AccessRefused { fact },
         }
     }
 

@@ -137,6 +137,11 @@ pub enum MetaCommand {
         /// Cluster time of the proposer.
         now_ms: i64,
     },
+    /// Changes who may do what.
+    Access {
+        /// How.
+        command: auth::directory::Command,
+    },
     /// Deletes a workspace and its data.
     DeleteWorkspace {
         /// Which.
@@ -223,6 +228,16 @@ pub enum MetaResponse {
     NotFound {
         /// What was named.
         id: String,
+    },
+    /// Who may do what is as asked for.
+    Access {
+        /// Whether it was not before.
+        outcome: auth::directory::Outcome,
+    },
+    /// Nothing changed of who may do what.
+    AccessRefused {
+        /// Why.
+        fact: auth::directory::Fact,
     },
     /// Nothing changed: the workspace has no such thing.
     Missing {

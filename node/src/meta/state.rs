@@ -1,6 +1,7 @@
 //! What the meta group knows.
 
 use super::service::ServiceRecord;
+use auth::Directory;
 use model::generation::{Generation, GenerationError, GenerationList};
 use model::{ReplicaId, ShardId, StoreId};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,9 @@ pub struct MetaState {
     pub next_store: u64,
     /// Client tokens of `CreateWorkspace` and what they made.
     pub tokens: BTreeMap<String, TokenRecord>,
+    /// Users, groups, roles and what they may do.
+    #[serde(default, skip_serializing_if = "is_nobody")]
+    pub directory: Directory,
     /// Client tokens of other requests of users.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub answered: BTreeMap<String, AnsweredRecord>,
@@ -62,6 +66,10 @@ pub struct StoreRecord {
     /// cluster's level is [`LEVEL_SYNCED`](super::LEVEL_SYNCED).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub synced: u64,
+}
+
+fn is_nobody(directory: &Directory) -> bool {
+    *directory == Directory::default()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

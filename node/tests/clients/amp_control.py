@@ -18,7 +18,7 @@ LOGS = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/flotilla/a.b-c_d:*"
 
 def client(url):
     config = Config(retries={"max_attempts": 2, "mode": "standard"}, region_name="us-east-1")
-    return boto3.client("amp", endpoint_url=url, aws_access_key_id="AK", aws_secret_access_key="SK", config=config)
+    return boto3.client("amp", endpoint_url=url, config=config)
 
 
 class Refused:

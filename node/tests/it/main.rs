@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests have real threads and sockets")]
 #![allow(clippy::unwrap_used, reason = "clippy knows test functions, but not the helpers of a test binary")]
 
+mod access;
 mod admin;
 mod amp;
 mod cluster;

@@ -405,7 +405,7 @@ async fn pitfall_09_a_killed_process_reaches_as_far_as_it_told_though_its_ledger
     let told = engine.synced();
     drop((log, engine));
     // What a kill leaves: the log whole, its ledger some writes behind.
-    super::ledger::write(directory.path(), told - 1).unwrap();
+    ledger::write(directory.path(), told - 1).unwrap();
     let again = RocksEngine::open(directory.path(), RocksOptions { synced_elsewhere: told, ..RocksOptions::default() }).unwrap();
     assert_eq!((again.loss(), again.synced()), (None, told - 1));
     assert!(again.reaches() >= told);

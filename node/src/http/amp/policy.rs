@@ -6,6 +6,7 @@ use super::shapes::ResourceType;
 use crate::http::respond;
 use crate::meta::service::ServiceCommand;
 use crate::node::Node;
+use auth::policy::{PolicyDocument, PolicyKind};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
@@ -24,11 +25,13 @@ struct PutBody {
 /// `PUT /workspaces/{id}/policy`.
 pub(super) async fn put(node: &Node, input: &Input) -> Result<Response, ControlError> {
     let body: PutBody = input.body()?;
-    let is_object = serde_json::from_str::<serde_json::Value>(&body.policy_document).is_ok_and(|document| document.is_object());
-    if !is_object || body.policy_document.len() > DOCUMENT_BYTES_MAX {
-        return Err(ControlError::field("policyDocument", "a JSON object of up to 20 KiB"));
-    }
     let id = input.workspace();
+    if body.policy_document.len() > DOCUMENT_BYTES_MAX {
+        return Err(ControlError::field("policyDocument", "longer than 20 KiB"));
+    }
+    PolicyDocument::parse(PolicyKind::Resource, &body.policy_document)
+        .and_then(|document| document.policy().check_workspace(&node.gate.home().workspace(id)))
+        .map_err(|error| ControlError::field("policyDocument", &error.to_string()))?;
     let command = ServiceCommand::PutPolicy { document: body.policy_document, expected: body.revision_id };
     let workspace = change(node, id, command, body.client_token, (ResourceType::ResourcePolicy, id)).await?;
     let revision = workspace.service.policy.map(|policy| policy.revision);

@@ -62,14 +62,12 @@ impl ResourceType {
 
 /// The name of a workspace in all of AWS's tools.
 pub(super) fn workspace_arn(node: &Node, id: &str) -> String {
-    let home = &node.config.aws;
-    format!("arn:aws:aps:{}:{}:workspace/{id}", aws.region, aws.account_id)
+    node.gate.home().workspace(id).to_string()
 }
 
 /// The same of a namespace.
 pub(super) fn namespace_arn(node: &Node, id: &str, name: &str) -> String {
-    let home = &node.config.aws;
-    format!("arn:aws:aps:{}:{}:rulegroupsnamespace/{id}/{name}", aws.region, aws.account_id)
+    node.gate.home().rule_groups_namespace(id, name).to_string()
 }
 
 /// Seconds, as AWS's JSON has times.

@@ -21,14 +21,18 @@ impl<'a> Tagged<'a> {
     /// Reads an ARN of this service.
     fn parse(node: &Node, arn: &'a str) -> Result<Self, ControlError> {
         let refuse = || ControlError::field("resourceArn", "not the name of a workspace or a rule groups namespace");
-        let home = &node.config.aws;
-        let prefix = format!("arn:aws:aps:{}:{}:", aws.region, aws.account_id);
-        let resource = arn.strip_prefix(&prefix).ok_or_else(refuse)?;
-        match resource.split('/').collect::<Vec<_>>().as_slice() {
-            ["workspace", workspace] => Ok(Self { workspace, namespace: None }),
-            ["rulegroupsnamespace", workspace, name] => Ok(Self { workspace, namespace: Some(name) }),
-            _ => Err(refuse()),
-        }
+        let home = node.gate.home();
+        let resource = arn.split(':').nth(5).unwrap_or("");
+        let tagged = match resource.split('/').collect::<Vec<_>>().as_slice() {
+            ["workspace", workspace] => Self { workspace, namespace: None },
+            ["rulegroupsnamespace", workspace, name] => Self { workspace, namespace: Some(name) },
+            _ => return Err(refuse()),
+        };
+        let expected = match tagged.namespace {
+            None => home.workspace(tagged.workspace),
+            Some(name) => home.rule_groups_namespace(tagged.workspace, name),
+        };
+        if expected.to_string() == arn { Ok(tagged) } else { Err(refuse()) }
     }
 
     fn named(&self) -> (ResourceType, &'a str) {
