@@ -6,6 +6,7 @@
 //! | [`subject`] | what a request does to what |
 //! | [`refusal`] | how a refusal is answered |
 //! | [`admin`] | users, groups, roles, policies, keys and tokens over HTTP |
+//! | [`sts`] | temporary credentials |
 //! | [`secrets`] | seals what the directory keeps of secrets |
 //!
 //! The rules are in the crate `auth`; the directory is part of the meta group's state.
@@ -14,6 +15,7 @@ pub mod admin;
 pub mod gate;
 pub mod refusal;
 pub mod secrets;
+pub mod sts;
 pub mod subject;
 
 pub use gate::{Gate, Granted};

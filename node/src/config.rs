@@ -84,7 +84,7 @@ pub struct WebConfig {
 }
 
 /// Who may do what.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct AuthConfig {
     /// Whether every request must tell who sends it.
     pub is_on: bool,
@@ -92,6 +92,8 @@ pub struct AuthConfig {
     pub root: Option<RootKey>,
     /// Whether it may write samples.
     pub may_root_write: bool,
+    /// Whose web identities can take on roles.
+    pub issuer: Option<auth::sts::Issuer>,
 }
 
 /// The root's access key.

@@ -149,9 +149,7 @@ fn made(node: &Node, kind: &str, mut fields: Map<String, Value>, now_ms: i64) ->
             plain(Command::CreateRole { name, id, trust, session_max_s, tags, now_ms })
         }
         "rotate-session-key" => {
-            let id = node.meta.get().directory.session_keys.keys().last().map_or(1, |last| last + 1);
-            let key = Secret::new(rand::rng().random::<[u8; 32]>().to_vec());
-            plain(Command::AddSessionKey { id, sealed: secrets::seal_session(&node.keys, id, &key) })
+            plain(session_key(node))
         }
         // Ids and secrets are made here alone.
         "add-session-key" => return Err(ApiError::bad_data("no such command")),
@@ -163,6 +161,14 @@ fn made(node: &Node, kind: &str, mut fields: Map<String, Value>, now_ms: i64) ->
             plain(read(fields)?)
         }
     })
+}
+
+/// A new key of session tokens, above those that are known.
+#[must_use]
+pub fn session_key(node: &Node) -> Command {
+    let id = node.meta.get().directory.session_keys.keys().last().map_or(1, |last| last + 1);
+    let key = Secret::new(rand::rng().random::<[u8; 32]>().to_vec());
+    Command::AddSessionKey { id, sealed: secrets::seal_session(&node.keys, id, &key) }
 }
 
 fn read<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, ApiError> {

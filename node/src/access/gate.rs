@@ -9,8 +9,10 @@ use crate::http::routes::{Endpoint, Route};
 use crate::meta::MetaState;
 use crate::node::Node;
 use auth::directory::SealedSecret;
+use auth::id::Id;
 use auth::policy::{Environment, PolicyDocument, PolicyKind};
 use auth::session::SessionKeys;
+use auth::sts::Issuers;
 use auth::sigv4::{PathForm, Service, Settings, Verifier};
 use auth::{Credentials, Decision, Home, Principal, Question, Root, Secret, View, denial_message};
 use axum::body::Body;
@@ -48,6 +50,7 @@ pub struct Gate {
     is_on: bool,
     home: Home,
     root: Option<Root>,
+    issuers: Issuers,
     verifier: Verifier,
     sessions: Mutex<Sessions>,
     policies: Mutex<HashMap<String, Read>>,
@@ -57,7 +60,7 @@ impl Gate {
     /// Takes the settings of a node.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let AuthConfig { is_on, root, may_root_write } = config.auth.clone();
+        let AuthConfig { is_on, root, may_root_write, issuer } = config.auth.clone();
         let (region, account) = (config.aws.region.clone(), config.aws.account_id.clone());
         Self {
             is_on,
@@ -67,6 +70,7 @@ impl Gate {
                 secret: Secret::from(root.secret_key.expose()),
                 may_write: may_root_write,
             }),
+            issuers: Issuers::new(issuer),
             verifier: Verifier::new(Settings::default()),
             sessions: Mutex::default(),
             policies: Mutex::default(),
@@ -77,6 +81,18 @@ impl Gate {
     #[must_use]
     pub fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// Whether requests must tell who sends them.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// Whose web identities are trusted, as far as roles do.
+    #[must_use]
+    pub fn issuers(&self) -> &Issuers {
+        &self.issuers
     }
 
     /// Decides on a request before it is served. Where a signature covers the body it is read here, within the route's bound, and given
@@ -93,7 +109,7 @@ impl Gate {
     ) -> Result<(Granted, Request<Body>), Refusal> {
         let Some(action) = route.action.filter(|_| self.is_on) else { return Ok((Granted::default(), request)) };
         let (head, body) = request.into_parts();
-        let headers: Vec<(&str, &[u8])> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let headers = headers_of(&head);
         let credentials = Credentials::parse(&signed_request(&head, &headers, b"")).map_err(Refusal::Credentials)?;
         let must_read = matches!(credentials, Credentials::Signed(_)) || matches!(route.endpoint, Endpoint::Control(_));
         let (bytes, body) = if must_read {
@@ -103,12 +119,23 @@ impl Gate {
             (Bytes::new(), body)
         };
         let meta = node.meta.get();
-        let principal = self.authenticate(node, &meta, &signed_request(&head, &headers, &bytes), &credentials)?;
+        let principal = self.authenticate(node, &meta, &signed_request(&head, &headers, &bytes), &credentials, Service::Aps)?;
         let control_body: &[u8] = if matches!(route.endpoint, Endpoint::Control(_)) { &bytes } else { b"" };
         let subject = Subject::of(action, route, path, &head, control_body, &self.home).tagged(&meta);
         self.decide(node, &meta, &principal, &subject, &head)?;
         drop(headers);
         Ok((Granted { principal: Some(principal) }, Request::from_parts(head, body)))
+    }
+
+    /// Who sends a request whose head and body are given.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn identify(&self, node: &Node, meta: &MetaState, head: &Parts, body: &[u8], service: Service) -> Result<Principal, Refusal> {
+        let headers = headers_of(head);
+        let request = signed_request(head, &headers, body);
+        let credentials = Credentials::parse(&request).map_err(Refusal::Credentials)?;
+        self.authenticate(node, meta, &request, &credentials, service)
     }
 
     fn authenticate(
@@ -117,11 +144,12 @@ impl Gate {
         meta: &MetaState,
         request: &auth::Request<'_>,
         credentials: &Credentials,
+        service: Service,
     ) -> Result<Principal, Refusal> {
         let now_ms = node.clock.now_ms();
-        let (unseal, sessions) = (|id: &_, sealed: &_| secrets::unseal(&node.keys, id, sealed), self.sessions(node, meta));
-        let view = self.view(meta, &sessions, &unseal);
-        let authenticated = view.authenticate(&self.verifier, request, credentials, Service::Aps, now_ms).map_err(Refusal::Credentials)?;
+        let authenticated =
+            self.with_view(node, meta, |view| view.authenticate(&self.verifier, request, credentials, service, now_ms));
+        let authenticated = authenticated.map_err(Refusal::Credentials)?;
         // The router reads the path as it was sent.
         if authenticated.path_form != PathForm::Raw {
             return Err(Refusal::PathForm);
@@ -138,23 +166,24 @@ impl Gate {
             removed_tags: &subject.removed_tags,
             ..Environment::at(node.clock.now_ms(), source_ip, false)
         };
-        let question =
-            Question { action: subject.action, resource: &subject.resource, resource_policy: policy.as_deref(), environment: &environment };
-        let (unseal, sessions) = (|id: &_, sealed: &_| secrets::unseal(&node.keys, id, sealed), self.sessions(node, meta));
-        let decision = self.view(meta, &sessions, &unseal).authorise(principal, &question);
+        let question = Question {
+            action: subject.action,
+            resource: &subject.resource,
+            resource_policy: policy.as_deref(),
+            environment: &environment,
+        };
+        let decision = self.with_view(node, meta, |view| view.authorise(principal, &question));
         if is_whole(&decision) {
             return Ok(());
         }
         Err(Refusal::Denied(denial_message(principal, &self.home, subject.action, &subject.resource)))
     }
 
-    fn view<'a>(
-        &'a self,
-        meta: &'a MetaState,
-        sessions: &'a SessionKeys,
-        unseal: &'a (dyn Fn(&auth::id::Id, &SealedSecret) -> Option<Secret> + Sync),
-    ) -> View<'a> {
-        View { home: &self.home, directory: &meta.directory, root: self.root.as_ref(), sessions, unseal }
+    /// Asks what is known of principals now.
+    pub(super) fn with_view<T>(&self, node: &Node, meta: &MetaState, ask: impl FnOnce(&View<'_>) -> T) -> T {
+        let sessions = self.sessions(node, meta);
+        let unseal = |id: &Id, sealed: &SealedSecret| secrets::unseal(&node.keys, id, sealed);
+        ask(&View { home: &self.home, directory: &meta.directory, root: self.root.as_ref(), sessions: &sessions, unseal: &unseal })
     }
 
     fn sessions(&self, node: &Node, meta: &MetaState) -> Arc<SessionKeys> {
@@ -196,6 +225,10 @@ fn limits(route: &Route) -> ReadLimits {
         Endpoint::Control(_) => ReadLimits { bytes: CONTROL_BODY_BYTES_MAX, time: REQUEST_BODY_TIMEOUT },
         _ => ReadLimits::FORM,
     }
+}
+
+fn headers_of(head: &Parts) -> Vec<(&str, &[u8])> {
+    head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
 }
 
 fn signed_request<'a>(head: &'a Parts, headers: &'a [(&'a str, &'a [u8])], body: &'a [u8]) -> auth::Request<'a> {

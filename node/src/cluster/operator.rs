@@ -4,6 +4,7 @@
 use super::planner::{self, Wanted};
 use super::scaler;
 use crate::config::Config;
+use crate::access;
 use crate::meta::command::{decode, encode};
 use crate::meta::placement::{kept_stores, replication_target};
 use crate::meta::state::{Limits, StoreReport};
@@ -237,6 +238,9 @@ async fn round(node: &Arc<Node>, store: StoreId, reported: &mut Option<Instant>,
     }
     if let Some(since) = led_since {
         found_workspaces(node, &meta).await?;
+        if node.gate.is_on() && meta.level >= meta::LEVEL_SERVICE && meta.directory.session_keys.is_empty() {
+            propose(node, MetaCommand::Access { command: access::admin::session_key(node) }).await?;
+        }
         begin_changes(node, &meta, since).await?;
         scaler::keep_up(node, &meta).await?;
         let level = meta.stores.values().map(|store| store.report.level).min().unwrap_or(0);

@@ -104,6 +104,9 @@ pub enum Fact {
     /// A key without a secret, or the other way round.
     #[error("auth.root_access_key and auth.root_secret_key (or auth.root_secret_key_file) are given together or not at all")]
     HalfAKey,
+    /// An issuer without keys, or the other way round.
+    #[error("auth.oidc_issuer and auth.oidc_jwks_file are given together or not at all")]
+    HalfAnIssuer,
     /// Nobody could set up anything.
     #[error("auth.enabled needs auth.root_access_key and auth.root_secret_key or auth.root_secret_key_file")]
     NoRoot,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::layers::Layers;
+use auth::sts::Issuer;
 use super::settings as s;
 use super::value::{self, CorsOrigin, ValueError};
 use super::{
@@ -185,7 +186,15 @@ fn read_auth(reader: &mut Reader<'_>) -> AuthConfig {
         let origin = reader.origin(&s::AUTH_ENABLED);
         reader.layers.problem(origin, Fact::NoRoot);
     }
-    AuthConfig { is_on, root, may_root_write }
+    let url = reader.read(&s::AUTH_OIDC_ISSUER, value::optional_url);
+    let audience = reader.read(&s::AUTH_OIDC_AUDIENCE, value::name);
+    let keys = reader.read(&s::AUTH_OIDC_JWKS_FILE, value::key_set);
+    if url.is_some() != keys.is_some() {
+        let origin = reader.origin(&s::AUTH_OIDC_ISSUER).max(reader.origin(&s::AUTH_OIDC_JWKS_FILE));
+        reader.layers.problem(origin, Fact::HalfAnIssuer);
+    }
+    let issuer = url.map(|url| Issuer { url, audiences: vec![audience], keys });
+    AuthConfig { is_on, root, may_root_write, issuer }
 }
 
 fn derive_advertise_address(reader: &mut Reader<'_>, config: &mut Config) {

@@ -67,6 +67,9 @@ settings! {
     AUTH_ROOT_SECRET_KEY = "auth.root_secret_key", "root-secret-key", "SECRET", "", "Its secret. Better in a file or the environment than in a flag, which every process can see.";
     AUTH_ROOT_SECRET_KEY_FILE = "auth.root_secret_key_file", "root-secret-key-file", "PATH", "", "File that holds the root's secret.";
     AUTH_ROOT_MAY_WRITE = "auth.root_may_write", "root-may-write", "BOOL", "false", "Let the root write samples too; whoever writes should be allowed only that.";
+    AUTH_OIDC_ISSUER = "auth.oidc_issuer", "auth.oidc-issuer", "URL", "", "Issuer whose tokens can take on roles that trust them, as its tokens write it.";
+    AUTH_OIDC_AUDIENCE = "auth.oidc_audience", "auth.oidc-audience", "NAME", "sts.amazonaws.com", "Audience that its tokens must be issued for.";
+    AUTH_OIDC_JWKS_FILE = "auth.oidc_jwks_file", "auth.oidc-jwks-file", "PATH", "", "File with the issuer's public keys, a JSON Web Key Set.";
     AWS_REGION = "aws.region", "aws.region", "REGION", "us-east-1", "Region in the names of workspaces, as AWS's clients see them; the same on all nodes.";
     AWS_ACCOUNT_ID = "aws.account_id", "aws.account-id", "DIGITS", "000000000000", "Account in the names of workspaces, twelve digits; the same on all nodes.";
     CLUSTER_INITIAL_NODES = "cluster.initial_nodes", "initial-nodes", "A,B,C", "", "Advertised RPC addresses of the nodes that found the cluster together; the same list on each of them.";

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::SecretText;
+use auth::sts::PublicKeys;
 use model::regex::{Regex, RegexError};
 use model::time::{TimeError, parse_duration};
 
@@ -260,6 +261,16 @@ pub(super) fn secret_file(path: &str) -> Result<Option<SecretText>, ValueError> 
     }
     let text = std::fs::read_to_string(path).map_err(|e| ValueError::SecretFile { path: path.to_owned(), reason: e.to_string() })?;
     optional_secret(text.trim())
+}
+
+/// Reads an issuer's public keys from the file that the text names.
+pub(super) fn key_set(path: &str) -> Result<Option<PublicKeys>, ValueError> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let failed = |reason: String| ValueError::SecretFile { path: path.to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
+    PublicKeys::parse(&text).map(Some).map_err(|e| failed(e.to_string()))
 }
 
 /// Reads where users reach a cluster.

@@ -136,6 +136,7 @@ async fn dispatch(node: &Arc<Node>, route: &Route, path: &HashMap<String, String
             Ok(params) => cluster_api::answer(node, route.endpoint, path, &params).await.unwrap_or_else(IntoResponse::into_response),
             Err(error) => error.into_response(),
         },
+        Endpoint::Sts => access::sts::answer(node, request).await,
         Endpoint::ShowAccess => access::admin::show(node),
         Endpoint::ChangeAccess => {
             let command = path.get("command").map_or("", String::as_str);

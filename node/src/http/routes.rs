@@ -41,6 +41,7 @@ pub enum Endpoint {
     CancelAnyQuery,
     ShowAccess,
     ChangeAccess,
+    Sts,
     Control(Operation),
     ClusterStatus,
     ClusterNodes,
@@ -66,7 +67,8 @@ pub struct Route {
     pub methods: MethodFilter,
     /// The path as the router reads it.
     pub path: &'static str,
-    /// What it does, for access control; none for health and the node's own metrics, which concern no workspace.
+    /// What it does, for access control; none for health and the node's own metrics, which concern no workspace, and for STS, which asks
+    /// by itself who comes.
     pub action: Option<Action>,
     /// Where it names its workspace.
     pub workspace: WorkspaceSource,
@@ -119,7 +121,7 @@ static DATA_PLANE: [[Route; 3]; 18] = [
     data_plane!(POST_OR_PUT, "admin/tsdb/clean_tombstones", CleanTombstones, CleanTombstones),
 ];
 
-static OTHERS: [Route; 23] = [
+static OTHERS: [Route; 24] = [
     row(MethodFilter::POST, "/api/v1/push", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
     row(MethodFilter::POST, "/api/v1/receive", Action::RemoteWrite, WorkspaceSource::Header, Endpoint::RemoteWrite),
     row(MethodFilter::GET, "/admin/queries", Action::ListAllQueries, WorkspaceSource::None, Endpoint::AllQueries),
@@ -138,6 +140,7 @@ static OTHERS: [Route; 23] = [
     row(MethodFilter::POST, "/cluster/operators/{shard}/cancel", Action::ChangeCluster, WorkspaceSource::None, Endpoint::CancelOperator),
     row(MethodFilter::GET, "/access", Action::ReadIdentities, WorkspaceSource::None, Endpoint::ShowAccess),
     row(MethodFilter::POST, "/access/{command}", Action::ChangeIdentities, WorkspaceSource::None, Endpoint::ChangeAccess),
+    Route { action: None, ..row(READ, "/", Action::GetCallerIdentity, WorkspaceSource::None, Endpoint::Sts) },
     early(MethodFilter::GET, "/-/ready", Endpoint::Ready),
     early(MethodFilter::GET, "/ready", Endpoint::Ready),
     early(MethodFilter::GET, "/-/healthy", Endpoint::Healthy),
@@ -176,7 +179,7 @@ mod tests {
         for route in all() {
             assert!(seen.insert((route.path, format!("{:?}", route.methods))), "{} stands twice", route.path);
             assert_eq!(route.workspace == WorkspaceSource::Path, route.path.contains("{workspace}"), "{}", route.path);
-            assert_eq!(route.action.is_none(), route.before_ready, "{}", route.path);
+            assert_eq!(route.action.is_none(), route.before_ready || route.endpoint == Endpoint::Sts, "{}", route.path);
         }
     }
 }

@@ -135,6 +135,9 @@ async fn every_route_is_closed_to_whoever_may_not_and_open_to_whoever_may() {
     ];
     let (mut denied, mut allowed) = (0, 0);
     for route in routes::all() {
+        if route.endpoint == Endpoint::Sts {
+            continue;
+        }
         let Some(action) = route.action else {
             let (status, ..) = world.ask(&Who::Nobody, Method::GET, route.path).await;
             assert_eq!(status, StatusCode::OK, "{} tells how the node is", route.path);
@@ -199,5 +202,7 @@ fn boto3_signs_what_it_asks_and_is_let_in() {
     let dir = tempfile::tempdir().unwrap();
     let up = start(3, &dir);
     amp::run("amp_control.py", &up, &[("AWS_ACCESS_KEY_ID", ROOT.0), ("AWS_SECRET_ACCESS_KEY", ROOT.1)]);
-    amp::run("amp_refused.py", &up, &[("AWS_ACCESS_KEY_ID", ROOT.0), ("AWS_SECRET_ACCESS_KEY", ROOT.1)]);
+    for script in ["amp_control.py", "amp_refused.py", "sts.py"] {
+        amp::run(script, &up, &[("AWS_ACCESS_KEY_ID", ROOT.0), ("AWS_SECRET_ACCESS_KEY", ROOT.1)]);
+    }
 }
