@@ -18,7 +18,7 @@ use rand::RngExt;
 
 /// `POST /`, and `GET /` for presigned requests.
 pub async fn answer(node: &Node, request: Request<Body>) -> Response {
-    let id = RequestId::new(rand::rng().random());
+    let id = RequestId(rand::rng().random());
     let (status, xml) = match serve(node, request).await {
         Ok(reply) => (StatusCode::OK, reply.to_xml(node.gate.home(), id)),
         Err(error) => (StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST), error_xml(&error, id)),
