@@ -35,7 +35,7 @@ def main():
     assert send(signed(url, secret="another")) == (403, "InvalidSignatureException")
     assert send(signed(url, service="s3")) == (403, "InvalidSignatureException")
     tampered = signed(url)
-    tampered.url = url.replace("2", "3")
+    tampered.url = url.replace("=2", "=3")
     assert send(tampered) == (403, "InvalidSignatureException")
     late = signed(url)
     stamp = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)

@@ -74,13 +74,13 @@ impl World {
     }
 
     /// A user with a policy of its own, and a token of that user.
-    async fn user(&self, name: &str, actions: &'static [&'static str], resource: &str) -> Who {
+    async fn user(&self, name: &str, actions: &'static [&'static str], resource: Value) -> Who {
         let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": resource}]});
         self.access("create-user", json!({"name": name})).await;
         let holder = json!({"kind": "user", "name": name});
         self.access("put-inline-policy", json!({"holder": holder, "name": "own", "document": policy.to_string()})).await;
         let token = self.access("create-token", json!({"user": name})).await["token"].as_str().unwrap().to_owned();
-        Who::Token { token, actions, is_everywhere: resource == "*" }
+        Who::Token { token, actions, is_everywhere: resource == json!("*") }
     }
 
     async fn ask(&self, who: &Who, method: Method, path: &str) -> (StatusCode, String, String) {
@@ -121,17 +121,19 @@ async fn every_route_is_closed_to_whoever_may_not_and_open_to_whoever_may() {
     let up = start(1, &dir);
     let world = World { client: Client::new(), url: up.urls()[0].clone() };
     let (own, other) = (world.workspace("own").await, world.workspace("other").await);
-    let arn = format!("arn:aws:aps:us-east-1:000000000000:workspace/{own}");
+    let named = |resource: &str| format!("arn:aws:aps:us-east-1:000000000000:{resource}");
+    let all = [format!("workspace/{own}"), format!("rulegroupsnamespace/{own}/*"), format!("anomalydetector/{own}/*")].map(|r| named(&r));
+    let (arn, all) = (json!(all[0]), json!(all));
     let everyone = [
         Who::Nobody,
         Who::WrongSecret,
         Who::UnknownToken,
         Who::Root,
-        world.user("writer", &["aps:RemoteWrite"], &arn).await,
-        world.user("reader", &["aps:QueryMetrics", "aps:GetLabels", "aps:GetSeries", "aps:GetMetricMetadata"], &arn).await,
-        world.user("owner", &["aps:*"], &arn).await,
-        world.user("operator", &["flotilla:ReadCluster", "flotilla:ChangeCluster"], "*").await,
-        world.user("anyone", &["aps:*"], "*").await,
+        world.user("writer", &["aps:RemoteWrite"], arn.clone()).await,
+        world.user("reader", &["aps:QueryMetrics", "aps:GetLabels", "aps:GetSeries", "aps:GetMetricMetadata"], arn).await,
+        world.user("owner", &["aps:*"], all).await,
+        world.user("operator", &["flotilla:ReadCluster", "flotilla:ChangeCluster"], json!("*")).await,
+        world.user("anyone", &["aps:*"], json!("*")).await,
     ];
     let (mut denied, mut allowed) = (0, 0);
     for route in routes::all() {
@@ -180,7 +182,7 @@ async fn who_may_not_cannot_tell_whether_a_workspace_exists_and_what_is_revoked_
     let up = start(1, &dir);
     let world = World { client: Client::new(), url: up.urls()[0].clone() };
     let other = world.workspace("other").await;
-    let reader = world.user("reader", &["aps:QueryMetrics"], "arn:aws:aps:*:*:workspace/ws-own").await;
+    let reader = world.user("reader", &["aps:QueryMetrics"], json!("arn:aws:aps:*:*:workspace/ws-own")).await;
     let path = |id: &str| format!("/workspaces/{id}/api/v1/query?query=1");
     let (existing, missing) =
         (world.ask(&reader, Method::GET, &path(&other)).await, world.ask(&reader, Method::GET, &path("ws-none")).await);
