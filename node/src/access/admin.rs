@@ -148,9 +148,7 @@ fn made(node: &Node, kind: &str, mut fields: Map<String, Value>, now_ms: i64) ->
             let (id, session_max_s) = (new_id(IdKind::Role), session_max_s.unwrap_or(SESSION_MAX_S));
             plain(Command::CreateRole { name, id, trust, session_max_s, tags, now_ms })
         }
-        "rotate-session-key" => {
-            plain(session_key(node))
-        }
+        "rotate-session-key" => plain(session_key(node)),
         // Ids and secrets are made here alone.
         "add-session-key" => return Err(ApiError::bad_data("no such command")),
         kind => {

@@ -12,8 +12,8 @@ use auth::directory::SealedSecret;
 use auth::id::Id;
 use auth::policy::{Environment, PolicyDocument, PolicyKind};
 use auth::session::SessionKeys;
-use auth::sts::Issuers;
 use auth::sigv4::{PathForm, Service, Settings, Verifier};
+use auth::sts::Issuers;
 use auth::{Credentials, Decision, Home, Principal, Question, Root, Secret, View, denial_message};
 use axum::body::Body;
 use axum::http::Request;
@@ -147,8 +147,7 @@ impl Gate {
         service: Service,
     ) -> Result<Principal, Refusal> {
         let now_ms = node.clock.now_ms();
-        let authenticated =
-            self.with_view(node, meta, |view| view.authenticate(&self.verifier, request, credentials, service, now_ms));
+        let authenticated = self.with_view(node, meta, |view| view.authenticate(&self.verifier, request, credentials, service, now_ms));
         let authenticated = authenticated.map_err(Refusal::Credentials)?;
         // The router reads the path as it was sent.
         if authenticated.path_form != PathForm::Raw {
@@ -166,12 +165,8 @@ impl Gate {
             removed_tags: &subject.removed_tags,
             ..Environment::at(node.clock.now_ms(), source_ip, false)
         };
-        let question = Question {
-            action: subject.action,
-            resource: &subject.resource,
-            resource_policy: policy.as_deref(),
-            environment: &environment,
-        };
+        let question =
+            Question { action: subject.action, resource: &subject.resource, resource_policy: policy.as_deref(), environment: &environment };
         let decision = self.with_view(node, meta, |view| view.authorise(principal, &question));
         if is_whole(&decision) {
             return Ok(());

@@ -3,8 +3,8 @@
 
 use super::planner::{self, Wanted};
 use super::scaler;
-use crate::config::Config;
 use crate::access;
+use crate::config::Config;
 use crate::meta::command::{decode, encode};
 use crate::meta::placement::{kept_stores, replication_target};
 use crate::meta::state::{Limits, StoreReport};

@@ -2,6 +2,7 @@
 
 use crate::node::Node;
 use crate::task;
+use futures::future::join_all;
 use model::{ReplicaId, ShardId, StoreId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,6 +15,9 @@ const ROUND: Duration = Duration::from_secs(1);
 const COOL_DOWN: Duration = Duration::from_secs(10);
 /// A store that has not answered for this long may be gone with the leaders that sleep on it.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
+/// How long a node that stops tries to give its leaderships away, and how often it looks what is left.
+const GIVE_AWAY_MAX: Duration = Duration::from_secs(2);
+const GIVE_AWAY_ROUND: Duration = Duration::from_millis(200);
 /// A target may lag so many entries.
 const LAG_MAX: u64 = 128;
 
@@ -64,17 +68,28 @@ fn preferred_leader(node: &Node, shard: ShardId) -> Option<StoreId> {
     meta.shards.get(&shard.0)?.replicas.first().filter(|r| !goes(r.replica)).map(|r| StoreId(r.store)).filter(|s| *s != node.store_id())
 }
 
-/// Gives away every leadership that another replica can take, before this node stops.
+/// Gives away every leadership that another replica can take, before this node stops: each to the voter that has most of the log, which
+/// openraft waits for. Returns when nothing is led here that others could lead, or after two seconds.
 pub async fn give_away(node: &Node) {
-    for group in node.groups.list() {
-        let status = group.status();
-        let target = status
-            .voters
-            .iter()
-            .find(|(replica, _)| **replica != status.replica && status.matched.get(replica).copied().flatten() == status.last_log_index);
-        if let Some((replica, store)) = target.filter(|_| status.is_leader) {
-            hand_over(&group, *replica, *store).await;
+    let deadline = Instant::now() + GIVE_AWAY_MAX;
+    loop {
+        let unfit = node.unfit.read().clone();
+        let groups = node.groups.list();
+        let led = groups.iter().filter_map(|group| {
+            let status = group.status();
+            let lag = |replica: &ReplicaId| {
+                status.last_log_index.unwrap_or(0).saturating_sub(status.matched.get(replica).copied().flatten().unwrap_or(0))
+            };
+            let others = status.voters.iter().filter(|(replica, store)| **replica != status.replica && !unfit.contains(store));
+            let closest = others.min_by_key(|(replica, _)| lag(replica)).filter(|(replica, _)| lag(replica) <= LAG_MAX);
+            closest.filter(|_| status.is_leader).map(|(replica, store)| (group, *replica, *store))
+        });
+        let transfers: Vec<_> = led.map(|(group, replica, store)| hand_over(group, replica, store)).collect();
+        if transfers.is_empty() || Instant::now() >= deadline {
+            return;
         }
+        join_all(transfers).await;
+        tokio::time::sleep(GIVE_AWAY_ROUND).await;
     }
 }
 

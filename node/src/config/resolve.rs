@@ -3,13 +3,13 @@
 use std::fmt;
 
 use super::layers::Layers;
-use auth::sts::Issuer;
 use super::settings as s;
 use super::value::{self, CorsOrigin, ValueError};
 use super::{
     Address, AddressError, AuthConfig, AwsConfig, ClusterConfig, Config, ConfigError, Fact, LimitsConfig, LogConfig, LogFormat, LogLevel,
     Machine, NodeConfig, Origin, QueryConfig, QueryFeatures, RootKey, RpcConfig, SelfMetricsConfig, Setting, StorageConfig, WebConfig,
 };
+use auth::sts::Issuer;
 
 /// Most memory that storage takes without being told.
 const MEMORY_BYTES_DEFAULT_MAX: u64 = 4 << 30;
