@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use sim::many::{self, Many};
-use sim::plan::{Fault, Plan};
+use sim::plan::Plan;
 use sim::{groups, interposed, mutants, nodes, panics};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -40,9 +40,6 @@ struct Run {
     /// Run whole nodes instead of Raft groups
     #[arg(long)]
     nodes: bool,
-    /// Let clocks of whole nodes jump: a node whose own clock has just jumped still refuses right writes
-    #[arg(long)]
-    clocks: bool,
     /// Write the trace into this file
     #[arg(long)]
     trace: Option<PathBuf>,
@@ -159,12 +156,10 @@ fn run(options: &Run) -> ExitCode {
     }
     model::threads::run_inline();
     panics::watch();
-    let mut plan = Plan::new(options.seed, Duration::from_secs(options.storm));
-    if options.nodes && !options.clocks {
-        plan.faults.remove(&Fault::Clock);
-    }
-    let report =
-        if options.nodes { nodes::run(plan.clone(), options.trace.is_some()) } else { groups::run(plan.clone(), options.trace.is_some()) };
+    let storm = Duration::from_secs(options.storm);
+    let plan = if options.nodes { Plan::of_nodes(options.seed, storm) } else { Plan::new(options.seed, storm) };
+    let keep_trace = options.trace.is_some();
+    let report = if options.nodes { nodes::run(plan.clone(), keep_trace) } else { groups::run(plan.clone(), keep_trace) };
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let cpu = Duration::new(u64::try_from(cpu.tv_sec).unwrap_or(0), u32::try_from(cpu.tv_nsec).unwrap_or(0));
     if let Some(path) = &options.trace {

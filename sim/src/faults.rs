@@ -5,7 +5,7 @@ use crate::disk::LogDisk;
 use crate::network::host_of;
 use crate::plan::{Fault, Plan};
 use crate::random::Random;
-use crate::watch::Watch;
+use crate::stage::Stage;
 use model::StoreId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,12 +13,8 @@ use std::time::Duration;
 
 /// What faults are done to.
 pub trait Cluster {
-    /// The simulated network and processes.
-    fn sim(&mut self) -> &mut turmoil::Sim<'static>;
-    /// What the run is to be.
-    fn plan(&self) -> &Plan;
-    /// What everything is reported to.
-    fn watch(&self) -> &Watch;
+    /// What it stands on.
+    fn stage(&mut self) -> &mut Stage;
     /// All stores.
     fn stores(&self) -> Vec<StoreId>;
     /// A store's log and clock.
@@ -85,7 +81,7 @@ impl Faults {
 
     /// Mends what is due, and breaks something if it is time.
     pub fn act(&mut self, control: &mut dyn Cluster) {
-        let now = control.sim().elapsed();
+        let now = control.stage().sim.elapsed();
         let (due, later) = std::mem::take(&mut self.mends).into_iter().partition(|(at, _)| *at <= now);
         self.mends = later;
         for (_, mend) in due {
@@ -99,7 +95,7 @@ impl Faults {
             && self.inject(control, kind)
         {
             *self.counts.entry(kind).or_default() += 1;
-            control.watch().with(|watcher| watcher.trace.line(|| format!("fault {kind:?}")));
+            control.stage().watch.with(|watcher| watcher.trace.line(|| format!("fault {kind:?}")));
         }
     }
 
@@ -112,11 +108,11 @@ impl Faults {
         for store in stores {
             control.start(store);
         }
-        control.watch().with(|watcher| watcher.trace.line(|| "all is mended".to_owned()));
+        control.stage().watch.with(|watcher| watcher.trace.line(|| "all is mended".to_owned()));
     }
 
     fn later(&mut self, control: &mut dyn Cluster, low_ms: u64, high_ms: u64, mend: Mend) {
-        let at = control.sim().elapsed() + self.random.millis(low_ms, high_ms);
+        let at = control.stage().sim.elapsed() + self.random.millis(low_ms, high_ms);
         self.mends.push((at, mend));
     }
 
@@ -125,28 +121,28 @@ impl Faults {
             Mend::Start(store) => control.start(store),
             Mend::Repair(links) => {
                 for (a, b) in links {
-                    control.sim().repair(host_of(a), host_of(b));
+                    control.stage().sim.repair(host_of(a), host_of(b));
                     self.busy.remove(&link(a, b));
                 }
             }
             Mend::Release(links) => {
                 for (a, b) in links {
-                    control.sim().release(host_of(a), host_of(b));
+                    control.stage().sim.release(host_of(a), host_of(b));
                     self.busy.remove(&link(a, b));
                 }
             }
             Mend::Links => {
-                control.sim().set_fail_rate(0.0);
+                control.stage().sim.set_fail_rate(0.0);
                 let stores = control.stores();
                 for (at, a) in stores.iter().enumerate() {
                     for b in stores.iter().skip(at + 1).filter(|b| !self.busy.contains(&link(*a, **b))) {
-                        control.sim().repair(host_of(*a), host_of(*b));
+                        control.stage().sim.repair(host_of(*a), host_of(*b));
                     }
                 }
             }
             Mend::Pace => {
-                let usual = control.plan().latency_max;
-                control.sim().set_max_message_latency(usual);
+                let usual = control.stage().plan.latency_max;
+                control.stage().sim.set_max_message_latency(usual);
             }
             Mend::Disk(store) => {
                 if let Some((log, _)) = control.parts(store) {
@@ -184,21 +180,20 @@ impl Faults {
             }
             Fault::Hold => self.hold(control, store, other),
             Fault::Loss => {
-                control
-                    .sim()
-                    .set_fail_rate([0.0005, 0.002, 0.01][usize::from(self.random.chance(50)) + usize::from(self.random.chance(20))]);
+                let rate = [0.0005, 0.002, 0.01][usize::from(self.random.chance(50)) + usize::from(self.random.chance(20))];
+                control.stage().sim.set_fail_rate(rate);
                 self.later(control, 200, 3000, Mend::Links);
                 true
             }
             Fault::SlowNetwork => {
                 let slow = self.random.millis(50, 600);
-                control.sim().set_max_message_latency(slow);
+                control.stage().sim.set_max_message_latency(slow);
                 self.later(control, 500, 4000, Mend::Pace);
                 true
             }
             Fault::SlowDisk => self.on_disk(control, store, true),
             Fault::WriteError => self.on_disk(control, store, false),
-            Fault::Checkpoint | Fault::Transfer | Fault::Membership => control.work(kind, &mut self.random),
+            Fault::Checkpoint | Fault::Transfer | Fault::Membership | Fault::Scale | Fault::Delete => control.work(kind, &mut self.random),
             Fault::Clock => {
                 // More than one would be a majority of three.
                 if self.mends.iter().any(|(_, mend)| matches!(mend, Mend::Clock(_))) {
@@ -229,9 +224,9 @@ impl Faults {
         let free: Vec<Link> = links.into_iter().filter(|(a, b)| self.busy.insert(link(*a, *b))).collect();
         for (a, b) in &free {
             if one_way {
-                control.sim().partition_oneway(host_of(*a), host_of(*b));
+                control.stage().sim.partition_oneway(host_of(*a), host_of(*b));
             } else {
-                control.sim().partition(host_of(*a), host_of(*b));
+                control.stage().sim.partition(host_of(*a), host_of(*b));
             }
         }
         let most = if self.random.chance(20) { 12_000 } else { 3000 };
@@ -244,7 +239,7 @@ impl Faults {
         if !self.busy.insert(link(a, b)) {
             return false;
         }
-        control.sim().hold(host_of(a), host_of(b));
+        control.stage().sim.hold(host_of(a), host_of(b));
         self.later(control, 50, 4000, Mend::Release(vec![(a, b)]));
         true
     }

@@ -9,6 +9,7 @@
 //! | [`network`], [`disk`], [`clock`] | what nodes stand on |
 //! | [`watch`], [`world`], [`invariants`] | what is seen of all logs, and what must hold of it |
 //! | [`faults`] | what goes wrong, and when it is mended |
+//! | [`stage`] | how a run goes |
 //! | [`groups`] | Raft groups under faults, with clients and their oracle |
 //! | [`nodes`] | whole nodes under faults, with clients that write and query |
 //! | [`report`], [`trace`] | what came of a run |
@@ -30,6 +31,7 @@ pub mod panics;
 pub mod plan;
 pub mod random;
 pub mod report;
+pub mod stage;
 pub mod trace;
 pub mod watch;
 pub mod world;

@@ -37,9 +37,13 @@ pub enum Fault {
     Membership,
     /// A store's clock jumps.
     Clock,
+    /// A workspace gets more or fewer shards; of whole nodes only.
+    Scale,
+    /// Samples are deleted; of whole nodes only.
+    Delete,
 }
 
-/// All of them.
+/// Those that every simulation has.
 pub const FAULTS: [Fault; 15] = [
     Fault::Crash,
     Fault::CrashAll,
@@ -83,6 +87,8 @@ pub struct Plan {
     pub storm: Duration,
     /// Short election timeouts.
     pub is_hasty: bool,
+    /// How far ahead of the present a new number of shards begins to hold.
+    pub scale_lead: Duration,
 }
 
 impl Plan {
@@ -110,6 +116,17 @@ impl Plan {
             sync_ms_max: random.within(0..=20),
             storm,
             is_hasty: random.chance(70),
+            scale_lead: Duration::from_secs(900),
         }
+    }
+
+    /// The plan of a seed for whole nodes, which do more.
+    #[must_use]
+    pub fn of_nodes(seed: u64, storm: Duration) -> Self {
+        let mut plan = Self::new(seed, storm);
+        let mut random = Random::new(seed, "plan of nodes");
+        plan.faults.extend([Fault::Scale, Fault::Delete].into_iter().filter(|_| random.chance(60)));
+        plan.scale_lead = random.millis(1000, 4000);
+        plan
     }
 }

@@ -7,12 +7,12 @@ use super::store::{Command, Done, Placed, Process, Store};
 use super::work;
 use crate::clock::SimClock;
 use crate::disk::LogDisk;
-use crate::faults::{Cluster, Faults};
-use crate::interposed;
+use crate::faults::Cluster;
 use crate::network::host_of;
 use crate::plan::{Fault, Plan};
 use crate::random::Random;
 use crate::report::Report;
+use crate::stage::{self, Scenario, Stage, Told};
 use crate::watch::{Event, Watch};
 use model::{ReplicaId, ShardId, StoreId};
 use parking_lot::Mutex;
@@ -21,10 +21,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Simulated time of one step.
-const TICK: Duration = Duration::from_millis(1);
-/// Steps between two looks at all replicas.
-const LOOK_EVERY: u64 = 4;
 /// Replica ids of founders are the group times this plus their place.
 const REPLICAS_PER_GROUP: u64 = 1000;
 /// Bytes of an operation beside its number, mostly and at most.
@@ -39,11 +35,9 @@ enum Pending {
 
 /// The whole simulation.
 pub(super) struct Control {
-    pub(super) sim: turmoil::Sim<'static>,
-    pub(super) plan: Plan,
+    pub(super) stage: Stage,
     pub(super) random: Random,
     pub(super) stores: BTreeMap<StoreId, Arc<Store>>,
-    pub(super) watch: Watch,
     pub(super) oracle: Oracle,
     /// Where each group's replicas are, as far as was decided.
     pub(super) members: BTreeMap<ShardId, BTreeMap<ReplicaId, StoreId>>,
@@ -53,26 +47,14 @@ pub(super) struct Control {
     pending: BTreeMap<u64, Pending>,
     next_op: u64,
     next_op_at: Duration,
-    steps: u64,
 }
 
 impl Control {
     fn new(plan: Plan, keep_trace: bool) -> Self {
-        let watch = Watch::new(keep_trace);
-        let mut builder = turmoil::Builder::new();
-        builder
-            .rng_seed(plan.seed)
-            .simulation_duration(Duration::from_secs(3600))
-            .tick_duration(TICK)
-            .min_message_latency(Duration::from_millis(1))
-            .max_message_latency(plan.latency_max)
-            .tcp_capacity(1 << 14)
-            .enable_random_order();
         let mut control = Self {
-            sim: builder.build(),
             random: Random::new(plan.seed, "control"),
+            stage: Stage::new(plan, Watch::new(keep_trace)),
             stores: BTreeMap::new(),
-            watch,
             oracle: Oracle::default(),
             members: BTreeMap::new(),
             changing: BTreeMap::new(),
@@ -80,8 +62,6 @@ impl Control {
             pending: BTreeMap::new(),
             next_op: 1,
             next_op_at: Duration::ZERO,
-            steps: 0,
-            plan,
         };
         control.place();
         control.begin();
@@ -90,11 +70,11 @@ impl Control {
 
     /// Makes the stores, and decides where the groups' first replicas are.
     fn place(&mut self) {
-        let peers: Vec<StoreId> = (1..=self.plan.stores).map(StoreId).collect();
+        let peers: Vec<StoreId> = (1..=self.stage.plan.stores).map(StoreId).collect();
         let answers = Arc::new(Mutex::new(Vec::new()));
         for store in &peers {
-            let pace = Random::new(self.plan.seed, &format!("disk {store}"));
-            let log = LogDisk::new(*store, self.watch.clone(), pace, self.plan.sync_ms_max);
+            let pace = Random::new(self.stage.plan.seed, &format!("disk {store}"));
+            let log = LogDisk::new(*store, self.stage.watch.clone(), pace, self.stage.plan.sync_ms_max);
             let store = Store {
                 id: *store,
                 clock: SimClock::default(),
@@ -106,15 +86,15 @@ impl Control {
                 boots: Mutex::default(),
                 answers: Arc::clone(&answers),
                 peers: peers.clone(),
-                config: config(&self.plan),
-                watch: self.watch.clone(),
+                config: config(&self.stage.plan),
+                watch: self.stage.watch.clone(),
             };
             self.stores.insert(store.id, Arc::new(store));
         }
-        for shard in (1..=self.plan.groups).map(ShardId) {
+        for shard in (1..=self.stage.plan.groups).map(ShardId) {
             let homes = self.random.shuffled(peers.clone());
             self.next_replica.insert(shard, shard.0 * REPLICAS_PER_GROUP);
-            for home in homes.into_iter().take(self.plan.voters) {
+            for home in homes.into_iter().take(self.stage.plan.voters) {
                 self.add_replica(shard, home);
             }
         }
@@ -125,7 +105,7 @@ impl Control {
         let next = self.next_replica.entry(shard).or_default();
         *next += 1;
         let replica = ReplicaId(*next);
-        self.watch.with(|watcher| watcher.world.register(replica, shard, home));
+        self.stage.watch.with(|watcher| watcher.world.register(replica, shard, home));
         self.members.entry(shard).or_default().insert(replica, home);
         if let Some(store) = self.stores.get(&home) {
             store.placed.lock().insert(shard, Placed::new(replica));
@@ -136,7 +116,7 @@ impl Control {
     fn begin(&mut self) {
         for (id, store) in &self.stores {
             let store = Arc::clone(store);
-            self.sim.host(host_of(*id), move || Arc::clone(&store).run());
+            self.stage.sim.host(host_of(*id), move || Arc::clone(&store).run());
         }
         for _ in 0..20 {
             self.step();
@@ -148,28 +128,11 @@ impl Control {
         }
     }
 
-    /// Lets one tick pass, and looks at what came of it.
-    pub(super) fn step(&mut self) {
-        if let Err(error) = self.sim.step() {
-            self.watch.fail(format!("a store's process ended: {error}"));
-        }
-        interposed::advance_to(self.sim.elapsed());
-        self.steps += 1;
-        self.take_answers();
-        if self.steps.is_multiple_of(LOOK_EVERY) {
-            self.look();
-        }
-        if let Some(panic) = crate::panics::take() {
-            self.watch.fail(panic);
-        }
-        self.end_failed_processes();
-    }
-
     fn look(&self) {
         for store in self.stores.values() {
             let Some(Process { boot, groups, .. }) = store.process.lock().clone() else { continue };
             for group in groups.list() {
-                self.watch.see(&Event::Status { boot, status: &group.status() });
+                self.stage.watch.see(&Event::Status { boot, status: &group.status() });
             }
         }
     }
@@ -186,10 +149,10 @@ impl Control {
     /// Cuts a store's power.
     fn cut_power(&mut self, id: StoreId) {
         let Some(store) = self.stores.get(&id).cloned() else { return };
-        if store.process.lock().take().is_none() && !self.sim.is_host_running(host_of(id)) {
+        if store.process.lock().take().is_none() && !self.stage.sim.is_host_running(host_of(id)) {
             return;
         }
-        self.sim.crash(host_of(id));
+        self.stage.sim.crash(host_of(id));
         let after = store.log.lock().crash();
         *store.log.lock() = after;
         store.machines.lock().clear();
@@ -207,8 +170,8 @@ impl Control {
 
     /// Starts a store that is down.
     fn bounce(&mut self, id: StoreId) {
-        if !self.sim.is_host_running(host_of(id)) {
-            self.sim.bounce(host_of(id));
+        if !self.stage.sim.is_host_running(host_of(id)) {
+            self.stage.sim.bounce(host_of(id));
         }
     }
 
@@ -239,7 +202,7 @@ impl Control {
     fn take_answers(&mut self) {
         let Some(answers) = self.stores.values().next().map(|store| std::mem::take(&mut *store.answers.lock())) else { return };
         for answer in answers {
-            self.watch.with(|watcher| watcher.trace.line(|| format!("{answer:?}")));
+            self.stage.watch.with(|watcher| watcher.trace.line(|| format!("{answer:?}")));
             let checked = match answer {
                 // One that the store's end left without an answer has been counted already.
                 Done::Proposed(op, shard, outcome) if self.pending.remove(&op).is_some() => self.oracle.answer(shard, op, &outcome),
@@ -257,7 +220,7 @@ impl Control {
                 Done::Proposed(..) | Done::Destroyed(_) => Ok(()),
             };
             if let Err(violation) = checked {
-                self.watch.fail(violation);
+                self.stage.watch.fail(violation);
             }
         }
     }
@@ -273,15 +236,6 @@ impl Control {
             {
                 members.remove(&replica);
             }
-        }
-    }
-
-    /// Clients act: mostly proposals, some reads, at whoever is believed to lead or anywhere.
-    fn clients(&mut self) {
-        while self.sim.elapsed() >= self.next_op_at {
-            self.next_op_at += self.random.around(self.plan.op_interval);
-            let shard = ShardId(self.random.within(1..=self.plan.groups));
-            self.ask(shard);
         }
     }
 
@@ -311,27 +265,15 @@ impl Control {
 
     /// One more acknowledged operation is wanted of each group: asks until it is there.
     pub(super) fn probe(&mut self) {
-        for shard in (1..=self.plan.groups).map(ShardId) {
+        for shard in (1..=self.stage.plan.groups).map(ShardId) {
             self.ask(shard);
         }
-    }
-
-    pub(super) fn has_failed(&self) -> bool {
-        self.watch.with(|watcher| watcher.violation.is_some())
     }
 }
 
 impl Cluster for Control {
-    fn sim(&mut self) -> &mut turmoil::Sim<'static> {
-        &mut self.sim
-    }
-
-    fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    fn watch(&self) -> &Watch {
-        &self.watch
+    fn stage(&mut self) -> &mut Stage {
+        &mut self.stage
     }
 
     fn stores(&self) -> Vec<StoreId> {
@@ -359,6 +301,36 @@ impl Cluster for Control {
     }
 }
 
+impl Scenario for Control {
+    fn step(&mut self) {
+        self.stage.tick();
+        self.take_answers();
+        if self.stage.is_time_to_look() {
+            self.look();
+        }
+        self.stage.take_panic();
+        self.end_failed_processes();
+    }
+
+    /// Mostly proposals, some reads, at whoever is believed to lead or anywhere.
+    fn clients(&mut self) {
+        while self.stage.elapsed() >= self.next_op_at {
+            self.next_op_at += self.random.around(self.stage.plan.op_interval);
+            let shard = ShardId(self.random.within(1..=self.stage.plan.groups));
+            self.ask(shard);
+        }
+    }
+
+    fn converge(&mut self) {
+        rest::converge(self);
+    }
+
+    fn told(&self) -> Told {
+        let Oracle { acknowledged_count, unknown_count, reads_count, .. } = self.oracle;
+        Told { acknowledged: acknowledged_count, unknown: unknown_count, reads: reads_count }
+    }
+}
+
 impl Pending {
     fn store(&self) -> StoreId {
         match self {
@@ -382,28 +354,5 @@ fn config(plan: &Plan) -> RaftConfig {
 /// Runs a plan to its end, or to the first broken rule.
 #[must_use]
 pub fn run(plan: Plan, keep_trace: bool) -> Report {
-    let mut control = Control::new(plan, keep_trace);
-    let mut faults = Faults::new(&control.plan);
-    while control.sim.elapsed() < control.plan.storm && !control.has_failed() {
-        control.step();
-        control.clients();
-        faults.act(&mut control);
-    }
-    if !control.has_failed() {
-        faults.heal_all(&mut control);
-        rest::converge(&mut control);
-    }
-    let simulated = control.sim.elapsed();
-    let counts = faults.counts().clone();
-    control.watch.with(|watcher| Report {
-        seed: control.plan.seed,
-        trace: watcher.trace.digest(),
-        simulated,
-        acknowledged: control.oracle.acknowledged_count,
-        unknown: control.oracle.unknown_count,
-        reads: control.oracle.reads_count,
-        faults: counts,
-        violation: watcher.violation.clone(),
-        lines: watcher.trace.lines().to_vec(),
-    })
+    stage::run(&mut Control::new(plan, keep_trace))
 }

@@ -2,6 +2,7 @@
 
 use super::control::Control;
 use super::store::Command;
+use crate::stage::Scenario;
 use model::{ReplicaId, ShardId, StoreId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,27 +14,27 @@ const ROUND: Duration = Duration::from_millis(250);
 
 /// Waits until every group has a leader that acknowledges, no change of members is half done, and all members hold the same; then audits.
 pub(super) fn converge(control: &mut Control) {
-    let until = control.sim.elapsed() + REST_MAX;
+    let until = control.stage.elapsed() + REST_MAX;
     let acknowledged = control.oracle.acknowledged_count;
     let mut waits_for = String::new();
-    while control.sim.elapsed() < until && !control.has_failed() {
-        let round_ends = control.sim.elapsed() + ROUND;
-        while control.sim.elapsed() < round_ends {
+    while control.stage.elapsed() < until && !control.stage.has_failed() {
+        let round_ends = control.stage.elapsed() + ROUND;
+        while control.stage.elapsed() < round_ends {
             control.step();
         }
-        if control.oracle.acknowledged_count < acknowledged + control.plan.groups {
+        if control.oracle.acknowledged_count < acknowledged + control.stage.plan.groups {
             control.probe();
             waits_for = "operations to be acknowledged".to_owned();
             continue;
         }
-        let shards = (1..=control.plan.groups).map(ShardId);
+        let shards = (1..=control.stage.plan.groups).map(ShardId);
         match shards.map(|shard| settle(control, shard)).find_map(Result::err) {
             Some(reason) => waits_for = reason,
             None => return,
         }
     }
-    if !control.has_failed() {
-        control.watch.fail(format!("liveness: {} s after the last fault still waiting for {waits_for}", REST_MAX.as_secs()));
+    if !control.stage.has_failed() {
+        control.stage.watch.fail(format!("liveness: {} s after the last fault still waiting for {waits_for}", REST_MAX.as_secs()));
     }
 }
 
@@ -63,7 +64,7 @@ fn settle(control: &mut Control, shard: ShardId) -> Result<(), String> {
     for (replica, home) in members {
         let Some(machine) = control.machine(shard, home) else { return Err(format!("replica {replica} to be open")) };
         if let Err(violation) = control.oracle.audit(shard, &machine.contents()) {
-            control.watch.fail(format!("replica {replica}: {violation}"));
+            control.stage.watch.fail(format!("replica {replica}: {violation}"));
             return Ok(());
         }
     }

@@ -7,7 +7,7 @@ use model::{ReplicaId, ShardId, StoreId};
 use std::collections::BTreeSet;
 
 fn some_shard(control: &Control, random: &mut Random) -> ShardId {
-    ShardId(random.within(1..=control.plan.groups))
+    ShardId(random.within(1..=control.stage.plan.groups))
 }
 
 /// Writes a checkpoint at one replica of a group, or at all.

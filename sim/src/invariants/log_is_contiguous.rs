@@ -1,8 +1,9 @@
-//! A log has no gap, neither now nor as a power cut leaves it, and begins right behind what was purged.
+//! A log has no gap, neither now nor as a power cut leaves it, begins right behind what was purged, and grows at its end only: who stores
+//! an entry over another one has not cut all that the other leader had written behind it.
 
 use super::Invariant;
 use crate::watch::Event;
-use crate::world::{Rows, World};
+use crate::world::{Change, Rows, World};
 use model::ReplicaId;
 
 /// See the file's header.
@@ -26,6 +27,13 @@ impl Invariant for LogIsContiguous {
     }
 
     fn see(&mut self, event: &Event<'_>, world: &World) -> Result<(), String> {
+        if let Event::Writing { replica, change: Change::Put(entry) } = event {
+            let stored = world.replica(*replica).and_then(|seen| seen.live.entries.get(&entry.point.index));
+            return match stored {
+                Some(other) => Err(format!("replica {replica} stores {} over {}", entry.point, other.point)),
+                None => Ok(()),
+            };
+        }
         let (Event::Synced(store) | Event::Crashed(store)) = event else { return Ok(()) };
         for (replica, seen) in world.stores.get(store).into_iter().flat_map(|seen| &seen.replicas) {
             check(*replica, &seen.durable)?;

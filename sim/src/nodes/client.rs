@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// The evaluation time of every query is so long after the beginning, so that all samples are before it.
-const EVALUATED_AFTER: Duration = Duration::from_secs(300);
+const EVALUATED_AFTER: Duration = Duration::from_secs(900);
 
 /// What a client is to send.
 #[derive(Clone, Debug)]
@@ -88,12 +88,14 @@ fn request(seed: u64, ask: &Ask) -> Request {
     }
 }
 
+/// A text as the value of a form's field.
+pub(super) fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
 fn query(expression: &str) -> Request {
     let time = (EPOCH + EVALUATED_AFTER).as_secs();
-    let mut form = format!("time={time}&query=");
-    for byte in expression.bytes() {
-        form.push_str(&format!("%{byte:02X}"));
-    }
+    let form = format!("time={time}&query={}", encoded(expression));
     Request {
         method: "POST",
         path: "/api/v1/query".to_owned(),

@@ -4,10 +4,13 @@ use crate::interposed::{EPOCH, mix};
 
 /// Series that clients write.
 pub const SERIES: u64 = 24;
+/// Those of them, the first ones, that samples are deleted of.
+pub const DELETED_SERIES: u64 = 6;
 /// Time between two samples of a series, in milliseconds.
 const STEP_MS: i64 = 250;
-/// The first sample is this long before the simulation's beginning, in milliseconds.
-const BEFORE_MS: i64 = 600_000;
+/// The first sample is this long before the simulation's beginning, in milliseconds: samples soon reach what new numbers of shards put
+/// elsewhere.
+const BEFORE_MS: i64 = 10_000;
 
 /// One sample's name: its series and its number in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -15,6 +15,7 @@ use crate::verdict::{FirstError, PartVerdict, Refusal};
 use model::hash::fp128;
 use model::labels::METRIC_NAME;
 use model::limits::FUTURE_MS_MAX;
+use model::planted::{self, Bug};
 use model::sample::is_stale;
 use model::{Labels, Sample, Timestamp};
 use parking_lot::RwLockWriteGuard;
@@ -113,7 +114,7 @@ impl<'a> Writer<'a> {
                 None => return Ok(false),
             },
         };
-        if state.map.always_places(self.shard.id, placement) {
+        if state.map.always_places(self.shard.id, placement) || planted::is(Bug::RowsBeyondFence) {
             return Ok(false);
         }
         let mut ahead = rows.clone();

@@ -1,5 +1,6 @@
 //! The generations a shard was told, and which samples they put there (`core.md` C8).
 
+use model::planted::{self, Bug};
 use model::{Generation, ShardId, Timestamp, hash::jump_hash};
 
 /// A shard's own copy of its workspace's shard map; changed by apply alone.
@@ -38,7 +39,7 @@ impl ShardMap {
         self.seen_rev = fence.rev;
         self.generations.retain(|known| known.generation != fence.generation);
         let follows = self.generations.last().is_some_and(|last| last.generation < fence.generation && last.from_ms < fence.from_ms);
-        if follows && !holds_elsewhere(&fence) {
+        if follows && (planted::is(Bug::FenceNotJudged) || !holds_elsewhere(&fence)) {
             self.put(fence);
         }
         self.has_changed = true;
@@ -67,7 +68,7 @@ impl ShardMap {
 
     /// Whether a series that was accepted once belongs here at every time, so that its samples need no check.
     pub(crate) fn keeps_accepted_series(&self) -> bool {
-        !self.has_changed && self.generations.len() == 1
+        planted::is(Bug::SeriesNotRechecked) || !self.has_changed && self.generations.len() == 1
     }
 
     /// Whether the list puts all samples of a series with this placement hash on `shard`, whatever their time.

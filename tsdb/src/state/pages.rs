@@ -109,7 +109,7 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> PageWriter<F> {
         put_range(&mut out, *bounds);
         out.extend_from_slice(&dropped_before_ms.to_le_bytes());
         self.record(Kind::Replicated, &out)?;
-        for tombstone in tombstones.iter() {
+        for tombstone in tombstones.iter().filter(|_| !planted::is(Bug::DeletesNotInCheckpoint)) {
             out.clear();
             tombstone.write(&mut out);
             self.record(Kind::Tombstone, &out)?;

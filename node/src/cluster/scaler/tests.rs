@@ -5,7 +5,7 @@ use super::*;
 use crate::meta::testing::{founded, workspace};
 use crate::query::scatter::shards_in_range;
 use model::seal::Seal;
-use model::{Labels, LogPoint, ReplicaId, Sample, WorkspaceId, hash};
+use model::{GenerationList, Labels, LogPoint, ReplicaId, Sample, WorkspaceId, hash};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ use tsdb::resolve::{EntryBuilder, PartInput};
 use tsdb::rows::{RowsBuilder, push_label};
 use tsdb::shard::Shard;
 use tsdb::store::FaultPlan;
-use tsdb::verdict::ApplyResponse;
+use tsdb::verdict::{ApplyResponse, PartVerdict};
 use tsdb::view::TimeRange;
 
 /// As the tests' workspaces have it.
@@ -26,6 +26,10 @@ const SECOND: i64 = 1000;
 const LEAD: i64 = 60 * SECOND;
 const SERIES: u32 = 24;
 const VIEWS: usize = 3;
+/// How long a shard gives a verdict again, in entry time.
+const REMEMBERED: i64 = 20 * SECOND;
+/// Parts that routers may send again, and commands to the meta group that may come late.
+const KEPT_MAX: usize = 8;
 
 /// One shard with its log's next index.
 struct Replica {
@@ -45,6 +49,18 @@ impl Replica {
     }
 }
 
+/// A part of a write.
+#[derive(Clone)]
+struct SentPart {
+    shard: u64,
+    batch_id: u128,
+    generation: u64,
+    series: u32,
+    samples: Vec<Sample>,
+    /// The first final verdict, and when it was given.
+    verdict: Option<(i64, PartVerdict)>,
+}
+
 /// A workspace with everything that concerns its map.
 struct World {
     _folder: tempfile::TempDir,
@@ -58,10 +74,37 @@ struct World {
     tried: BTreeMap<(u32, i64), BTreeSet<u64>>,
     writes: u64,
     answered: usize,
+    /// What routers may send again, because they heard of no answer.
+    sent: Vec<SentPart>,
+    /// Commands on their way to the meta group.
+    late: Vec<MetaCommand>,
 }
 
 fn labels(n: u32) -> Labels {
     Labels::from_pairs([("__name__", "m"), ("n", &n.to_string())])
+}
+
+/// Applies a part at its shard.
+fn apply_part(replica: &mut Replica, part: &SentPart, now_ms: i64) -> PartVerdict {
+    let labels = labels(part.series);
+    let mut region = Vec::new();
+    labels.iter().for_each(|(name, value)| push_label(&mut region, name.as_bytes(), value.as_bytes()));
+    let mut rows = RowsBuilder::default();
+    rows.series(0, hash::fp128(&labels, KEY), hash::placement_hash(&labels, KEY), &region);
+    part.samples.iter().for_each(|sample| rows.sample(*sample));
+    let rows = rows.finish();
+    let mut entry = EntryBuilder::new(now_ms, 1);
+    let input = PartInput { batch_id: part.batch_id, generation: part.generation, origin: Origin::RemoteWrite, rows: &rows };
+    entry.add_part(&replica.shard, input).unwrap();
+    let verdict = replica.apply(&entry.finish()).parts.remove(0);
+    assert!(!verdict.unresolved);
+    verdict
+}
+
+/// Whether a map puts a sample of a series on a shard.
+fn is_on(map: &MapState, shard: ShardId, series: u32, t: i64) -> bool {
+    let list = GenerationList::new(map.generations.to_vec()).unwrap();
+    list.shard_of(t, hash::placement_hash(&labels(series), KEY)).is_some_and(|place| place.shard == shard)
 }
 
 impl World {
@@ -85,6 +128,8 @@ impl World {
             tried: BTreeMap::new(),
             writes: 0,
             answered: 0,
+            sent: Vec::new(),
+            late: Vec::new(),
         };
         world.reconcile();
         world
@@ -129,8 +174,28 @@ impl World {
         });
     }
 
-    /// One step of a shard's leader, by what it knows.
+    /// One step of a shard's leader, by what it knows; what it tells the meta group arrives at once.
     fn step(&mut self, shard: u64) -> bool {
+        let is_any = self.step_late(shard);
+        self.deliver_all();
+        is_any
+    }
+
+    fn deliver_all(&mut self) {
+        for command in std::mem::take(&mut self.late) {
+            self.meta.apply(command);
+        }
+    }
+
+    /// A command sets out for the meta group; too many at once, and the oldest is lost.
+    fn tell_late(&mut self, command: MetaCommand) {
+        self.late.push(command);
+        if self.late.len() > KEPT_MAX {
+            self.late.remove(0);
+        }
+    }
+
+    fn step_late(&mut self, shard: u64) -> bool {
         let Some(replica) = self.shards.get_mut(&shard).filter(|replica| replica.is_up) else { return false };
         let Some(step) = next_step(&replica.view, shard, &replica.shard.map_state()) else { return false };
         let id = "w".to_owned();
@@ -138,23 +203,21 @@ impl World {
             Step::Open(map) => drop(replica.apply(&tsdb::entry::open(KEY, &map))),
             Step::Fence(generation) => drop(replica.apply(&tsdb::entry::fence(self.now_ms, &generation))),
             Step::Unfence { generation, rev } => drop(replica.apply(&tsdb::entry::unfence(generation, rev))),
-            Step::Accept { rev } => drop(self.meta.apply(MetaCommand::AcceptFence { id, rev, shard })),
-            Step::Refuse { rev } => drop(self.meta.apply(MetaCommand::AbortScale { id, rev })),
+            Step::Accept { rev } => self.tell_late(MetaCommand::AcceptFence { id, rev, shard }),
+            Step::Refuse { rev } => self.tell_late(MetaCommand::AbortScale { id, rev }),
         }
         true
     }
 
     fn keep_up(&mut self) {
-        if let Some(command) = overdue(self.record(), self.now_ms) {
-            self.meta.apply(command);
-        }
+        self.late.extend(overdue(self.record(), self.now_ms));
+        self.deliver_all();
     }
 
     /// Writes a row of some samples of one series by a router's map, once; what is acknowledged counts.
     fn write(&mut self, router: usize, n: u32, times: &[i64]) {
         let list = self.routers[router].generation_list().unwrap();
-        let labels = labels(n);
-        let (fp128, placement) = (hash::fp128(&labels, KEY), hash::placement_hash(&labels, KEY));
+        let placement = hash::placement_hash(&labels(n), KEY);
         let mut parts: BTreeMap<(u64, u64), Vec<Sample>> = BTreeMap::new();
         for t in times.iter().map(|t| self.now_ms + t) {
             self.writes += 1;
@@ -163,22 +226,33 @@ impl World {
             self.tried.entry((n, t)).or_default().insert(value.to_bits());
             parts.entry((place.shard.0, place.generation)).or_default().push(Sample { timestamp_ms: t, value });
         }
-        let mut region = Vec::new();
-        labels.iter().for_each(|(name, value)| push_label(&mut region, name.as_bytes(), value.as_bytes()));
         for ((shard, generation), samples) in parts {
-            let Some(replica) = self.shards.get_mut(&shard).filter(|replica| replica.is_up) else { continue };
-            let mut rows = RowsBuilder::default();
-            rows.series(0, fp128, placement, &region);
-            samples.iter().for_each(|sample| rows.sample(*sample));
-            let rows = rows.finish();
-            let mut entry = EntryBuilder::new(self.now_ms, 1);
-            let part = PartInput { batch_id: u128::from(self.writes), generation, origin: Origin::RemoteWrite, rows: &rows };
-            entry.add_part(&replica.shard, part).unwrap();
-            let verdict = replica.apply(&entry.finish()).parts.remove(0);
-            assert!(!verdict.unresolved);
-            if verdict.is_final() && verdict.rejected_total() == 0 {
-                self.acked.extend(samples.iter().map(|sample| ((n, sample.timestamp_ms), sample.value.to_bits())));
+            let batch_id = u128::from(self.writes);
+            self.send(SentPart { shard, batch_id, generation, series: n, samples, verdict: None });
+        }
+    }
+
+    /// Brings a part to its shard, for the first time or again.
+    fn send(&mut self, mut part: SentPart) {
+        if let Some(replica) = self.shards.get_mut(&part.shard).filter(|replica| replica.is_up) {
+            let verdict = apply_part(replica, &part, self.now_ms);
+            let is_remembered = |(at, _): &&(i64, PartVerdict)| self.now_ms - at <= REMEMBERED;
+            if let Some((_, before)) = part.verdict.as_ref().filter(is_remembered) {
+                assert_eq!(verdict, *before, "a part that comes again is answered as the first time");
+            } else {
+                let map = replica.shard.map_state();
+                let is_here = |sample: &Sample| is_on(&map, replica.shard.id(), part.series, sample.timestamp_ms);
+                assert_eq!(verdict.is_final(), part.samples.iter().all(is_here), "{map:?} decides whether samples belong here");
+                part.verdict = verdict.is_final().then(|| (self.now_ms, verdict.clone()));
             }
+            if verdict.is_final() && verdict.rejected_total() == 0 {
+                self.acked.extend(part.samples.iter().map(|sample| ((part.series, sample.timestamp_ms), sample.value.to_bits())));
+            }
+        }
+        self.sent.retain(|sent| (sent.shard, sent.batch_id, sent.generation) != (part.shard, part.batch_id, part.generation));
+        self.sent.push(part);
+        if self.sent.len() > KEPT_MAX {
+            self.sent.remove(0);
         }
     }
 
@@ -215,6 +289,7 @@ impl World {
         for replica in self.shards.values_mut() {
             replica.is_up = true;
         }
+        self.deliver_all();
         for _ in 0..100 {
             self.reconcile();
             let record = self.record().clone();
@@ -241,6 +316,8 @@ enum Op {
     KeepUp,
     Reconcile,
     Pass(i64),
+    Again(usize),
+    Deliver { at: usize, stays: bool },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -257,6 +334,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::KeepUp),
         3 => Just(Op::Reconcile),
         2 => (1..40 * SECOND).prop_map(Op::Pass),
+        2 => (0..KEPT_MAX).prop_map(Op::Again),
+        6 => (0..KEPT_MAX, any::<bool>()).prop_map(|(at, stays)| Op::Deliver { at, stays }),
     ]
 }
 
@@ -275,7 +354,7 @@ impl World {
             }
             Op::Step(at) => {
                 let shard = nth(self, at);
-                self.step(shard);
+                self.step_late(shard);
             }
             Op::Flip(at) => {
                 let shard = nth(self, at);
@@ -283,12 +362,29 @@ impl World {
                 replica.is_up = !replica.is_up;
             }
             Op::Begin(shards) => self.begin(shards),
-            Op::KeepUp => self.keep_up(),
+            Op::KeepUp => {
+                if let Some(command) = overdue(&record, self.now_ms) {
+                    self.tell_late(command);
+                }
+            }
+            Op::Again(at) => {
+                if let Some(part) = self.sent.get(at).cloned() {
+                    self.send(part);
+                }
+            }
+            Op::Deliver { at, stays } if at < self.late.len() => {
+                let command = if stays { self.late[at].clone() } else { self.late.remove(at) };
+                self.meta.apply(command);
+            }
+            Op::Deliver { .. } => {}
             Op::Reconcile => self.reconcile(),
             Op::Pass(ms) => self.now_ms += ms,
         }
     }
 }
+
+#[cfg(feature = "planted-bugs")]
+mod planted;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]

@@ -3,6 +3,7 @@
 use crate::meta::command::MetaResponse;
 use crate::meta::state::{GenerationRecord, MetaState, PendingGeneration, ScaleReason, WorkspaceRecord};
 use model::limits::SHARDS_PER_WORKSPACE_MAX;
+use model::planted::{self, Bug};
 use std::collections::BTreeSet;
 
 /// What is asked of [`MetaState::begin_scale`].
@@ -53,7 +54,8 @@ impl MetaState {
     pub(super) fn accept_fence(&mut self, id: String, rev: u64, shard: u64) -> MetaResponse {
         let Some(workspace) = self.workspaces.get_mut(&id) else { return MetaResponse::NotFound { id } };
         let must_accept: BTreeSet<u64> = workspace.current_shards().iter().copied().collect();
-        let Some(pending) = workspace.pending.as_mut().filter(|pending| pending.generation.rev == rev) else {
+        let is_meant = |pending: &&mut PendingGeneration| pending.generation.rev == rev || planted::is(Bug::AcceptOfOtherRevision);
+        let Some(pending) = workspace.pending.as_mut().filter(is_meant) else {
             return decided(workspace);
         };
         if !must_accept.contains(&shard) {
@@ -65,7 +67,7 @@ impl MetaState {
         if pending.accepted == must_accept
             && let Some(pending) = workspace.pending.take()
         {
-            workspace.decided_rev = rev;
+            workspace.decided_rev = pending.generation.rev;
             workspace.generations.push(pending.generation);
         }
         decided(workspace)
@@ -73,6 +75,9 @@ impl MetaState {
 
     pub(super) fn abort_scale(&mut self, id: String, rev: u64) -> MetaResponse {
         let Some(workspace) = self.workspaces.get_mut(&id) else { return MetaResponse::NotFound { id } };
+        if planted::is(Bug::DecidedTwice) && workspace.generations.len() > 1 {
+            workspace.generations.retain(|generation| generation.rev != rev);
+        }
         let Some(pending) = workspace.pending.take_if(|pending| pending.generation.rev == rev) else {
             return decided(workspace);
         };
