@@ -239,8 +239,9 @@ fn open<H: Host>(
         seal: keys.seal.clone(),
         lag_bytes: LOG_PER_GROUP_MAX,
         heartbeat: config.cluster.heartbeat,
-        election_min: config.cluster.heartbeat * 4,
-        election_max: config.cluster.heartbeat * 8,
+        // A follower stands when a leader's lease, the longest of these times, and then its own time are over: six to eight heartbeats.
+        election_min: config.cluster.heartbeat * 2,
+        election_max: config.cluster.heartbeat * 4,
         fatal: host.fatal(),
         hibernate_after: config.cluster.hibernate_after,
         ..RaftConfig::default()

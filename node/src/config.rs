@@ -164,7 +164,7 @@ pub struct ClusterConfig {
     pub bootstrap: bool,
     /// Silence after which a node's replicas are put elsewhere; none if that never happens.
     pub replace_after: Option<Duration>,
-    /// Interval of leaders' heartbeats; a group elects a new leader after four to eight of them.
+    /// Interval of leaders' heartbeats; a group elects a new leader after six to eight of them.
     pub heartbeat: Duration,
     /// Time without use after which a group's timers stop; none if that never happens.
     pub hibernate_after: Option<Duration>,

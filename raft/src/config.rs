@@ -45,9 +45,9 @@ impl fmt::Debug for FatalHandler {
 pub struct RaftConfig {
     /// Interval of a leader's heartbeats.
     pub heartbeat: Duration,
-    /// Shortest silence after which a follower stands for election.
+    /// Shortest time after the end of its leader's lease after which a follower stands for election.
     pub election_min: Duration,
-    /// Longest silence after which a follower stands for election.
+    /// Longest such time, and the lease itself: an election comes after a silence of `election_max + election_min` to twice `election_max`.
     pub election_max: Duration,
     /// A restarted voter that hears no leader stands after a random time between these two.
     pub restart_election_min: Duration,
@@ -81,8 +81,8 @@ impl Default for RaftConfig {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(250),
-            election_min: Duration::from_millis(1000),
-            election_max: Duration::from_millis(2000),
+            election_min: Duration::from_millis(500),
+            election_max: Duration::from_millis(1000),
             restart_election_min: Duration::from_millis(100),
             restart_election_max: Duration::from_millis(400),
             hibernate_after: None,

@@ -110,7 +110,7 @@ impl Group {
     /// A quorum confirms the leadership after the call began; calls that overlap share a round.
     ///
     /// # Errors
-    /// This replica does not lead, or no quorum answered within an election timeout.
+    /// This replica does not lead, or no quorum answered within twice an election timeout.
     pub async fn read_barrier(&self) -> Result<u64, BarrierError> {
         self.rouse().await;
         if planted::is(Bug::SkipReadIndex) && self.role() == Role::Leader {
@@ -124,7 +124,7 @@ impl Group {
         }
         let _running = self.inner.probes.begin();
         let probe = self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex);
-        match tokio::time::timeout(self.inner.config.election_max, probe).await {
+        match tokio::time::timeout(self.inner.config.election_max * 2, probe).await {
             Err(_) => Err(BarrierError::NoQuorum),
             Ok(Ok(linearizer)) => {
                 let index = linearizer.read_log_id().index();

@@ -15,9 +15,10 @@ const ROUND: Duration = Duration::from_secs(1);
 const COOL_DOWN: Duration = Duration::from_secs(10);
 /// A store that has not answered for this long may be gone with the leaders that sleep on it.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
-/// How long a node that stops tries to give its leaderships away, and how often it looks what is left.
+/// Time in which a voter takes a leadership over that it was handed.
+const TAKE_OVER_MAX: Duration = Duration::from_millis(500);
+/// How long a node that stops tries to give its leaderships away.
 const GIVE_AWAY_MAX: Duration = Duration::from_secs(2);
-const GIVE_AWAY_ROUND: Duration = Duration::from_millis(200);
 /// A target may lag so many entries.
 const LAG_MAX: u64 = 128;
 
@@ -39,13 +40,17 @@ pub async fn leadership(node: Arc<Node>) {
             }
             let preferred = preferred_leader(&node, status.shard);
             let unfit = node.unfit.read().clone();
-            let target = status.voters.iter().filter(|(replica, store)| **replica != status.replica && !unfit.contains(store)).find(
-                |(replica, store)| {
+            let target = status
+                .voters
+                .iter()
+                .filter(|(replica, store)| {
+                    **replica != status.replica && !unfit.contains(store) && !node.is_silent_for(**store, SILENT_AFTER)
+                })
+                .find(|(replica, store)| {
                     let lag =
                         status.last_log_index.unwrap_or(0).saturating_sub(status.matched.get(replica).copied().flatten().unwrap_or(0));
                     lag <= LAG_MAX && (!is_fit || preferred == Some(**store))
-                },
-            );
+                });
             if let Some((replica, store)) = target {
                 transferred.insert(status.shard, Instant::now());
                 hand_over(&group, *replica, *store).await;
@@ -54,10 +59,19 @@ pub async fn leadership(node: Arc<Node>) {
     }
 }
 
+/// Asks a voter to lead in this replica's place. Until it does, nobody takes writes: if it does not soon, this replica leads again.
 async fn hand_over(group: &raft::Group, replica: ReplicaId, store: StoreId) {
     match group.transfer_leader(replica).await {
         Ok(()) => tracing::info!(shard = %group.shard(), %store, "leadership handed over"),
-        Err(e) => tracing::debug!(shard = %group.shard(), %store, error = %e, "leadership not handed over"),
+        Err(e) => {
+            tracing::debug!(shard = %group.shard(), %store, error = %e, "leadership not handed over");
+            return;
+        }
+    }
+    let (mut status, term) = (group.watch(), group.status().term);
+    let taken = status.wait_for(|status| !status.is_leader || status.term != term);
+    if tokio::time::timeout(TAKE_OVER_MAX, taken).await.is_err() && group.lead_again().await {
+        tracing::warn!(shard = %group.shard(), %store, "leadership was not taken over in time");
     }
 }
 
@@ -71,26 +85,30 @@ fn preferred_leader(node: &Node, shard: ShardId) -> Option<StoreId> {
 /// Gives away every leadership that another replica can take, before this node stops: each to the voter that has most of the log, which
 /// openraft waits for. Returns when nothing is led here that others could lead, or after two seconds.
 pub async fn give_away(node: &Node) {
-    let deadline = Instant::now() + GIVE_AWAY_MAX;
-    loop {
-        let unfit = node.unfit.read().clone();
-        let groups = node.groups.list();
-        let led = groups.iter().filter_map(|group| {
-            let status = group.status();
-            let lag = |replica: &ReplicaId| {
-                status.last_log_index.unwrap_or(0).saturating_sub(status.matched.get(replica).copied().flatten().unwrap_or(0))
-            };
-            let others = status.voters.iter().filter(|(replica, store)| **replica != status.replica && !unfit.contains(store));
-            let closest = others.min_by_key(|(replica, _)| lag(replica)).filter(|(replica, _)| lag(replica) <= LAG_MAX);
-            closest.filter(|_| status.is_leader).map(|(replica, store)| (group, *replica, *store))
-        });
-        let transfers: Vec<_> = led.map(|(group, replica, store)| hand_over(group, replica, store)).collect();
-        if transfers.is_empty() || Instant::now() >= deadline {
-            return;
+    let all = async {
+        loop {
+            let groups = node.groups.list();
+            let transfers: Vec<_> = groups.iter().filter_map(|group| Some((group, closest_voter(node, group)?))).collect();
+            if transfers.is_empty() {
+                return;
+            }
+            join_all(transfers.into_iter().map(|(group, (replica, store))| hand_over(group, replica, store))).await;
         }
-        join_all(transfers).await;
-        tokio::time::sleep(GIVE_AWAY_ROUND).await;
-    }
+    };
+    let _ = tokio::time::timeout(GIVE_AWAY_MAX, all).await;
+}
+
+/// Who is to lead a group that is led here: the voter that lacks least, if it answers and lacks little.
+fn closest_voter(node: &Node, group: &raft::Group) -> Option<(ReplicaId, StoreId)> {
+    let status = group.status();
+    let lag = |replica: &ReplicaId| {
+        status.last_log_index.unwrap_or(0).saturating_sub(status.matched.get(replica).copied().flatten().unwrap_or(0))
+    };
+    let unfit = node.unfit.read();
+    let others = status.voters.iter().filter(|(replica, store)| **replica != status.replica && !unfit.contains(store));
+    let answering = others.filter(|(_, store)| !node.is_silent_for(**store, SILENT_AFTER));
+    let closest = answering.min_by_key(|(replica, _)| lag(replica)).filter(|(replica, _)| lag(replica) <= LAG_MAX);
+    closest.filter(|_| status.is_leader).map(|(replica, store)| (*replica, *store))
 }
 
 /// Lets groups that nobody uses stop their timers, and wakes those whose leader's node is silent or was started anew. Runs until dropped.

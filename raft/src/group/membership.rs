@@ -81,4 +81,10 @@ impl Group {
         }
         self.inner.raft.trigger().transfer_leader(to.0).await.map_err(|_| MembershipError::Stopped)
     }
+
+    /// Leads again, in a new term, after [`Group::transfer_leader`] to a voter that did not take over: until then openraft takes no writes.
+    /// Tells whether this replica still led.
+    pub async fn lead_again(&self) -> bool {
+        self.status().is_leader && self.inner.raft.trigger().elect(false).await.is_ok()
+    }
 }
