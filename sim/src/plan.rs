@@ -89,6 +89,8 @@ pub struct Plan {
     pub is_hasty: bool,
     /// How far ahead of the present a new number of shards begins to hold.
     pub scale_lead: Duration,
+    /// After how long without use a group's timers stop, if they do.
+    pub hibernate_after: Option<Duration>,
 }
 
 impl Plan {
@@ -117,6 +119,7 @@ impl Plan {
             storm,
             is_hasty: random.chance(70),
             scale_lead: Duration::from_secs(900),
+            hibernate_after: random.chance(50).then(|| random.millis(60, 400)),
         }
     }
 

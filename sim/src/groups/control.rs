@@ -341,6 +341,7 @@ impl Pending {
 
 fn config(plan: &Plan) -> RaftConfig {
     let mut config = RaftConfig { apply_threads: 1, tail_cache_bytes: 64 << 10, lag_bytes: 64 << 10, ..RaftConfig::default() };
+    config.hibernate_after = plan.hibernate_after;
     if plan.is_hasty {
         config.heartbeat = Duration::from_millis(60);
         config.election_min = Duration::from_millis(300);

@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// A new replica is made a voter when it lacks no more entries than this.
 const LAG_MAX: u64 = 16;
+/// How often a store lets idle groups sleep.
+const HIBERNATION_ROUND: Duration = Duration::from_millis(300);
 
 /// What a store's process is asked to do.
 #[derive(Clone, Debug)]
@@ -119,6 +121,14 @@ pub struct Store {
     pub watch: Watch,
 }
 
+/// Lets idle groups sleep. No store is ever said to be silent: whoever sleeps under a leader that is gone must be woken by who asks it.
+async fn hibernation(groups: Arc<Groups>) {
+    loop {
+        tokio::time::sleep(HIBERNATION_ROUND).await;
+        groups.hibernate(BTreeSet::new()).await;
+    }
+}
+
 impl Store {
     /// Starts the store's process from what its disks hold; runs until it is dropped.
     ///
@@ -149,6 +159,7 @@ impl Store {
         let listener = network::listen(RPC_PORT).await?;
         let service = server(groups.inbox());
         tokio::spawn(tonic::transport::Server::builder().serve_with_incoming(service, network::incoming(listener)));
+        tokio::spawn(hibernation(Arc::clone(&groups)));
         let shards: Vec<ShardId> = self.placed.lock().keys().copied().collect();
         for shard in shards {
             self.open(&groups, shard).await;

@@ -161,6 +161,7 @@ fn config(data: &Path, id: StoreId, plan: &Plan) -> Result<Config, String> {
         format!("--rpc.listen-address=0.0.0.0:{RPC_PORT}"),
         format!("--rpc.advertise-address={}:{RPC_PORT}", host_of(id)),
         format!("--initial-nodes={}", founders.join(",")),
+        format!("--cluster.hibernate-after={}", if plan.hibernate_after.is_some() { "1s" } else { "0" }),
         format!("--cluster.scale-lead={}ms", plan.scale_lead.as_millis()),
         "--storage.memory=64MiB".to_owned(),
         "--storage.min-free=0".to_owned(),
