@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 /// Bytes of a name at most.
 pub const ARN_BYTES_MAX: usize = 1600;
+/// Bytes of a name within a resource at most: the names of rule groups namespaces are the longest, with 721.
+const NAME_BYTES_MAX: usize = 730;
 /// Bytes of each of the four parts before the resource at most.
 const PART_BYTES_MAX: usize = 64;
 
@@ -38,28 +40,29 @@ impl Home {
         Arn { partition, service: service.to_owned(), region: String::new(), account, resource }
     }
 
-    /// A workspace's name.
+    /// A workspace's name. Names of resources may come from a request as they are: what no name holds is replaced, what is longer than
+    /// any is cut, so that every name made here can be stored and read back.
     #[must_use]
     pub fn workspace(&self, id: &str) -> Arn {
-        self.aps(format!("workspace/{id}"))
+        self.aps(format!("workspace/{}", shown(id)))
     }
 
     /// The name of a namespace of rule groups.
     #[must_use]
     pub fn rule_groups_namespace(&self, workspace: &str, name: &str) -> Arn {
-        self.aps(format!("rulegroupsnamespace/{workspace}/{name}"))
+        self.aps(format!("rulegroupsnamespace/{}/{}", shown(workspace), shown(name)))
     }
 
     /// An anomaly detector's name.
     #[must_use]
     pub fn anomaly_detector(&self, workspace: &str, id: &str) -> Arn {
-        self.aps(format!("anomalydetector/{workspace}/{id}"))
+        self.aps(format!("anomalydetector/{}/{}", shown(workspace), shown(id)))
     }
 
     /// A scraper's name.
     #[must_use]
     pub fn scraper(&self, id: &str) -> Arn {
-        self.aps(format!("scraper/{id}"))
+        self.aps(format!("scraper/{}", shown(id)))
     }
 
     /// The account's root.
@@ -92,6 +95,18 @@ impl Home {
         let is_here = arn.service == "iam" && arn.partition == self.partition && arn.account == self.account && arn.region.is_empty();
         arn.resource.strip_prefix("role/").filter(|_| is_here)
     }
+}
+
+/// A part of a resource's name, of a form and length that names have; one that had another form names nothing.
+fn shown(name: &str) -> String {
+    let mut out = String::with_capacity(name.len().min(NAME_BYTES_MAX));
+    for c in name.chars() {
+        if out.len() + c.len_utf8().max(3) > NAME_BYTES_MAX {
+            break;
+        }
+        out.push(if c.is_control() { '\u{fffd}' } else { c });
+    }
+    out
 }
 
 /// A resource name in its parts. It holds no control characters and no spaces but in the resource.
@@ -200,6 +215,17 @@ mod tests {
         assert_eq!(home.role_of(&home.role("r")), Some("r"));
         assert_eq!(home.role_of(&home.user("r")), None);
         assert_eq!(home.role_of(&Home { account: "1".into(), ..home.clone() }.role("r")), None);
+    }
+
+    #[test]
+    fn names_from_requests_make_names_that_are_read_back() {
+        let home = Home::default();
+        assert_eq!(home.workspace("a\nb").resource, "workspace/a\u{fffd}b");
+        for id in ["x".repeat(70_000), "\u{1}".repeat(70_000), "\u{20ac}".repeat(70_000)] {
+            for arn in [home.workspace(&id), home.rule_groups_namespace(&id, &id), home.anomaly_detector(&id, &id), home.scraper(&id)] {
+                assert_eq!(arn.to_string().parse(), Ok(arn));
+            }
+        }
     }
 
     #[test]

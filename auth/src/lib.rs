@@ -18,8 +18,38 @@
 //!    whether, by which statement, which label matchers are to be forced into every selector and which labels a writer must carry;
 //! 5. only then looks at the body, and writes an [`audit::Record`] where one is due.
 //!
+//! ```
+//! use auth::policy::{Environment, LabelScope};
+//! use auth::sigv4::{PathForm, Service, Settings, Verifier};
+//! use auth::{Action, Credentials, Directory, Home, Question, Request, Resource, Root, Secret, View, denial_message, session::SessionKeys};
+//!
+//! // Kept by the node: the verifier, the settings, what the meta group holds.
+//! let verifier = Verifier::new(Settings::default());
+//! let (home, directory, sessions) = (Home::default(), Directory::default(), SessionKeys::default());
+//! let root = Root { access_key_id: "admin".into(), secret: Secret::from("secret"), may_write: false };
+//! let unseal = |_: &auth::id::Id, sealed: &auth::directory::SealedSecret| Some(Secret::new(sealed.as_bytes().to_vec()));
+//! let view = View { home: &home, directory: &directory, root: Some(&root), sessions: &sessions, unseal: &unseal };
+//!
+//! // For each request.
+//! let headers: [(&str, &[u8]); 2] = [("host", b"localhost"), ("authorization", b"Basic YWRtaW46c2VjcmV0")];
+//! let path = "/workspaces/ws-1/api/v1/query";
+//! let request = Request { method: "GET", path, query: "query=up", authority: None, headers: &headers, body: b"", is_tls: true };
+//! let now_ms = 1_767_225_600_000;
+//! let credentials = Credentials::parse(&request)?;
+//! let found = view.authenticate(&verifier, &request, &credentials, Service::Aps, now_ms)?;
+//! assert_eq!(found.path_form, PathForm::Raw);
+//! let (action, resource) = (Action::QueryMetrics, Resource::from(home.workspace("ws-1")));
+//! let environment = Environment::at(now_ms, None, request.is_tls);
+//! let question = Question { action, resource: &resource, resource_policy: None, environment: &environment };
+//! let decision = view.authorise(&found.principal, &question);
+//! assert!(decision.is_allowed(), "{}", denial_message(&found.principal, &home, action, &resource));
+//! assert_eq!(decision.label_matchers, LabelScope::All);
+//! # Ok::<(), auth::AuthError>(())
+//! ```
+//!
 //! Errors have AMP's names and statuses ([`AuthError::name`], [`AuthError::status`]); a denial is
-//! [`ErrorName::AccessDenied`] with [`denial_message`]. Requests of STS go to [`sts`].
+//! [`ErrorName::AccessDenied`] with [`denial_message`]. A request of STS is a form ([`sts::StsRequest::parse`]); where it must be signed it is
+//! verified as above for [`sigv4::Service::Sts`], and [`View::answer`] answers it.
 //!
 //! | module | does |
 //! |---|---|

@@ -8,7 +8,30 @@
 //! | `Action`, `NotAction` | patterns of actions; case does not matter |
 //! | `Resource`, `NotResource` | patterns of ARNs; not in trust policies |
 //! | `Principal` | in resource and trust policies only: `*`, `AWS`, in trust policies `Federated` |
-//! | `Condition` | operators and keys of [`condition`] |
+//! | `Condition` | operators and keys, below; all must hold |
+//!
+//! | operators | compare |
+//! |---|---|
+//! | `StringEquals`, `StringNotEquals` | texts |
+//! | `StringLike`, `StringNotLike` | texts with patterns |
+//! | `IpAddress`, `NotIpAddress` | `aws:SourceIp` with networks |
+//! | `Bool` | `aws:SecureTransport` |
+//! | `DateLessThan`, `DateGreaterThan` | `aws:CurrentTime` with times |
+//! | `Null` | whether a key is absent |
+//! | `ForAllValues:String…`, `ForAnyValue:String…` | each value of a key |
+//! | `…IfExists` | all but `Null`: holds where the key is absent |
+//!
+//! | keys | in |
+//! |---|---|
+//! | `aws:ResourceTag/k`, `aws:RequestTag/k`, `aws:TagKeys` | identity and resource policies |
+//! | `aws:SourceIp`, `aws:SecureTransport`, `aws:CurrentTime`, `aws:PrincipalArn`, `aws:PrincipalTag/k` | all |
+//! | `issuer:sub`, `issuer:aud`, `sts:ExternalId` | trust policies |
+//! | `aps:LabelMatchers` | statements that allow: narrows reads to the series that one of the lists of matchers fits |
+//! | `aps:RequiredLabels` | statements that allow: narrows writes to such series |
+//!
+//! The last two stand under `StringEquals`, each value a list such as `{team="a",env=~"dev|test"}`. They are there only for actions that can
+//! be narrowed so ([`crate::Action::takes_label_matchers`], [`crate::Action::takes_required_labels`]): a statement with one allows no other action.
+//! Several statements that allow add up, as everywhere in IAM; a session's policy takes away.
 //!
 //! What is not known is refused when a policy is written: a condition that was ignored would let in whom it should keep out.
 

@@ -4,6 +4,9 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+/// Random bytes of a secret access key.
+pub const ACCESS_SECRET_BYTES: usize = 30;
+
 /// A secret in the clear, for as short a time as possible. It can be neither printed nor serialised.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -13,6 +16,12 @@ impl Secret {
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
+    }
+
+    /// Makes the secret of an access key, 40 characters as AWS's have, of random bytes from a cryptographic source.
+    #[must_use]
+    pub fn access_key(entropy: [u8; ACCESS_SECRET_BYTES]) -> Self {
+        Self::new(crate::text::base64(&entropy).into_bytes())
     }
 
     /// The bytes: for sealing them, and for showing them once to whom they are given.
@@ -53,6 +62,7 @@ mod tests {
         assert_eq!(secret, Secret::new(b"hunter2".to_vec()));
         assert_ne!(secret, Secret::from("hunter3"));
         assert_ne!(secret, Secret::from("hunter"));
+        assert_eq!(Secret::access_key([7; 30]), Secret::from("BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH"));
         assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "Secret Some(Secret)");
     }
 }

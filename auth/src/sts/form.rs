@@ -55,6 +55,12 @@ pub struct AssumeRoleWithWebIdentity {
 struct Form(BTreeMap<String, Zeroizing<String>>);
 
 impl StsRequest {
+    /// Whether the request must be signed, for the service [`crate::sigv4::Service::Sts`].
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        !matches!(self, Self::AssumeRoleWithWebIdentity(_))
+    }
+
     /// Reads a form: the body of a POST, or the query string of a presigned request, whose signature's parameters are skipped. A parameter
     /// that is not understood is refused: ignoring one could give more than was asked for.
     ///

@@ -1,7 +1,7 @@
 //! Who gets a session.
 
 use super::StsError;
-use super::form::{AssumeRole, AssumeRoleWithWebIdentity};
+use super::form::{AssumeRole, AssumeRoleWithWebIdentity, StsRequest};
 use super::jwt::Issuers;
 use super::reply::Reply;
 use crate::access::{Question, View};
@@ -11,13 +11,12 @@ use crate::directory::Role;
 use crate::id::{ID_ENTROPY_BYTES, Id, IdKind};
 use crate::policy::{Caller, Context, Denial, Environment, PolicyDocument, PolicyKind, Trust, evaluate_trust};
 use crate::principal::{Identity, Principal};
+use crate::secret::ACCESS_SECRET_BYTES;
 use crate::session::{SEAL_ENTROPY_BYTES, SealError, Session};
-use crate::{Secret, text};
+use crate::{AuthError, Secret};
 
-/// Random bytes of a secret access key: 40 characters, as AWS's have.
-const SECRET_BYTES: usize = 30;
 /// Random bytes that a session takes.
-pub const GRANT_ENTROPY_BYTES: usize = ID_ENTROPY_BYTES + SECRET_BYTES + SEAL_ENTROPY_BYTES;
+pub const GRANT_ENTROPY_BYTES: usize = ID_ENTROPY_BYTES + ACCESS_SECRET_BYTES + SEAL_ENTROPY_BYTES;
 /// Seconds that a session lasts at most that another session asked for.
 const CHAINED_MAX_S: u32 = 3_600;
 
@@ -31,6 +30,29 @@ pub struct Granted {
 }
 
 impl View<'_> {
+    /// Answers a request. `principal` is who signed it; none where it needs no signature ([`StsRequest::is_signed`]). `entropy` is random
+    /// and used once.
+    ///
+    /// # Errors
+    /// [`StsError`].
+    pub fn answer(
+        &self,
+        issuers: &Issuers,
+        request: &StsRequest,
+        principal: Option<&Principal>,
+        environment: &Environment<'_>,
+        entropy: [u8; GRANT_ENTROPY_BYTES],
+    ) -> Result<Reply, StsError> {
+        match (request, principal) {
+            (StsRequest::AssumeRoleWithWebIdentity(request), _) => {
+                self.assume_role_with_web_identity(issuers, request, environment, entropy)
+            }
+            (_, None) => Err(StsError::Auth(AuthError::NoCredentials)),
+            (StsRequest::AssumeRole(request), Some(principal)) => self.assume_role(principal, request, environment, entropy),
+            (StsRequest::GetCallerIdentity, Some(principal)) => Ok(self.caller_identity(principal)),
+        }
+    }
+
     /// Grants a session of a role to a web identity whose token its trust policy trusts. `entropy` is random and used once.
     ///
     /// # Errors
@@ -132,15 +154,15 @@ impl View<'_> {
         if let Some(text) = &request.policy {
             PolicyDocument::parse(PolicyKind::Identity, text).map_err(|error| StsError::MalformedPolicy { detail: error.to_string() })?;
         }
-        let mut id = [0; ID_ENTROPY_BYTES];
-        let mut seal = [0; SEAL_ENTROPY_BYTES];
+        let (mut id, mut secret, mut seal) = ([0; ID_ENTROPY_BYTES], [0; ACCESS_SECRET_BYTES], [0; SEAL_ENTROPY_BYTES]);
         let (first, rest) = entropy.split_at(ID_ENTROPY_BYTES);
-        let (secret, last) = rest.split_at(SECRET_BYTES);
+        let (second, last) = rest.split_at(ACCESS_SECRET_BYTES);
         id.copy_from_slice(first);
+        secret.copy_from_slice(second);
         seal.copy_from_slice(last);
         let session = Session {
             access_key_id: Id::new(IdKind::SessionKey, id),
-            secret: Secret::new(text::base64(secret).into_bytes()),
+            secret: Secret::access_key(secret),
             role: name.to_owned(),
             role_id: role.id.clone(),
             name: request.session_name.clone(),

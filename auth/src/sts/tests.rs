@@ -326,6 +326,21 @@ fn a_role_is_assumed_by_whom_it_names_or_who_may() {
 }
 
 #[test]
+fn only_a_web_identity_needs_no_signature() {
+    let world = World::new();
+    let named = world.user("named");
+    let token = Secret::from(tokens().accepted["RS256"].as_str());
+    let answer = |request: &StsRequest, principal| world.with(|view| view.answer(&issuers(), request, principal, &environment(), ENTROPY));
+    let web = StsRequest::AssumeRoleWithWebIdentity(AssumeRoleWithWebIdentity { session: asking(&[]), token });
+    assert!(!web.is_signed() && matches!(answer(&web, None), Ok(Reply::AssumeRoleWithWebIdentity { .. })));
+    for request in [StsRequest::AssumeRole(asking(&[])), StsRequest::GetCallerIdentity] {
+        assert!(request.is_signed());
+        assert_eq!(answer(&request, None).unwrap_err(), StsError::Auth(AuthError::NoCredentials));
+        assert!(answer(&request, Some(&named)).is_ok());
+    }
+}
+
+#[test]
 fn a_session_lasts_no_longer_than_it_may() {
     let world = World::new();
     let named = world.user("named");
