@@ -46,16 +46,12 @@ async fn serve(node: &Node, request: Request<Body>) -> Result<Reply, StsError> {
         let (arn, account) = (gate.home().root(), gate.home().account.clone());
         return Ok(Reply::GetCallerIdentity { arn, user_id: account.clone(), account });
     }
-    let principal = match &parsed {
-        StsRequest::AssumeRoleWithWebIdentity(_) => None,
-        _ => Some(gate.identify(node, &meta, &head, &bytes, Service::Sts).map_err(error_of)?),
+    let principal = if parsed.is_signed() {
+        Some(gate.identify(node, &meta, &head, &bytes, Service::Sts).map_err(error_of)?)
+    } else {
+        None
     };
-    gate.with_view(node, &meta, |view| match (&parsed, &principal) {
-        (StsRequest::AssumeRoleWithWebIdentity(ask), _) => view.assume_role_with_web_identity(gate.issuers(), ask, &environment, entropy),
-        (StsRequest::AssumeRole(ask), Some(principal)) => view.assume_role(principal, ask, &environment, entropy),
-        (_, Some(principal)) => Ok(view.caller_identity(principal)),
-        (_, None) => Err(StsError::Auth(auth::AuthError::NoCredentials)),
-    })
+    gate.with_view(node, &meta, |view| view.answer(gate.issuers(), &parsed, principal.as_ref(), &environment, entropy))
 }
 
 fn error_of(refusal: Refusal) -> StsError {
