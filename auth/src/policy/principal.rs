@@ -11,11 +11,10 @@ const PRINCIPALS_MAX: usize = 256;
 
 /// Whom a statement is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Principals {
-    /// Everyone who is known here.
-    Everyone,
-    /// Those who are named.
-    These(Vec<Named>),
+pub(super) struct Principals {
+    /// Everyone, besides those who are named.
+    is_everyone: bool,
+    named: Vec<Named>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub(super) enum Named {
 /// How a principal is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Match {
-    /// As part of its account: the account's own policies decide who of it may.
+    /// As one of many, of its account or of all: that keeps out, and lets in only whom other policies let in too.
     Account,
     /// Itself.
     Direct,
@@ -40,15 +39,15 @@ pub(super) enum Match {
 impl Principals {
     pub(super) fn parse(json: &Json, kind: PolicyKind, place: &Place) -> Result<Self, PolicyError> {
         if let Json::Text(text) = json {
-            return if text == "*" { Ok(Self::Everyone) } else { Err(place.expected("\"*\" or an object")) };
+            return if text == "*" { Ok(Self { is_everyone: true, named: vec![] }) } else { Err(place.expected("\"*\" or an object")) };
         }
-        let mut named = Vec::new();
+        let (mut named, mut is_everyone) = (Vec::new(), false);
         for (name, values) in json.object(place)? {
             let place = place.member(name);
             for value in values.one_or_more(&place, PRINCIPALS_MAX)? {
                 let text = value.text(&place)?;
                 match name.as_str() {
-                    "AWS" if text == "*" => return Ok(Self::Everyone),
+                    "AWS" if text == "*" => is_everyone = true,
                     "AWS" => {
                         named.push(Named::aws(text).ok_or_else(|| place.expected("an account, or the ARN of a user, a role or a session"))?)
                     }
@@ -59,36 +58,45 @@ impl Principals {
                 }
             }
         }
-        if named.is_empty() { Err(place.expected("an object that names someone")) } else { Ok(Self::These(named)) }
+        if !is_everyone && named.is_empty() {
+            return Err(place.expected("an object that names someone"));
+        }
+        Ok(Self { is_everyone, named })
     }
 
-    /// How the one who asks is named, if at all. A web identity is only ever meant by its issuer.
+    /// How the one who asks is named, if at all. What lets everyone in is meant for those who are known here: a web identity is let in by
+    /// its issuer's name alone. What keeps everyone out keeps it out too.
     pub(super) fn find(&self, context: &Context<'_>) -> Option<Match> {
         let Some(caller) = context.caller else {
             let identity = context.web_identity?;
             let is_issuer = |named: &Named| matches!(named, Named::Federated { issuer, .. } if *issuer == identity.issuer);
-            return matches!(self, Self::These(named) if named.iter().any(is_issuer)).then_some(Match::Direct);
+            let is_named = self.named.iter().any(is_issuer);
+            return if is_named { Some(Match::Direct) } else { self.is_everyone.then_some(Match::Account) };
         };
-        let Self::These(named) = self else { return Some(Match::Direct) };
+        if self.is_everyone {
+            return Some(Match::Direct);
+        }
         let of = |named: &Named| match named {
             Named::Arn(arn) if *arn == caller.arn || *arn == caller.principal_arn => Some(Match::Direct),
             Named::Account { account, .. } if *account == caller.account => Some(Match::Account),
             _ => None,
         };
-        named.iter().filter_map(of).max()
+        self.named.iter().filter_map(of).max()
     }
 
-    /// The names under `AWS` and under `Federated`, as they were written; none for everyone.
-    pub(super) fn texts(&self) -> Option<(Vec<&str>, Vec<&str>)> {
-        let Self::These(named) = self else { return None };
+    /// The names under `AWS` and under `Federated`, as they were written.
+    pub(super) fn texts(&self) -> (Vec<&str>, Vec<&str>) {
         let (mut aws, mut federated) = (vec![], vec![]);
-        for named in named {
+        if self.is_everyone {
+            aws.push("*");
+        }
+        for named in &self.named {
             match named {
                 Named::Account { text, .. } | Named::Arn(text) => aws.push(text.as_str()),
                 Named::Federated { text, .. } => federated.push(text.as_str()),
             }
         }
-        Some((aws, federated))
+        (aws, federated)
     }
 }
 

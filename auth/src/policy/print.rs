@@ -36,10 +36,9 @@ impl Statement {
         }
         out.insert("Effect".to_owned(), Value::from(if self.effect == Effect::Allow { "Allow" } else { "Deny" }));
         if let Some(principals) = &self.principals {
-            let names = principals.texts().map_or(Value::from("*"), |(aws, federated)| {
-                let lists = [("AWS", aws), ("Federated", federated)].into_iter().filter(|(_, list)| !list.is_empty());
-                Value::Object(lists.map(|(name, list)| (name.to_owned(), Value::from(list))).collect())
-            });
+            let (aws, federated) = principals.texts();
+            let lists = [("AWS", aws), ("Federated", federated)].into_iter().filter(|(_, list)| !list.is_empty());
+            let names = Value::Object(lists.map(|(name, list)| (name.to_owned(), Value::from(list))).collect());
             out.insert("Principal".to_owned(), names);
         }
         let actions = if self.actions.is_negated { "NotAction" } else { "Action" };

@@ -294,6 +294,8 @@ fn a_resource_policy_is_about_its_workspace() {
         json!({ "Service": "x" }),
         json!({ "Federated": "x" }),
         json!({ "AWS": "u" }),
+        json!({ "AWS": ["*", "u"] }),
+        json!({ "AWS": "*", "Service": "x" }),
         json!({ "AWS": "arn:aws:iam::0:user/*" }),
         json!("u"),
     ] {
@@ -337,8 +339,15 @@ fn roles_trust_whom_they_name() {
     assert_eq!(web(&trust(&federated, "sts:AssumeRole", &json!({}))), Trust::Refused);
     assert_eq!(web(&trust(&json!({ "Federated": "oidc.example" }), with_web, &json!({}))), Trust::Refused);
     for everyone in [json!("*"), json!({ "AWS": "000000000000" })] {
-        assert_eq!(web(&trust(&everyone, "sts:*", &json!({}))), Trust::Refused, "a web identity is meant by its issuer only");
+        assert_ne!(web(&trust(&everyone, "sts:*", &json!({}))), Trust::Granted, "a web identity is let in by its issuer only");
     }
+    let mixed = trust(&json!({ "AWS": "*", "Federated": "oidc.example/id" }), "sts:*", &json!({}));
+    assert_eq!(web(&mixed), Trust::Granted);
+    assert_eq!(Policy::parse(PolicyKind::Trust, &mixed.to_json()), Ok(mixed));
+    let mut barred = trust(&federated, with_web, &json!({}));
+    barred.statements.extend(trust(&json!("*"), "sts:*", &json!({ "StringNotLike": { "oidc.example/id:sub": "*:other" } })).statements);
+    barred.statements[1].effect = Effect::Deny;
+    assert_eq!(web(&barred), Trust::Refused, "what keeps everyone out keeps web identities out");
     let caller = caller();
     let signed = |policy: &Policy, external_id| {
         let action = Action::AssumeRole;
