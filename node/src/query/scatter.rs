@@ -209,7 +209,8 @@ pub(super) fn error_of(shard: ShardId, status: &tonic::Status) -> ReadError {
     match status.code() {
         tonic::Code::FailedPrecondition => ReadError::StaleMap { shard },
         tonic::Code::Unimplemented => ReadError::Unsupported { shard },
-        tonic::Code::ResourceExhausted => ReadError::TooManySamples,
+        // The connection itself says so too, of streams: what a node says has no cause beneath it.
+        tonic::Code::ResourceExhausted if std::error::Error::source(status).is_none() => ReadError::TooManySamples,
         tonic::Code::DataLoss => ReadError::Storage { shard, reason: status.message().to_owned() },
         _ => ReadError::Unavailable { shard, reason: status.message().to_owned() },
     }
