@@ -30,6 +30,7 @@ use model::regex::RegexCache;
 use model::{ReplicaId, ShardId, StoreId};
 use parking_lot::RwLock;
 use raft::{Groups, RaftConfig, RocksOptions, TonicTransport};
+use rand::RngExt;
 use rpc_serve::{RaftServer, RpcServer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -187,7 +188,8 @@ async fn start<H: Host>(
 async fn remembered(config: &Config, identity: &Identity, peers: &Peers) -> Option<u64> {
     let membership = identity.membership.as_ref()?;
     let cluster_id = membership.cluster_id.as_ref()?;
-    let mut addresses: BTreeSet<String> = membership.founders.keys().cloned().chain(bootstrap::initial_nodes(config)).collect();
+    let known = membership.founders.keys().chain(&membership.peers).cloned();
+    let mut addresses: BTreeSet<String> = known.chain(bootstrap::initial_nodes(config)).collect();
     addresses.remove(&config.rpc.advertise_address.to_string());
     watch::synced_elsewhere(peers, addresses, cluster_id, StoreId(membership.store_id)).await
 }
@@ -239,6 +241,7 @@ fn open<H: Host>(
         election_min: config.cluster.heartbeat * 4,
         election_max: config.cluster.heartbeat * 8,
         fatal: host.fatal(),
+        hibernate_after: config.cluster.hibernate_after,
         ..RaftConfig::default()
     };
     let groups = Groups::open(raft_config, raft_identity.clone(), engine, transport, Arc::clone(&clock))?;
@@ -250,12 +253,15 @@ fn open<H: Host>(
         raft_identity,
         keys,
         meta: MetaView::default(),
+        fatal: host.fatal(),
         barrier: groups.barrier(),
         db,
         shards: ShardRegistry::default(),
         leaders: crate::ingest::route::LeaderHints::default(),
         heard: RwLock::default(),
         heard_at: RwLock::default(),
+        started: rand::rng().random(),
+        heard_starts: RwLock::default(),
         heard_synced: RwLock::default(),
         loads: parking_lot::Mutex::default(),
         meta_machine: parking_lot::Mutex::default(),
@@ -310,13 +316,14 @@ async fn open_meta(node: &Arc<Node>) -> Result<(), AppError> {
 
 fn spawn_tasks(node: &Arc<Node>) {
     let tasks = &node.tasks;
-    tasks.spawn("cluster id", watch::cluster_id(Arc::clone(node)));
+    tasks.spawn("identity", watch::identity(Arc::clone(node)));
     tasks.spawn("recovery", recover::at_start(Arc::clone(node)));
     tasks.spawn("clocks", watch::clocks(Arc::clone(node)));
     tasks.spawn("meta fetch", watch::meta(Arc::clone(node)));
     tasks.spawn("meta operator", operator::run(Arc::clone(node)));
     tasks.spawn("reconciler", reconcile::run(Arc::clone(node)));
     tasks.spawn("disk space", upkeep::disk(Arc::clone(node)));
+    tasks.spawn("hibernation", upkeep::hibernation(Arc::clone(node)));
     tasks.spawn("leadership", upkeep::leadership(Arc::clone(node)));
     tasks.spawn("replica changes", mover::run(Arc::clone(node)));
     tasks.spawn("loads", loads::run(Arc::clone(node)));

@@ -97,6 +97,8 @@ pub struct ClusterConfig {
     pub replace_after: Option<Duration>,
     /// Interval of leaders' heartbeats; a group elects a new leader after four to eight of them.
     pub heartbeat: Duration,
+    /// Time without use after which a group's timers stop; none if that never happens.
+    pub hibernate_after: Option<Duration>,
     /// Samples a second on one shard from which its workspace gets more shards; 0 if that never happens.
     pub scale_samples: u64,
     /// Series in one shard's memory from which its workspace gets more shards; 0 if that never happens.

@@ -18,4 +18,7 @@ pub use view::MetaView;
 
 /// The feature level of this binary. It grows with each version that writes what the one before cannot read; such things are
 /// written only once the cluster's own level, that of its oldest binary, has reached it.
-pub const LEVEL: u32 = 1;
+pub const LEVEL: u32 = LEVEL_SYNCED;
+
+/// The level from which on the meta group keeps how far the logs of stores were synced, and a node the addresses of the others.
+pub const LEVEL_SYNCED: u32 = 2;

@@ -54,6 +54,8 @@ pub struct Node {
     pub meta: MetaView,
     /// All Raft groups of this process.
     pub groups: Arc<raft::Groups>,
+    /// What happens when it is no longer known what is durable.
+    pub fatal: raft::FatalHandler,
     /// Read barriers, coalesced per leader's node.
     pub barrier: raft::Barrier,
     /// The database of all shards.
@@ -64,6 +66,10 @@ pub struct Node {
     pub leaders: LeaderHints,
     /// When stores answered last, by the monotonic clock.
     pub heard_at: RwLock<BTreeMap<StoreId, Duration>>,
+    /// Names this start of the process.
+    pub started: u64,
+    /// The starts of other stores' processes, as they told last.
+    pub heard_starts: RwLock<BTreeMap<StoreId, u64>>,
     /// How far the logs of stores were synced, as they told; never goes back.
     pub heard_synced: RwLock<BTreeMap<StoreId, u64>>,
     /// What shards have to do, while this node leads the meta group.
@@ -125,17 +131,31 @@ impl Node {
         if let Some(membership) = &self.identity.read().membership {
             known.extend(membership.founders.keys().enumerate().map(|(i, address)| (StoreId(i as u64 + 1), address.clone())));
         }
-        known.extend(self.meta.get().stores.values().map(|s| (StoreId(s.store_id), s.rpc_address.clone())));
+        known.extend(self.meta.get().stores.values().map(|s| (StoreId(s.store_id), s.report.rpc_address.clone())));
         known.extend(self.heard.read().iter().map(|(store, address)| (*store, address.clone())));
         known.remove(&self.store_id());
         known
     }
 
+    /// How far the log of another store was synced at least: what this node heard itself, or what the meta group was told, whichever is more.
+    #[must_use]
+    pub fn remembered_synced(&self, store: StoreId) -> u64 {
+        let heard = self.heard_synced.read().get(&store).copied();
+        let told = self.meta.get().stores.get(&store.0).map(|record| record.synced);
+        heard.max(told).unwrap_or(0)
+    }
+
     /// Whether a store has not answered this node for a while.
     #[must_use]
     pub fn is_silent(&self, store: u64) -> bool {
-        let heard = self.heard_at.read().get(&StoreId(store)).copied();
-        store != self.store_id().0 && heard.is_none_or(|at| self.clock.monotonic().saturating_sub(at) > SILENT_AFTER)
+        self.is_silent_for(StoreId(store), SILENT_AFTER)
+    }
+
+    /// Whether a store has not answered this node for so long, or never.
+    #[must_use]
+    pub fn is_silent_for(&self, store: StoreId, time: Duration) -> bool {
+        let heard = self.heard_at.read().get(&store).copied();
+        store != self.store_id() && heard.is_none_or(|at| self.clock.monotonic().saturating_sub(at) > time)
     }
 
     /// Whether this node may lead: it has room for what is written, knows the time and is not being drained.

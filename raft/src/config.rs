@@ -19,7 +19,8 @@ impl FatalHandler {
         Self(Arc::new(action))
     }
 
-    pub(crate) fn call(&self, error: &FatalError) {
+    /// Tells that `error` has happened.
+    pub fn call(&self, error: &FatalError) {
         (self.0)(error);
     }
 }
@@ -52,6 +53,8 @@ pub struct RaftConfig {
     pub restart_election_min: Duration,
     /// See [`RaftConfig::restart_election_min`].
     pub restart_election_max: Duration,
+    /// After how long without use a group's timers stop; never if none.
+    pub hibernate_after: Option<Duration>,
     /// Recent entries kept in memory, over all groups.
     pub tail_cache_bytes: usize,
     /// Bytes waiting for the log writer, over all groups; beside them every workspace may have a small share of its own.
@@ -82,6 +85,7 @@ impl Default for RaftConfig {
             election_max: Duration::from_millis(2000),
             restart_election_min: Duration::from_millis(100),
             restart_election_max: Duration::from_millis(400),
+            hibernate_after: None,
             tail_cache_bytes: 64 << 20,
             writer_queue_bytes: 64 << 20,
             group_pending_bytes: limits::SHARD_PENDING_BYTES_MAX,

@@ -68,6 +68,14 @@ pub enum FatalError {
         /// openraft's account.
         reason: String,
     },
+    /// Others know more of this disk than it does. The next start takes its replicas for lost.
+    #[error("this disk is an older image of itself: its log reaches to {held}, others have heard of {heard}")]
+    OldImage {
+        /// How far the log reaches.
+        held: u64,
+        /// How far another node has heard that it was synced.
+        heard: u64,
+    },
 }
 
 /// A replica that this node does not open, because it may have forgotten what it once acknowledged. To be replaced under a new id.

@@ -4,12 +4,14 @@ mod checkpoint;
 mod membership;
 mod probes;
 mod propose;
+mod sleep;
 mod status;
 mod watch;
 
 pub(crate) use checkpoint::Transfers;
 pub(crate) use probes::Probes;
 pub use propose::Proposal;
+pub(crate) use sleep::Sleep;
 pub(crate) use status::current as current_status;
 pub use status::{GroupStatus, Role};
 pub(crate) use watch::{Watcher, stand_after_start};
@@ -55,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) status: tokio::sync::watch::Receiver<GroupStatus>,
     /// Set once an append of a leader arrived since the start.
     pub(crate) heard_leader: AtomicBool,
+    pub(crate) sleep: Sleep,
     pub(crate) tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     /// Only for [`Bug::StaleLease`].
     pub(crate) lease: Mutex<Option<(Instant, u64)>>,
@@ -109,6 +112,7 @@ impl Group {
     /// # Errors
     /// This replica does not lead, or no quorum answered within an election timeout.
     pub async fn read_barrier(&self) -> Result<u64, BarrierError> {
+        self.rouse().await;
         if planted::is(Bug::SkipReadIndex) && self.role() == Role::Leader {
             return Ok(self.status().commit_index.unwrap_or(0));
         }

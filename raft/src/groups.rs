@@ -4,7 +4,7 @@ use crate::barrier::Barrier;
 use crate::blocking::blocking;
 use crate::config::RaftConfig;
 use crate::error::{GroupError, LossCause, LostReplica};
-use crate::group::{Group, GroupStatus, Inner, Probes, Transfers, Watcher, stand_after_start};
+use crate::group::{Group, GroupStatus, Inner, Probes, Sleep, Transfers, Watcher, stand_after_start};
 use crate::log_store::{LogEngine, LogLoss, LogStore, LogWriter, PurgeGuard, TailBudget};
 use crate::metrics;
 use crate::snapshot::Senders;
@@ -14,7 +14,7 @@ use crate::types::{Raft, point_of};
 use model::clock::Clock;
 use model::{LogPoint, ReplicaId, ShardId, StoreId, WorkspaceId};
 use parking_lot::{Mutex, RwLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -40,6 +40,8 @@ pub struct GroupSpec {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     groups: RwLock<Index>,
+    /// Stores that did not answer lately, or began anew.
+    silent: RwLock<BTreeSet<StoreId>>,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +57,14 @@ impl Registry {
 
     pub(crate) fn replica(&self, replica: ReplicaId) -> Option<Group> {
         self.groups.read().by_replica.get(&replica).cloned()
+    }
+
+    pub(crate) fn set_silent(&self, silent: BTreeSet<StoreId>) {
+        *self.silent.write() = silent;
+    }
+
+    pub(crate) fn silent(&self) -> BTreeSet<StoreId> {
+        self.silent.read().clone()
     }
 
     fn insert(&self, group: &Group) {
@@ -122,7 +132,7 @@ impl Groups {
             tails: TailBudget::new(config.tail_cache_bytes),
             senders: Senders::new(config.snapshot_bytes_per_second),
             node_room: Arc::new(Semaphore::new(config.node_pending_bytes)),
-            inbox: Inbox::new(identity.clone(), Arc::clone(&registry), Arc::clone(&config.disk_full)),
+            inbox: Inbox::new(identity.clone(), Arc::clone(&registry), &config),
             barrier: Barrier::new(identity.clone(), Arc::clone(&registry), Arc::clone(&transport)),
             mux: Mux::new(transport),
             opening: Mutex::default(),
@@ -142,6 +152,24 @@ impl Groups {
     #[must_use]
     pub fn log_synced(&self) -> u64 {
         self.engine.synced()
+    }
+
+    /// How far the log of this store reaches: see [`LogEngine::reaches`].
+    #[must_use]
+    pub fn log_reaches(&self) -> u64 {
+        self.engine.reaches()
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(crate) fn config(&self) -> &RaftConfig {
+        &self.config
+    }
+
+    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
+        self.mux.transport()
     }
 
     /// What the transport delivers to.
@@ -257,6 +285,7 @@ impl Groups {
                 applied: applied_seen,
                 status: status_seen,
                 heard_leader: AtomicBool::new(false),
+                sleep: Sleep::default(),
                 tasks: Mutex::default(),
                 lease: Mutex::default(),
                 config: self.config.clone(),

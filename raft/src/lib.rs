@@ -16,6 +16,7 @@
 //! | [`state_machine`] | what `node` implements |
 //! | [`transport`] | one connection a peer and lane for all groups |
 //! | [`snapshot`] | sending and receiving another replica's checkpoint |
+//! | `hibernate` | groups that nobody uses stop their timers |
 //! | [`barrier`] | read barriers of many queries in one request |
 //! | [`config`], [`error`], [`metrics`] | settings, failures, what is measured |
 //!
@@ -29,6 +30,7 @@ pub mod config;
 pub mod error;
 pub mod group;
 pub mod groups;
+mod hibernate;
 pub mod log_store;
 pub mod metrics;
 pub mod snapshot;

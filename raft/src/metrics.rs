@@ -19,6 +19,8 @@ pub const FSYNC_SECONDS: &str = "flotilla_raftdb_fsync_seconds";
 
 /// Replicas that this node does not open because they are lost.
 pub const LOST_REPLICAS: &str = "flotilla_raft_lost_replicas";
+/// Replicas whose timers stand still because nobody uses their groups.
+pub const ASLEEP_REPLICAS: &str = "flotilla_raft_asleep_replicas";
 /// Requests of other stores that were dropped unserved because their deadline had passed.
 pub const EXPIRED_REQUESTS: &str = "flotilla_raft_expired_requests_total";
 
@@ -31,6 +33,7 @@ pub fn describe() {
     describe_histogram!(PROPOSE_SECONDS, Unit::Seconds, "Time from a proposal to its answer by apply.");
     describe_histogram!(FSYNC_SECONDS, Unit::Seconds, "Time of one synced batch of the Raft log, all groups together.");
     describe_gauge!(LOST_REPLICAS, Unit::Count, "Replicas that are lost and wait to be replaced.");
+    describe_gauge!(ASLEEP_REPLICAS, Unit::Count, "Replicas whose timers stand still because nobody uses their groups.");
     describe_counter!(EXPIRED_REQUESTS, Unit::Count, "Requests of other stores dropped because their deadline had passed.");
 }
 
@@ -49,6 +52,11 @@ pub(crate) fn count_expired() {
 #[allow(clippy::cast_precision_loss, reason = "gauges are floats")]
 pub(crate) fn set_lost(replicas: usize) {
     gauge!(LOST_REPLICAS).set(replicas as f64);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "gauges are floats")]
+pub(crate) fn set_asleep(replicas: usize) {
+    gauge!(ASLEEP_REPLICAS).set(replicas as f64);
 }
 
 #[allow(clippy::cast_precision_loss, reason = "gauges are floats")]

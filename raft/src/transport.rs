@@ -39,7 +39,7 @@ use crate::error::TransportError;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use model::StoreId;
-use proto::raft::{Block, Frame, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
+use proto::raft::{Block, Frame, HibernateAnswer, HibernateRequest, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
 use std::fmt;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -89,6 +89,14 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
         request: ReadBarrierRequest,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<ReadBarrierAnswer, TransportError>>;
+
+    /// Asks a store to stop the timers of idle groups.
+    fn hibernate(
+        &self,
+        to: StoreId,
+        request: HibernateRequest,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<HibernateAnswer, TransportError>>;
 
     /// Tells where a store is reached from now on; a changed address closes nothing by itself.
     fn set_peer(&self, store: StoreId, address: &str);

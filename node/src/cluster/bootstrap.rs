@@ -12,7 +12,7 @@ use crate::meta::{MetaCommand, MetaResponse};
 use crate::rpc::client::{Peers, header, request};
 use futures::future::join_all;
 use proto::node::{ProbeReply, ProbeRequest, ProposeMetaRequest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -95,7 +95,7 @@ pub async fn find_place(config: &Config, identity: &Identity, peers: &Peers, tel
     loop {
         let answers = probe_all(&own, &nodes, identity, peers).await;
         match decide(&own, &identity.incarnation, &nodes, &answers) {
-            Decision::Found { store_id, founders } => return Membership { store_id, cluster_id: None, founders },
+            Decision::Found { store_id, founders } => return Membership { store_id, cluster_id: None, founders, peers: BTreeSet::new() },
             Decision::Join => match join(config, identity, &answers, peers).await {
                 Ok(membership) => return membership,
                 Err(reason) => tell(&format!("joining: {reason}")),
@@ -160,7 +160,8 @@ async fn join(
         match client.propose_meta(request(message, JOIN_TIMEOUT)).await {
             Ok(reply) => match decode(&reply.into_inner().response) {
                 Ok(MetaResponse::Store { store }) => {
-                    return Ok(Membership { store_id: store.store_id, cluster_id: Some(probe.cluster_id), founders: BTreeMap::new() });
+                    let (cluster_id, founders, peers) = (Some(probe.cluster_id), BTreeMap::new(), BTreeSet::new());
+                    return Ok(Membership { store_id: store.store_id, cluster_id, founders, peers });
                 }
                 other => last = format!("{address}: {other:?}"),
             },

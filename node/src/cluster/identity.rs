@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,9 @@ pub struct Membership {
     pub cluster_id: Option<String>,
     /// Address and incarnation of every founder as this node saw them when it founded; empty if it joined.
     pub founders: BTreeMap<String, String>,
+    /// Where the other nodes answered last: whom a start asks what they remember of this disk.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub peers: BTreeSet<String>,
 }
 
 /// Why an identity could not be read or written.
@@ -121,7 +124,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut identity = Identity::open(dir.path()).unwrap();
         assert_eq!(identity.membership, None);
-        identity.membership = Some(Membership { store_id: 2, cluster_id: None, founders: BTreeMap::new() });
+        identity.membership = Some(Membership { store_id: 2, cluster_id: None, founders: BTreeMap::new(), peers: BTreeSet::new() });
         identity.store(dir.path()).unwrap();
         assert_eq!(Identity::open(dir.path()).unwrap(), identity);
         fs::remove_file(dir.path().join(FILE)).unwrap();

@@ -215,15 +215,18 @@ async fn round(node: &Arc<Node>, store: StoreId, reported: &mut Option<Instant>,
         return Ok(());
     }
     let report = store_report(&node.config, &node.identity.read().incarnation);
-    let known = meta.stores.get(&store.0).is_some_and(|known| known.report() == report);
+    let known = meta.stores.get(&store.0).is_some_and(|known| known.report == report);
     if !known {
         register(node, Some(store.0)).await?;
         return Ok(());
     }
-    if reported.is_none_or(|at| at.elapsed() >= REPORT)
+    let tells_synced = meta.level >= meta::LEVEL_SYNCED;
+    let is_untold = tells_synced && meta.stores.get(&store.0).is_some_and(|record| record.synced == 0);
+    if (is_untold || reported.is_none_or(|at| at.elapsed() >= REPORT))
         && let Ok(now_ms) = node.time.now()
     {
-        propose(node, MetaCommand::ReportTime { store_id: store.0, now_ms }).await?;
+        let synced = tells_synced.then(|| node.groups.log_synced());
+        propose(node, MetaCommand::ReportTime { store_id: store.0, now_ms, synced }).await?;
         *reported = Some(Instant::now());
     }
     for lost in node.groups.lost() {
@@ -236,7 +239,7 @@ async fn round(node: &Arc<Node>, store: StoreId, reported: &mut Option<Instant>,
         found_workspaces(node, &meta).await?;
         begin_changes(node, &meta, since).await?;
         scaler::keep_up(node, &meta).await?;
-        let level = meta.stores.values().map(|store| store.level).min().unwrap_or(0);
+        let level = meta.stores.values().map(|store| store.report.level).min().unwrap_or(0);
         if level > meta.level {
             tracing::info!(level, "all nodes can: the cluster's feature level rises");
             propose(node, MetaCommand::RaiseLevel { level }).await?;

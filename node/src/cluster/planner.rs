@@ -85,7 +85,7 @@ impl Room<'_> {
     }
 
     fn zone(&self, store: u64) -> &str {
-        self.state.stores.get(&store).map_or("", |s| s.zone.as_str())
+        self.state.stores.get(&store).map_or("", |s| s.report.zone.as_str())
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::node::Node;
 use crate::task;
 use model::{ReplicaId, ShardId, StoreId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 const ROUND: Duration = Duration::from_secs(1);
 /// Time between two transfers of one shard's leadership.
 const COOL_DOWN: Duration = Duration::from_secs(10);
+/// A store that has not answered for this long may be gone with the leaders that sleep on it.
+const SILENT_AFTER: Duration = Duration::from_secs(2);
 /// A target may lag so many entries.
 const LAG_MAX: u64 = 128;
 
@@ -73,6 +75,22 @@ pub async fn give_away(node: &Node) {
         if let Some((replica, store)) = target.filter(|_| status.is_leader) {
             hand_over(&group, *replica, *store).await;
         }
+    }
+}
+
+/// Lets groups that nobody uses stop their timers, and wakes those whose leader's node is silent or was started anew. Runs until dropped.
+pub async fn hibernation(node: Arc<Node>) {
+    let mut rounds = tokio::time::interval(ROUND);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known: BTreeMap<StoreId, u64> = BTreeMap::new();
+    loop {
+        rounds.tick().await;
+        let starts = node.heard_starts.read().clone();
+        let is_new = |store: &StoreId| starts.get(store) != known.get(store);
+        let stores = node.others().into_keys();
+        let silent = stores.filter(|store| is_new(store) || node.is_silent_for(*store, SILENT_AFTER)).collect();
+        node.groups.hibernate(silent).await;
+        known = starts;
     }
 }
 

@@ -1,7 +1,8 @@
 //! Keeps what this node knows of the others current: their clocks, whether they can lead, and the meta state where this node has no replica of it.
 
-use crate::meta::MetaState;
+use super::identity::Identity;
 use crate::meta::command::decode;
+use crate::meta::{LEVEL_SYNCED, MetaState};
 use crate::node::Node;
 use crate::recover;
 use crate::rpc::client::{Peers, header, request};
@@ -9,6 +10,7 @@ use crate::task;
 use futures::future::join_all;
 use model::{ShardId, StoreId};
 use proto::node::{FetchMetaRequest, PingRequest};
+use raft::FatalError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,12 +62,14 @@ async fn ping(node: &Node, address: &str) {
     if store == node.store_id() {
         return;
     }
+    refuse_old_image(node, reply.heard_synced);
     if reply.unfit {
         node.unfit.write().insert(store);
     } else {
         node.unfit.write().remove(&store);
     }
     node.heard_at.write().insert(store, node.clock.monotonic());
+    node.heard_starts.write().insert(store, reply.started);
     let mut synced = node.heard_synced.write();
     let known = synced.entry(store).or_default();
     *known = reply.synced.max(*known);
@@ -74,6 +78,14 @@ async fn ping(node: &Node, address: &str) {
     node.time.observe(store, reply.now_ms, sent + trip / 2);
     if node.others().get(&store).is_none_or(|known| known != address) {
         node.heard.write().insert(store, address.to_owned());
+    }
+}
+
+/// Ends the process if another node has heard more of this disk's log than it holds: that node did not answer when this one started.
+fn refuse_old_image(node: &Node, heard: u64) {
+    let held = node.groups.log_reaches();
+    if heard > held {
+        node.fatal.call(&FatalError::OldImage { held, heard });
     }
 }
 
@@ -114,21 +126,47 @@ async fn fetch(node: &Node, address: &str) -> Option<()> {
     Some(())
 }
 
-/// Writes the cluster's id into this node's identity as soon as the meta group tells it. Runs until it is known.
-pub async fn cluster_id(node: Arc<Node>) {
+/// Keeps this node's identity current until dropped: the cluster's id as soon as the meta group tells it, and where the other nodes are.
+pub async fn identity(node: Arc<Node>) {
     let mut changes = node.meta.watch();
+    let mut is_adopted = false;
     loop {
         let meta = changes.newest();
         // A recovered node has its new id before the meta group knows it.
         let is_old = recover::is_pending(&node.config.node.data) && meta.cluster_id != Some(node.cluster_id());
         if let Some(id) = meta.cluster_id.as_ref().filter(|_| !is_old) {
-            adopt(&node, id).await;
-            return;
+            if !is_adopted {
+                adopt(&node, id).await;
+                is_adopted = true;
+            }
+            if meta.level >= LEVEL_SYNCED {
+                keep_peers(&node).await;
+            }
         }
         if !changes.changed().await {
             return;
         }
     }
+}
+
+async fn keep_peers(node: &Node) {
+    let mut identity = node.identity.read().clone();
+    let peers = node.others().into_values().collect();
+    if let Some(membership) = identity.membership.as_mut().filter(|membership| membership.peers != peers) {
+        membership.peers = peers;
+        store(node, identity).await;
+    }
+}
+
+/// Nobody else changes the identity of a node that has its place.
+async fn store(node: &Node, identity: Identity) {
+    let (stored, data) = (identity.clone(), node.config.node.data.clone());
+    match task::blocking(move || stored.store(&data)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => tracing::error!(error = %e, "identity not stored"),
+        Err(e) => tracing::error!(error = %e, "identity not stored"),
+    }
+    *node.identity.write() = identity;
 }
 
 async fn adopt(node: &Node, id: &str) {
@@ -142,14 +180,7 @@ async fn adopt(node: &Node, id: &str) {
         Some(_) => {}
         None => {
             membership.cluster_id = Some(id.to_owned());
-            // Nobody else changes the identity of a node that has its place.
-            let (stored, data) = (identity.clone(), node.config.node.data.clone());
-            match task::blocking(move || stored.store(&data)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(e)) => tracing::error!(error = %e, "cluster id not stored"),
-                Err(e) => tracing::error!(error = %e, "cluster id not stored"),
-            }
-            *node.identity.write() = identity;
+            store(node, identity).await;
         }
     }
     if let Err(e) = node.raft_identity.set_cluster(id.as_bytes()) {

@@ -116,6 +116,7 @@ fn read(reader: &mut Reader<'_>) -> Config {
             bootstrap: reader.read(&s::CLUSTER_BOOTSTRAP, value::boolean),
             replace_after: reader.read(&s::CLUSTER_REPLACE_AFTER, value::interval),
             heartbeat: reader.read(&s::CLUSTER_HEARTBEAT, value::heartbeat),
+            hibernate_after: reader.read(&s::CLUSTER_HIBERNATE_AFTER, value::interval),
             scale_samples: reader.read(&s::CLUSTER_SCALE_SAMPLES, value::number),
             scale_series: reader.read(&s::CLUSTER_SCALE_SERIES, value::number),
             scale_lead: reader.read(&s::CLUSTER_SCALE_LEAD, value::positive_duration),

@@ -65,6 +65,7 @@ settings! {
     CLUSTER_BOOTSTRAP = "cluster.bootstrap", "bootstrap", "BOOL", "false", "Found a cluster of this node alone if its disk is empty.";
     CLUSTER_REPLACE_AFTER = "cluster.replace_after", "cluster.replace-after", "DURATION", "10m", "Time after which the replicas of a node that does not answer are put on other nodes; 0 turns it off.";
     CLUSTER_HEARTBEAT = "cluster.heartbeat", "cluster.heartbeat", "DURATION", "250ms", "Interval of leaders' heartbeats, the same on all nodes; a new leader is elected after four to eight of them. A node takes part in 64 groups (shards and the meta group), from 500ms on in 256, from 1s on in 1000.";
+    CLUSTER_HIBERNATE_AFTER = "cluster.hibernate_after", "cluster.hibernate-after", "DURATION", "5m", "Time without a write, a read or a change after which a shard's replicas stop their timers and cost nothing until the next; 0 turns it off.";
     CLUSTER_SCALE_LEAD = "cluster.scale_lead", "cluster.scale-lead", "DURATION", "15m", "How far ahead of the present a workspace's new number of shards begins to hold; the next change comes eight times as long after it at the earliest.";
     CLUSTER_SCALE_SAMPLES = "cluster.scale_samples", "cluster.scale-samples", "N", "200000", "Samples a second and shard, on average of two hours, from which a workspace gets more shards; far below it gets fewer. 0: the load changes nothing.";
     CLUSTER_SCALE_SERIES = "cluster.scale_series", "cluster.scale-series", "N", "1000000", "Series in memory and shard from which a workspace gets more shards; 0: their number changes nothing.";

@@ -61,6 +61,7 @@ fn defaults_are_a_whole_configuration() {
             bootstrap: false,
             replace_after: Some(minutes(10)),
             heartbeat: Duration::from_millis(250),
+            hibernate_after: Some(minutes(5)),
             scale_samples: 200_000,
             scale_series: 1_000_000,
             scale_lead: minutes(15)
@@ -133,6 +134,7 @@ fn every_setting_can_come_from_every_layer() {
         ("cluster.bootstrap", "true"),
         ("cluster.replace_after", "1h"),
         ("cluster.heartbeat", "1s"),
+        ("cluster.hibernate_after", "1m"),
         ("cluster.scale_samples", "0"),
         ("cluster.scale_series", "7"),
         ("cluster.scale_lead", "1m"),

@@ -76,7 +76,7 @@ fn number(text: &str) -> Result<u64, ApiError> {
 /// A store by its id or by the name of its node.
 fn store_of(meta: &MetaState, text: &str) -> Result<u64, ApiError> {
     let by_id = text.parse().ok().filter(|id| meta.stores.contains_key(id));
-    let mut named = meta.stores.values().filter(|store| store.name == text);
+    let mut named = meta.stores.values().filter(|store| store.report.name == text);
     let by_name = named.next().filter(|_| named.next().is_none()).map(|store| store.store_id);
     by_id.or(by_name).ok_or_else(|| ApiError::new(ErrorType::NotFound, format!("no one node is {text:?}")))
 }
@@ -167,15 +167,15 @@ fn store_json(node: &Node, meta: &MetaState, store: &StoreRecord) -> Value {
     };
     json!({
         "id": id,
-        "name": store.name,
-        "zone": store.zone,
+        "name": store.report.name,
+        "zone": store.report.zone,
         "state": state,
-        "level": store.level,
+        "level": store.report.level,
         "replicas": held(meta, id),
-        "groupsMax": store.groups_max,
+        "groupsMax": store.report.groups_max,
         "preferredLeader": led(meta).get(&id).copied().unwrap_or(0),
-        "httpAddress": store.http_address,
-        "rpcAddress": store.rpc_address,
+        "httpAddress": store.report.http_address,
+        "rpcAddress": store.report.rpc_address,
     })
 }
 

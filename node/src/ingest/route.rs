@@ -135,6 +135,10 @@ pub async fn write(node: &Node, workspace: &str, parts: &[Part], deadline: Insta
                 Outcome::Overloaded => part.reason = format!("shard {} has too much waiting", part.shard),
                 Outcome::Unknown => part.reason = format!("shard {} gave no answer", part.shard),
             }
+            // A follower that sleeps would believe in a leader that is gone.
+            if let Some(local) = node.shards.get(part.shard) {
+                local.group.stir();
+            }
             still_open.push(part);
         }
         open = still_open;
@@ -189,6 +193,7 @@ async fn round(node: &Node, workspace: &str, open: Vec<Open>, attempt: usize, le
 /// Writes a part through this node's own replica.
 pub async fn write_local(node: &Node, shard: ShardId, part: ShardPart, left: Duration) -> Outcome {
     let Some(local) = node.shards.get(shard) else { return Outcome::Unavailable(format!("shard {shard} is not here")) };
+    local.group.stir();
     tokio::time::timeout(left, local.queue.write(part)).await.unwrap_or(Outcome::Unknown)
 }
 
@@ -201,7 +206,7 @@ async fn write_remote(
     left: Duration,
 ) -> Vec<(Open, Outcome)> {
     let refused = |parts: Vec<Open>, outcome: Outcome| parts.into_iter().map(|p| (p, outcome.clone())).collect();
-    let Some(address) = meta.stores.get(&store).map(|s| &s.rpc_address) else {
+    let Some(address) = meta.stores.get(&store).map(|s| &s.report.rpc_address) else {
         return refused(parts, Outcome::Unavailable(format!("store {store} is not known")));
     };
     let mut client = match node.peers.client(address) {

@@ -35,7 +35,7 @@ impl MetaState {
             MetaCommand::RegisterStore { store_id, report } => self.register_store(report.record(store_id.unwrap_or(0))),
             MetaCommand::AcceptLoss { survivor, cluster_id, now_ms } => self.accept_loss(survivor, cluster_id, now_ms),
             MetaCommand::RaiseLevel { level } => self.raise_level(level),
-            MetaCommand::ReportTime { store_id, now_ms } => self.report_time(store_id, now_ms),
+            MetaCommand::ReportTime { store_id, now_ms, synced } => self.report_time(store_id, now_ms, synced),
             MetaCommand::CreateWorkspace { id, alias, placement_key, wrapped_key, shards, limits, tags, client_token, now_ms } => {
                 let (generations, pending, decided_rev) = (Vec::new(), None, 1);
                 let created_ms = now_ms;
@@ -73,15 +73,16 @@ impl MetaState {
     }
 
     fn register_store(&mut self, mut record: StoreRecord) -> MetaResponse {
-        if self.removed_stores.values().any(|incarnation| *incarnation == record.incarnation) {
+        if self.removed_stores.values().any(|incarnation| *incarnation == record.report.incarnation) {
             let reason = "the store was removed from the cluster: it can join again with an empty disk".to_owned();
             return MetaResponse::Conflict { id: record.store_id.to_string(), reason };
         }
-        if record.level < self.level {
-            let reason = format!("its binary is of feature level {}, the cluster of {}: it needs a newer one", record.level, self.level);
+        if record.report.level < self.level {
+            let reason =
+                format!("its binary is of feature level {}, the cluster of {}: it needs a newer one", record.report.level, self.level);
             return MetaResponse::Conflict { id: record.store_id.to_string(), reason };
         }
-        if let Some(known) = self.stores.values_mut().find(|s| s.incarnation == record.incarnation) {
+        if let Some(known) = self.stores.values_mut().find(|s| s.report.incarnation == record.report.incarnation) {
             if record.store_id != 0 && record.store_id != known.store_id {
                 let reason = format!("its disk is known as store {}", known.store_id);
                 return MetaResponse::Conflict { id: record.store_id.to_string(), reason };
@@ -89,6 +90,7 @@ impl MetaState {
             record.store_id = known.store_id;
             record.reported_ms = known.reported_ms;
             record.is_draining = known.is_draining;
+            record.synced = known.synced;
             if *known != record {
                 *known = record.clone();
                 self.revision += 1;
@@ -110,8 +112,8 @@ impl MetaState {
     }
 
     fn raise_level(&mut self, level: u32) -> MetaResponse {
-        if let Some(behind) = self.stores.values().find(|store| store.level < level) {
-            let reason = format!("store {} is of feature level {}", behind.store_id, behind.level);
+        if let Some(behind) = self.stores.values().find(|store| store.report.level < level) {
+            let reason = format!("store {} is of feature level {}", behind.store_id, behind.report.level);
             return MetaResponse::Conflict { id: level.to_string(), reason };
         }
         if level > self.level {
@@ -121,10 +123,11 @@ impl MetaState {
         MetaResponse::Done
     }
 
-    fn report_time(&mut self, store_id: u64, now_ms: i64) -> MetaResponse {
+    fn report_time(&mut self, store_id: u64, now_ms: i64, synced: Option<u64>) -> MetaResponse {
         match self.stores.get_mut(&store_id) {
             Some(store) => {
                 store.reported_ms = now_ms;
+                store.synced = store.synced.max(synced.unwrap_or(0));
                 self.revision += 1;
                 MetaResponse::Done
             }
@@ -210,6 +213,7 @@ impl MetaState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meta::command::{decode, encode};
     use crate::meta::state::StoreReport;
     use crate::meta::testing::{self, GROUPS_MAX, created, report};
 
@@ -259,10 +263,23 @@ mod tests {
     }
 
     #[test]
+    fn pitfall_09_what_was_told_of_a_log_outlives_all_who_heard_it_and_never_goes_back() {
+        let mut state = founded(2);
+        let tell = |state: &mut MetaState, synced| state.apply(MetaCommand::ReportTime { store_id: 1, now_ms: 9, synced });
+        tell(&mut state, None);
+        assert!(!String::from_utf8_lossy(&encode(&state)).contains("synced"), "an older binary can read it");
+        tell(&mut state, Some(7));
+        tell(&mut state, Some(5));
+        tell(&mut state, None);
+        register(&mut state, "disk-1", Some(1));
+        assert_eq!(decode::<MetaState>(&encode(&state)).unwrap().stores[&1].synced, 7);
+    }
+
+    #[test]
     fn the_feature_level_rises_once_all_can_and_no_older_binary_comes_back() {
         let mut state = founded(2);
-        let level = state.stores[&1].level;
-        let newer = |id: u64| StoreReport { level: level + 1, ..state.stores[&id].report() };
+        let level = state.stores[&1].report.level;
+        let newer = |id: u64| StoreReport { level: level + 1, ..state.stores[&id].report.clone() };
         let (one, two) = (newer(1), newer(2));
         state.apply(MetaCommand::RegisterStore { store_id: Some(1), report: one });
         assert!(matches!(state.apply(MetaCommand::RaiseLevel { level: level + 1 }), MetaResponse::Conflict { .. }), "one cannot yet");

@@ -100,6 +100,9 @@ pub enum MetaCommand {
         store_id: u64,
         /// Its estimate of cluster time.
         now_ms: i64,
+        /// Batches of its log that were synced, from the level [`LEVEL_SYNCED`](super::LEVEL_SYNCED) on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        synced: Option<u64>,
     },
     /// Creates a workspace with its first generation.
     CreateWorkspace {
@@ -294,9 +297,13 @@ mod tests {
         ] {
             assert_eq!(decode::<MetaCommand>(&encode(&command)).unwrap(), command);
         }
-        let command = MetaCommand::ReportTime { store_id: 2, now_ms: 5 };
+        let command = MetaCommand::ReportTime { store_id: 2, now_ms: 5, synced: None };
         let bytes = encode(&command);
         assert_eq!(bytes.as_ref(), b"\x01{\"kind\":\"report_time\",\"store_id\":2,\"now_ms\":5}");
+        assert_eq!(decode::<MetaCommand>(&bytes).unwrap(), command);
+        let command = MetaCommand::ReportTime { store_id: 2, now_ms: 5, synced: Some(7) };
+        let bytes = encode(&command);
+        assert_eq!(bytes.as_ref(), b"\x01{\"kind\":\"report_time\",\"store_id\":2,\"now_ms\":5,\"synced\":7}");
         assert_eq!(decode::<MetaCommand>(&bytes).unwrap(), command);
         assert!(matches!(decode::<MetaCommand>(b"\x01{\"kind\":\"from_the_future\"}"), Err(DecodeError::Json(_))));
         assert!(matches!(decode::<MetaCommand>(b"\x02{}"), Err(DecodeError::Version(Some(2)))));

@@ -42,7 +42,7 @@ pub fn led(state: &MetaState) -> BTreeMap<u64, usize> {
 pub fn room(state: &MetaState) -> usize {
     let held = state.shards.values().map(|s| s.replicas.len()).sum::<usize>();
     let kept = state.stores.values().filter(|store| !store.is_draining);
-    kept.map(|store| (store.groups_max as usize).saturating_sub(1)).sum::<usize>().saturating_sub(held)
+    kept.map(|store| (store.report.groups_max as usize).saturating_sub(1)).sum::<usize>().saturating_sub(held)
 }
 
 /// Chooses stores for one new shard: zones not yet used first, then the least loaded store, then the lowest id.
@@ -68,16 +68,17 @@ pub fn choose_more(state: &MetaState, candidates: &BTreeSet<u64>, beside: &[u64]
     }
     let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
     for store in beside.iter().filter_map(|id| state.stores.get(id)) {
-        *zones.entry(&store.zone).or_default() += 1;
+        *zones.entry(&store.report.zone).or_default() += 1;
     }
     let mut left: Vec<&StoreRecord> = candidates.iter().filter(|id| !beside.contains(id)).filter_map(|id| state.stores.get(id)).collect();
     let mut chosen: Vec<u64> = Vec::new();
     while chosen.len() < count {
         let load = |s: &StoreRecord| held.get(&s.store_id).copied().unwrap_or(0);
-        let best = left.iter().enumerate().min_by_key(|(_, s)| (zones.get(s.zone.as_str()).copied().unwrap_or(0), load(s), s.store_id));
+        let best =
+            left.iter().enumerate().min_by_key(|(_, s)| (zones.get(s.report.zone.as_str()).copied().unwrap_or(0), load(s), s.store_id));
         let Some((i, _)) = best else { break };
         let store = left.remove(i);
-        *zones.entry(&store.zone).or_default() += 1;
+        *zones.entry(&store.report.zone).or_default() += 1;
         chosen.push(store.store_id);
     }
     chosen

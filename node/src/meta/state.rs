@@ -44,28 +44,25 @@ pub struct MetaState {
 
 /// A store: one data directory of one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct StoreRecord {
     /// Its id.
     pub store_id: u64,
-    /// Names the disk.
-    pub incarnation: String,
-    /// `--node-name`.
-    pub name: String,
-    /// `--zone`.
-    pub zone: String,
-    /// Where other nodes reach it.
-    pub rpc_address: String,
-    /// Where users reach it.
-    pub http_address: String,
-    /// The feature level of its binary.
-    pub level: u32,
-    /// Groups that it takes part in at most.
-    pub groups_max: u32,
+    /// What its node told of it last.
+    #[serde(flatten)]
+    pub report: StoreReport,
     /// The clock it reported last, 0 before the first report.
     pub reported_ms: i64,
     /// Whether it is to be emptied: replicas and leaders go elsewhere, and none come.
     pub is_draining: bool,
+    /// Batches of its log that were synced, as it reported last: an image of its disk with fewer is an old one. Not written before the
+    /// cluster's level is [`LEVEL_SYNCED`](super::LEVEL_SYNCED).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub synced: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// What a node tells of its store when it makes it known.
@@ -90,26 +87,8 @@ pub struct StoreReport {
 
 impl StoreReport {
     /// The record of a store that was just made known.
-    pub(super) fn record(self, store_id: u64) -> StoreRecord {
-        let Self { incarnation, name, zone, rpc_address, http_address, level, groups_max } = self;
-        let (reported_ms, is_draining) = (0, false);
-        StoreRecord { store_id, incarnation, name, zone, rpc_address, http_address, level, groups_max, reported_ms, is_draining }
-    }
-}
-
-impl StoreRecord {
-    /// What its node told of it last.
-    #[must_use]
-    pub fn report(&self) -> StoreReport {
-        StoreReport {
-            incarnation: self.incarnation.clone(),
-            name: self.name.clone(),
-            zone: self.zone.clone(),
-            rpc_address: self.rpc_address.clone(),
-            http_address: self.http_address.clone(),
-            level: self.level,
-            groups_max: self.groups_max,
-        }
+    pub(super) const fn record(self, store_id: u64) -> StoreRecord {
+        StoreRecord { store_id, report: self, reported_ms: 0, is_draining: false, synced: 0 }
     }
 }
 

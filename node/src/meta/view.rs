@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(one.generations.as_ref().unwrap().as_slice()[0].shards.len(), 3);
 
         workspace(&mut state, "two", 3);
-        state.apply(MetaCommand::ReportTime { store_id: 1, now_ms: 9 });
+        state.apply(MetaCommand::ReportTime { store_id: 1, now_ms: 9, synced: None });
         view.publish(Arc::new(state.clone()));
         view.publish(old);
         assert_eq!((view.get().revision, view.confirmed_ms()), (state.revision, Some(9)));

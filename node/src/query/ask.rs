@@ -117,7 +117,7 @@ impl Question {
     async fn ask_remote(&self, node: &Node, shard: ShardId, attempt: usize, deadline: Instant) -> Result<ShardAnswer, ReadError> {
         let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
         let store = replica_for(node, shard, attempt).ok_or_else(|| unavailable("its replicas are not known".to_owned()))?;
-        let address = node.meta.get().stores.get(&store.0).map(|s| s.rpc_address.clone());
+        let address = node.meta.get().stores.get(&store.0).map(|s| s.report.rpc_address.clone());
         let address = address.ok_or_else(|| unavailable(format!("store {store} is not known")))?;
         let mut client = node.peers.client(&address).map_err(|e| unavailable(e.to_string()))?;
         let left = deadline.saturating_duration_since(Instant::now());

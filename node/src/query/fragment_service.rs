@@ -221,7 +221,14 @@ pub(crate) async fn ready(node: &Node, local: &LocalShard, known: KnownMap, dead
     if planted::is(Bug::ReadWithoutBarrier) {
         return Ok(0);
     }
-    let index = node.barrier.confirm(shard, leader, deadline).await.map_err(|e| unavailable(e.to_string()))?;
+    let index = match node.barrier.confirm(shard, leader, deadline).await {
+        Ok(index) => index,
+        Err(error) => {
+            // A follower that sleeps would believe in a leader that is gone.
+            local.group.stir();
+            return Err(unavailable(error.to_string()));
+        }
+    };
     local.group.wait_applied(index, deadline).await.map_err(|e| unavailable(e.to_string()))?;
     if local.shard.has_newer_map(known.revision, known.range.0, known.range.1) {
         return Err(ReadError::StaleMap { shard });

@@ -128,7 +128,7 @@ pub(crate) async fn read_from(
     deadline: Instant,
 ) -> Result<Found, ReadError> {
     let unavailable = |reason: String| ReadError::Unavailable { shard, reason };
-    let address = node.meta.get().stores.get(&store.0).map(|s| s.rpc_address.clone());
+    let address = node.meta.get().stores.get(&store.0).map(|s| s.report.rpc_address.clone());
     let address = address.ok_or_else(|| unavailable(format!("store {store} is not known")))?;
     let mut client = node.peers.client(&address).map_err(|e| unavailable(e.to_string()))?;
     let left = deadline.saturating_duration_since(Instant::now());

@@ -82,7 +82,8 @@ impl NodeRpc for NodeService {
             store_id: self.node.store_id().0,
             unfit: !self.node.is_fit(),
             synced: self.node.groups.log_synced(),
-            heard_synced: self.node.heard_synced.read().get(&caller).copied().unwrap_or(0),
+            heard_synced: self.node.remembered_synced(caller),
+            started: self.node.started,
         }))
     }
 

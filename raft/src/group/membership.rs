@@ -41,6 +41,7 @@ impl Group {
     /// # Errors
     /// See [`MembershipError`].
     pub async fn add_learner(&self, replica: ReplicaId, store: StoreId) -> Result<(), MembershipError> {
+        self.rouse().await;
         let added = self.inner.raft.add_learner(replica.0, Node { store_id: store.0 }, false).await;
         added.map(|_| ()).map_err(refused)
     }
@@ -50,6 +51,7 @@ impl Group {
     /// # Errors
     /// See [`MembershipError`].
     pub async fn change_membership(&self, voters: BTreeSet<ReplicaId>) -> Result<(), MembershipError> {
+        self.rouse().await;
         let voters: BTreeSet<u64> = voters.into_iter().map(|replica| replica.0).collect();
         self.inner.raft.change_membership(voters, false).await.map(|_| ()).map_err(refused)
     }
@@ -59,6 +61,7 @@ impl Group {
     /// # Errors
     /// See [`MembershipError`].
     pub async fn remove_learners(&self, learners: BTreeSet<ReplicaId>) -> Result<(), MembershipError> {
+        self.rouse().await;
         let learners: BTreeSet<u64> = learners.into_iter().map(|replica| replica.0).collect();
         self.inner.raft.change_membership(ChangeMembers::RemoveNodes(learners), false).await.map(|_| ()).map_err(refused)
     }
@@ -68,6 +71,7 @@ impl Group {
     /// # Errors
     /// This replica does not lead, the other is no voter, or the group is closed.
     pub async fn transfer_leader(&self, to: ReplicaId) -> Result<(), MembershipError> {
+        self.rouse().await;
         let status = super::status::current(self.inner.shard, &self.inner.raft);
         if !status.is_leader {
             return Err(MembershipError::NotLeader { leader: status.leader });

@@ -71,6 +71,7 @@ impl Group {
         if payload.len() > limits::ENTRY_BYTES_MAX {
             return Err(ProposeError::TooLarge { bytes: payload.len(), max: limits::ENTRY_BYTES_MAX });
         }
+        self.rouse().await;
         let room = self.reserve(payload.len())?;
         let (responder, answer) = ProgressResponder::complete_only();
         let mut write = self.inner.raft.write(Blob(payload)).responder(responder);

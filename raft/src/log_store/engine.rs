@@ -105,9 +105,14 @@ pub trait LogEngine: Send + Sync + fmt::Debug + 'static {
     /// What this log is known to have lost, ever. Its lost replicas must not vote again.
     fn loss(&self) -> Option<&LogLoss>;
 
-    /// A number that grows with what is synced, and that is never smaller on a later start of the same disk: other stores remember it, so
-    /// that an older image of the disk is known for what it is.
+    /// A number that grows with what is synced: other stores remember it, so that an older image of the disk is known for what it is. A start
+    /// may know a little less of it than the one before had told.
     fn synced(&self) -> u64;
+
+    /// How far the log reaches, synced or not: on the same disk never less than [`LogEngine::synced`] has ever told.
+    fn reaches(&self) -> u64 {
+        self.synced()
+    }
 
     /// Bytes that the log takes on disk, roughly, purged entries included that have not been given back.
     fn stored_bytes(&self) -> u64;

@@ -261,6 +261,10 @@ impl LogEngine for RocksEngine {
         self.counted_before + self.ledger.number()
     }
 
+    fn reaches(&self) -> u64 {
+        self.counted_before + self.db.latest_sequence_number()
+    }
+
     fn stored_bytes(&self) -> u64 {
         let files = self.family(CF_LOG).ok().and_then(|log| self.db.property_int_value_cf(log, LIVE_SST_FILES_SIZE).ok().flatten());
         self.unflushed.load(Ordering::Relaxed) + files.unwrap_or(0)

@@ -396,6 +396,22 @@ async fn pitfall_09_image_older_than_what_others_heard_of_is_a_loss_once() {
 }
 
 #[tokio::test]
+async fn pitfall_09_a_killed_process_reaches_as_far_as_it_told_though_its_ledger_lags() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine: Arc<dyn LogEngine> = Arc::new(RocksEngine::open(directory.path(), RocksOptions::default()).unwrap());
+    let mut log = open(&engine, 0);
+    log.store.blocking_append((0..10).map(|index| entry(1, index, b"x"))).await.unwrap();
+    log.writer.close();
+    let told = engine.synced();
+    drop((log, engine));
+    // What a kill leaves: the log whole, its ledger some writes behind.
+    super::ledger::write(directory.path(), told - 1).unwrap();
+    let again = RocksEngine::open(directory.path(), RocksOptions { synced_elsewhere: told, ..RocksOptions::default() }).unwrap();
+    assert_eq!((again.loss(), again.synced()), (None, told - 1));
+    assert!(again.reaches() >= told);
+}
+
+#[tokio::test]
 async fn log_without_its_ledger_does_not_open() {
     let directory = tempfile::tempdir().unwrap();
     drop(RocksEngine::open(directory.path(), RocksOptions::default()).unwrap());

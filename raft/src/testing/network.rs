@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use model::StoreId;
 use parking_lot::Mutex;
-use proto::raft::{Block, Frame, Frames, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
+use proto::raft::{Block, Frame, Frames, HibernateAnswer, HibernateRequest, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -223,6 +223,18 @@ impl Transport for MemoryTransport {
             in_time(to, timeout, inbox.read_barrier(&request)).await
         }
         .boxed()
+    }
+
+    fn hibernate(
+        &self,
+        to: StoreId,
+        request: HibernateRequest,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<HibernateAnswer, TransportError>> {
+        let (network, from) = (Arc::clone(&self.network), self.identity.store());
+        in_time(to, timeout, async move { network.inbox(from, to).map(|inbox| inbox.hibernate(&request)) })
+            .map(|answer| answer.and_then(|answer| answer))
+            .boxed()
     }
 
     fn set_peer(&self, _store: StoreId, _address: &str) {}

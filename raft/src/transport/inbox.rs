@@ -2,9 +2,11 @@
 
 use super::append::UNACKED_MAX;
 use super::{Arrived, Connection, Identity, convert};
+use crate::config::RaftConfig;
 use crate::error::BarrierError;
 use crate::group::Group;
 use crate::groups::Registry;
+use crate::hibernate::GROUPS_MAX;
 use crate::metrics;
 use crate::snapshot::{self, Receivers};
 use crate::types::TypeConfig;
@@ -15,7 +17,8 @@ use openraft::raft::AppendEntriesRequest;
 use prost::Message;
 use proto::raft::frame::Body;
 use proto::raft::{
-    Append, Block, Confirmation, Frame, NotLeader, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck, confirmation, snapshot_ack,
+    Append, Block, Confirmation, Frame, HibernateAnswer, HibernateRequest, IdleGroup, NotLeader, ReadBarrierAnswer, ReadBarrierRequest,
+    SnapshotAck, confirmation, snapshot_ack,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,6 +39,9 @@ const ANSWER_SHARE: u32 = 4;
 /// What is answered to a request that nobody waits for any more.
 pub(super) const EXPIRED: &str = "the deadline passed before the request was served";
 
+/// What is answered to a pre-vote that woke a replica whose leader is alive.
+const ASLEEP: &str = "asleep until now, under a leader whose store is alive";
+
 /// Delivers what arrives to this process's groups.
 #[derive(Clone, Debug)]
 pub struct Inbox {
@@ -43,11 +49,13 @@ pub struct Inbox {
     registry: Arc<Registry>,
     receivers: Arc<Receivers>,
     disk_full: Arc<AtomicBool>,
+    hibernate_after: Option<Duration>,
 }
 
 impl Inbox {
-    pub(crate) fn new(identity: Identity, registry: Arc<Registry>, disk_full: Arc<AtomicBool>) -> Self {
-        Self { identity, registry, receivers: Arc::default(), disk_full }
+    pub(crate) fn new(identity: Identity, registry: Arc<Registry>, config: &RaftConfig) -> Self {
+        let (disk_full, hibernate_after) = (Arc::clone(&config.disk_full), config.hibernate_after);
+        Self { identity, registry, receivers: Arc::default(), disk_full, hibernate_after }
     }
 
     /// Who we are.
@@ -84,6 +92,10 @@ impl Inbox {
                 answer.reject(format!("replica {} is not here", frame.to_replica)).await;
                 continue;
             };
+            if self.wakes_refusing(&group, &body) {
+                answer.reject(ASLEEP.to_owned()).await;
+                continue;
+            }
             match body {
                 Body::Append(append) if !self.has_room(&group, &append) => {
                     appends.remove(&frame.stream);
@@ -104,6 +116,32 @@ impl Inbox {
                 appends.retain(|_, stream| !stream.is_closed());
             }
         }
+    }
+
+    /// Wakes the group; true for a pre-vote that comes to one which slept under a leader whose store is alive: that leader is to show
+    /// itself first.
+    fn wakes_refusing(&self, group: &Group, body: &Body) -> bool {
+        let is_use = matches!(body, Body::Append(append) if !append.entries.is_empty());
+        if !group.wake(is_use) || !matches!(body, Body::Vote(request) if request.pre_vote) {
+            return false;
+        }
+        let status = group.status();
+        if status.is_leader {
+            let group = group.clone();
+            tokio::spawn(async move { group.show().await });
+        }
+        let silent = self.registry.silent();
+        status.leader.is_some_and(|(_, store)| !silent.contains(&store))
+    }
+
+    /// Stops the timers of idle followers.
+    pub(crate) fn hibernate(&self, request: &HibernateRequest) -> HibernateAnswer {
+        let silent = self.registry.silent();
+        let agrees = |idle: &IdleGroup| {
+            let after = self.hibernate_after?;
+            Some(self.registry.replica(ReplicaId(idle.to_replica))?.agree(idle, after, &silent))
+        };
+        HibernateAnswer { agreed: request.groups.iter().take(GROUPS_MAX).map(|idle| agrees(idle).unwrap_or(false)).collect() }
     }
 
     fn has_room(&self, group: &Group, append: &Append) -> bool {

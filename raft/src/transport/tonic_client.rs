@@ -10,7 +10,7 @@ use model::{StoreId, limits};
 use parking_lot::{Mutex, RwLock};
 use proto::raft::frame::Body;
 use proto::raft::raft_transport_client::RaftTransportClient;
-use proto::raft::{Block, Frame, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
+use proto::raft::{Block, Frame, HibernateAnswer, HibernateRequest, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -147,6 +147,23 @@ impl Transport for TonicTransport {
             let mut request = tonic::Request::new(request);
             request.set_timeout(timeout);
             let answer = in_time(to, timeout, client.read_barrier(request)).await?;
+            answer.map(tonic::Response::into_inner).map_err(|status| failed(to, &status))
+        }
+        .boxed()
+    }
+
+    fn hibernate(
+        &self,
+        to: StoreId,
+        request: HibernateRequest,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<HibernateAnswer, TransportError>> {
+        let inner = Arc::clone(&self.inner);
+        async move {
+            let mut client = inner.client(to, Lane::Control)?;
+            let mut request = tonic::Request::new(request);
+            request.set_timeout(timeout);
+            let answer = in_time(to, timeout, client.hibernate(request)).await?;
             answer.map(tonic::Response::into_inner).map_err(|status| failed(to, &status))
         }
         .boxed()

@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use model::limits;
 use proto::raft::frame::Body;
 use proto::raft::raft_transport_server::{RaftTransport, RaftTransportServer};
-use proto::raft::{Block, Frame, Frames, Hello, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
+use proto::raft::{Block, Frame, Frames, Hello, HibernateAnswer, HibernateRequest, ReadBarrierAnswer, ReadBarrierRequest, SnapshotAck};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -64,5 +64,11 @@ impl RaftTransport for RaftService {
         let request = request.into_inner();
         self.check(request.hello.as_ref())?;
         Ok(Response::new(self.inbox.read_barrier(&request).await))
+    }
+
+    async fn hibernate(&self, request: Request<HibernateRequest>) -> Result<Response<HibernateAnswer>, Status> {
+        let request = request.into_inner();
+        self.check(request.hello.as_ref())?;
+        Ok(Response::new(self.inbox.hibernate(&request)))
     }
 }

@@ -5,5 +5,6 @@
 mod barrier;
 mod group;
 mod heartbeats;
+mod hibernate;
 mod pitfalls;
 mod tonic;

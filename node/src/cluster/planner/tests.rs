@@ -108,7 +108,7 @@ fn replicas_move_to_a_zone_that_has_none_and_to_a_store_that_holds_few() {
     let done = settle(&mut state, &BTreeSet::new());
     assert!(!done.is_empty());
     for record in state.records() {
-        let zones: BTreeSet<&str> = record.replicas.iter().map(|r| state.stores[&r.store].zone.as_str()).collect();
+        let zones: BTreeSet<&str> = record.replicas.iter().map(|r| state.stores[&r.store].report.zone.as_str()).collect();
         assert_eq!(zones.len(), 3, "{record:?}");
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn to_json(node: &Node, plan: &ExplainedNode, answer: &Answer) -> Vec
         let ShardStats { shard, store, report, series, samples, bytes, attempts } = stats;
         json!({
             "shard": shard.0,
-            "node": meta.stores.get(&store.0).map_or_else(|| store.to_string(), |record| record.name.clone()),
+            "node": meta.stores.get(&store.0).map_or_else(|| store.to_string(), |record| record.report.name.clone()),
             "role": if report.is_leader { "leader" } else { "follower" },
             "series": series,
             "samples": samples,

@@ -45,7 +45,7 @@ impl MetaState {
                 Some(store) if store.is_draining => {
                     return MetaResponse::Conflict { id, reason: format!("store {} is being drained", store.store_id) };
                 }
-                Some(store) => store.groups_max,
+                Some(store) => store.report.groups_max,
             };
             if placement::held(self, *store) >= groups_max as usize {
                 let reason = format!("it takes part in at most {groups_max} groups");
@@ -144,7 +144,7 @@ impl MetaState {
         if held > 0 {
             return MetaResponse::Conflict { id, reason: format!("it still holds {held} replicas: drain it first") };
         }
-        self.removed_stores.insert(store_id, store.incarnation.clone());
+        self.removed_stores.insert(store_id, store.report.incarnation.clone());
         self.stores.remove(&store_id);
         self.revision += 1;
         MetaResponse::Done

@@ -17,7 +17,7 @@ impl MetaState {
         let lost: Vec<u64> = self.stores.keys().copied().filter(|store| *store != survivor).collect();
         for store in &lost {
             if let Some(record) = self.stores.remove(store) {
-                self.removed_stores.insert(*store, record.incarnation);
+                self.removed_stores.insert(*store, record.report.incarnation);
             }
         }
         if let Some(store) = self.stores.get_mut(&survivor) {
