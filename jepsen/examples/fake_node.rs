@@ -13,16 +13,25 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
 
 const STALE_NAN: u64 = 0x7ff0_0000_0000_0002;
 const PEER_TIMEOUT: Duration = Duration::from_millis(400);
 
 type Labels = BTreeMap<String, String>;
 /// What one write kept: `(timestamp in ms, value bits)` by series.
-type Record = Vec<(Labels, Vec<(i64, u64)>)>;
+type Written = Vec<(Labels, Vec<(i64, u64)>)>;
+
+/// What the nodes append to the file.
+#[derive(serde::Serialize, serde::Deserialize)]
+enum Record {
+    Written(Written),
+    Deleted { matchers: Vec<(String, String)>, start: i64, end: i64 },
+}
 
 #[derive(Clone, Copy, PartialEq)]
 enum Lie {
@@ -47,6 +56,12 @@ enum Lie {
     Marker,
     /// Panics in a task, and lives on.
     Panic,
+    /// Acknowledges deletes and forgets every third of them.
+    Undelete,
+    /// Counts samples twice.
+    Meter,
+    /// Ends with an error when it is asked to stop.
+    Unclean,
 }
 
 struct Store {
@@ -62,13 +77,19 @@ struct Node {
     first: bool,
     peers: Vec<String>,
     quorum: usize,
+    counted: AtomicU64,
+    deletes: AtomicU64,
 }
 
 #[tokio::main]
 async fn main() {
     let mut flags: HashMap<String, String> = HashMap::new();
     let mut args = std::env::args().skip(1).filter(|a| a != "serve");
-    while let (Some(name), Some(value)) = (args.next(), args.next()) {
+    while let Some(name) = args.next() {
+        let (name, value) = match name.split_once('=') {
+            Some((name, value)) => (name.to_string(), value.to_string()),
+            None => (name, args.next().unwrap_or_default()),
+        };
         flags.insert(name, value);
     }
     let lie = match flags.get("--lie").map(String::as_str) {
@@ -83,6 +104,9 @@ async fn main() {
         Some("payload") => Lie::Payload,
         Some("marker") => Lie::Marker,
         Some("panic") => Lie::Panic,
+        Some("undelete") => Lie::Undelete,
+        Some("meter") => Lie::Meter,
+        Some("unclean") => Lie::Unclean,
         Some("crash") => std::process::exit(3),
         Some(other) => panic!("no such lie: {other}"),
     };
@@ -100,7 +124,8 @@ async fn main() {
     let own = &flags["--rpc.advertise-address"];
     let peers = all.iter().filter(|a| *a != own).map(ToString::to_string).collect();
     let first = flags["--node-name"] == "node-1";
-    let node = Arc::new(Node { store: Mutex::new(store), lie, first, peers, quorum: all.len() / 2 });
+    let (counted, deletes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let node = Arc::new(Node { store: Mutex::new(store), lie, first, peers, quorum: all.len() / 2, counted, deletes });
     let rpc = TcpListener::bind(&flags["--rpc.listen-address"]).await.expect("the RPC port is free");
     let http = TcpListener::bind(&flags["--web.listen-address"]).await.expect("the HTTP port is free");
     tokio::spawn(async move {
@@ -110,6 +135,11 @@ async fn main() {
                 while stream.read_exact(&mut byte).await.is_ok() && stream.write_all(&byte).await.is_ok() {}
             });
         }
+    });
+    let mut stop = signal(SignalKind::terminate()).expect("signals can be listened to");
+    tokio::spawn(async move {
+        stop.recv().await;
+        std::process::exit(if lie == Lie::Unclean { 1 } else { 0 });
     });
     while let Ok((stream, _)) = http.accept().await {
         tokio::spawn(serve(Arc::clone(&node), stream));
@@ -145,9 +175,20 @@ async fn serve(node: Arc<Node>, stream: TcpStream) -> Option<()> {
 
 impl Node {
     async fn answer(&self, path: &str, body: Vec<u8>) -> (u16, String) {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
         match path {
             "/-/ready" => (if self.has_quorum().await { 200 } else { 503 }, String::new()),
-            "/metrics" => (200, format!("flotilla_raft_leader{{group=\"1\"}} {}\n", u8::from(self.first))),
+            "/metrics" => {
+                let (leads, counted) = (u8::from(self.first), self.counted.load(Relaxed));
+                let counter = format!("flotilla_ingest_samples_total{{workspace=\"default\"}} {counted}\n");
+                (200, format!("flotilla_raft_leader{{group=\"1\"}} {leads}\n{counter}"))
+            }
+            "/api/v1/admin/tsdb/delete_series" => {
+                if !self.has_quorum().await {
+                    return (503, "no quorum".into());
+                }
+                self.delete(query)
+            }
             "/api/v1/write" => {
                 if !self.has_quorum().await {
                     return (503, "no quorum".into());
@@ -185,7 +226,7 @@ impl Node {
     fn write(&self, request: WriteRequest) -> (u16, String) {
         let mut store = self.store.lock();
         store.catch_up();
-        let mut record: Record = Vec::new();
+        let mut record: Written = Vec::new();
         for ts in request.timeseries {
             let labels: Labels = ts.labels.into_iter().map(|l| (l.name, l.value)).collect();
             let mut samples: Vec<(i64, u64)> = ts.samples.iter().map(|s| (s.timestamp, s.value.to_bits())).collect();
@@ -203,12 +244,24 @@ impl Node {
                     return (400, "duplicate sample for timestamp".into());
                 }
             }
+            let known = store.series.get(&labels);
+            let fresh = samples.iter().filter(|(t, _)| known.is_none_or(|s| !s.contains_key(t))).count() as u64;
+            self.counted.fetch_add(if self.lie == Lie::Meter { 2 * fresh } else { fresh }, Relaxed);
             samples.retain(|(_, bits)| self.lie != Lie::Lose || bits % 997 != 0);
             samples.retain(|(_, bits)| self.lie != Lie::Marker || *bits != STALE_NAN);
             record.push((labels, samples));
         }
-        let line = serde_json::to_string(&record).expect("a record is JSON");
-        store.file.write_all(format!("\n{line}\n").as_bytes()).expect("the shared file takes a record");
+        store.append(&Record::Written(record));
+        (204, String::new())
+    }
+
+    fn delete(&self, query: &str) -> (u16, String) {
+        let form = decode_form(query);
+        let at = |name: &str| (form[name].parse::<f64>().expect("a time is a number") * 1000.0).round() as i64;
+        let deleted = Record::Deleted { matchers: matchers(&form["match[]"]), start: at("start"), end: at("end") };
+        if self.lie != Lie::Undelete || self.deletes.fetch_add(1, Relaxed) % 3 != 0 {
+            self.store.lock().append(&deleted);
+        }
         (204, String::new())
     }
 
@@ -216,10 +269,9 @@ impl Node {
         let form = decode_form(form);
         let expr = &form["query"];
         let end = (form["time"].parse::<f64>().expect("time is a number") * 1000.0).round() as i64;
-        let (matchers, rest) = expr.split_once('{').and_then(|(_, r)| r.split_once('}')).expect("a selector in braces");
+        let (selector, rest) = expr.split_once('}').expect("a selector in braces");
         let width: i64 = rest.trim_start_matches('[').split("ms").next().and_then(|n| n.parse().ok()).expect("a window in ms");
-        let wanted: Vec<(String, String)> =
-            matchers.split(',').filter_map(|m| m.split_once('=')).map(|(n, v)| (n.into(), v.trim_matches('"').into())).collect();
+        let wanted = matchers(selector);
         let mut store = self.store.lock();
         if self.lie != Lie::Stale || !self.first || store.series.is_empty() {
             store.catch_up();
@@ -227,7 +279,7 @@ impl Node {
         let counts = expr.starts_with("count_over_time");
         let mut rows = Vec::new();
         for (labels, samples) in &store.series {
-            if !wanted.iter().all(|(n, v)| labels.get(n) == Some(v)) {
+            if !matches(&wanted, labels) {
                 continue;
             }
             let mut points: Vec<(f64, String)> = samples
@@ -267,14 +319,45 @@ impl Store {
         let complete: String = self.rest.drain(..=end).collect();
         for line in complete.lines().filter(|l| !l.is_empty()) {
             let Ok(record) = serde_json::from_str::<Record>(line) else { continue };
-            for (labels, samples) in record {
-                let series = self.series.entry(labels).or_default();
-                for (t, bits) in samples {
-                    series.entry(t).or_insert(bits);
+            match record {
+                Record::Written(written) => {
+                    for (labels, samples) in written {
+                        let series = self.series.entry(labels).or_default();
+                        for (t, bits) in samples {
+                            series.entry(t).or_insert(bits);
+                        }
+                    }
+                }
+                Record::Deleted { matchers, start, end } => {
+                    for (_, samples) in self.series.iter_mut().filter(|(labels, _)| matches(&matchers, labels)) {
+                        samples.retain(|t, _| !(start..=end).contains(t));
+                    }
                 }
             }
         }
     }
+
+    fn append(&mut self, record: &Record) {
+        let line = serde_json::to_string(record).expect("a record is JSON");
+        self.file.write_all(format!("\n{line}\n").as_bytes()).expect("the shared file takes a record");
+    }
+}
+
+/// The matchers of a selector that may lack its closing brace: `(name, value)`, the value with `~` in front for alternatives.
+fn matchers(selector: &str) -> Vec<(String, String)> {
+    let (metric, inside) = selector.split_once('{').expect("a selector in braces");
+    let metric = metric.rsplit('(').next().unwrap_or_default();
+    let named = inside.trim_end_matches('}').split(',').filter_map(|m| m.split_once('='));
+    let mut all: Vec<(String, String)> = named.map(|(n, v)| (n.into(), v.replace('"', ""))).collect();
+    all.push(("__name__".into(), metric.into()));
+    all
+}
+
+fn matches(matchers: &[(String, String)], labels: &Labels) -> bool {
+    matchers.iter().all(|(name, wanted)| {
+        let value = labels.get(name).map_or("", String::as_str);
+        wanted.strip_prefix('~').map_or(value == wanted, |any| any.split('|').any(|one| one == value))
+    })
 }
 
 fn text(value: f64) -> String {

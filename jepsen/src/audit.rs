@@ -3,6 +3,7 @@
 use crate::check::{Answer, Breach, SeriesPoints, is_shown};
 use crate::client::QueryAnswer;
 use crate::dice::Dice;
+use crate::erase;
 use crate::history::Outcome;
 use crate::load::Shared;
 use crate::workload::{METRIC, SeriesKey, Workload};
@@ -25,6 +26,9 @@ const DUPLICATE: &str = "duplicate sample for timestamp";
 /// Reads every step of every lane from every node and compares; returns how many points were read.
 pub async fn read_all(shared: &Shared, stage: &str) -> u64 {
     let mut points = 0;
+    if shared.beside.deletes {
+        points += erase::read_all(shared, stage).await;
+    }
     for node in 0..shared.client.nodes() {
         let source = format!("node-{} {stage}", node + 1);
         let longest = shared.workload.lanes.iter().copied().max().unwrap_or(1);
@@ -41,7 +45,8 @@ async fn read_chunk(shared: &Shared, node: usize, steps: Range<u64>, source: &st
     let workload = &shared.workload;
     let mut counts: HashMap<SeriesKey, u64> = HashMap::new();
     for lane in 0..workload.lanes.len() as u32 {
-        let Some(rows) = patient_query(shared, node, &workload.selector(Some(lane), None, &steps), &steps, source).await else { continue };
+        let expr = workload.selector(Some(lane), None, &steps);
+        let Some(rows) = patient_query(shared, node, &expr, &workload.query_time(&steps), source).await else { continue };
         let (owed, issued) = (shared.ledger.owed(lane, steps.clone()), shared.ledger.issued(lane, steps.clone()));
         let answer = Answer { workload, lane, series: None, steps: steps.clone(), owed, issued, complete: true, source };
         answer.check(&rows, &shared.findings);
@@ -58,7 +63,7 @@ async fn read_chunk(shared: &Shared, node: usize, steps: Range<u64>, source: &st
 /// `count_over_time` of all series of the run must agree with the points that were read one by one.
 async fn check_counts(shared: &Shared, node: usize, steps: &Range<u64>, counts: &HashMap<SeriesKey, u64>, source: &str) {
     let expr = format!("count_over_time({})", shared.workload.selector(None, None, steps));
-    let Some(rows) = patient_query(shared, node, &expr, steps, source).await else { return };
+    let Some(rows) = patient_query(shared, node, &expr, &shared.workload.query_time(steps), source).await else { return };
     let counted = counted(&shared.workload, &rows);
     let at = shared.workload.timestamp_ms(steps.start);
     for key in counts.keys().chain(counted.keys()) {
@@ -92,11 +97,11 @@ fn patience(shared: &Shared) -> Duration {
     if shared.findings.count(Breach::NotRecovered) == 0 { PATIENCE } else { Duration::ZERO }
 }
 
-/// Queries until the answer is complete; gives up with a finding.
-async fn patient_query(shared: &Shared, node: usize, expr: &str, steps: &Range<u64>, source: &str) -> Option<Vec<SeriesPoints>> {
+/// Queries at `time` (seconds) until the answer is complete; gives up with a finding.
+pub(crate) async fn patient_query(shared: &Shared, node: usize, expr: &str, time: &str, source: &str) -> Option<Vec<SeriesPoints>> {
     let deadline = Instant::now() + patience(shared);
     loop {
-        let last = match shared.client.query(node, expr, &shared.workload.query_time(steps)).await {
+        let last = match shared.client.query(node, expr, time).await {
             QueryAnswer::Rows { rows, flagged: false } => return Some(rows),
             QueryAnswer::Rows { .. } => "warnings".to_string(),
             QueryAnswer::Error { code, text } => format!("{code} {text}"),

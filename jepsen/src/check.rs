@@ -37,6 +37,32 @@ pub enum Breach {
     Metadata,
     /// A group had two leaders in one term.
     Raft,
+    /// A deleted sample is in an answer.
+    Reappeared,
+    /// A fault of a minority took the others' clients more than it may.
+    Unavailable,
+    /// A node counted other samples than were acknowledged.
+    Metering,
+    /// A node on a broken or full disk did not do what it must.
+    Disk,
+}
+
+impl Breach {
+    /// All kinds.
+    pub const ALL: [Self; 12] = [
+        Self::Missing,
+        Self::Wrong,
+        Self::Phantom,
+        Self::Refused,
+        Self::Crash,
+        Self::NotRecovered,
+        Self::Metadata,
+        Self::Raft,
+        Self::Reappeared,
+        Self::Unavailable,
+        Self::Metering,
+        Self::Disk,
+    ];
 }
 
 /// Breaches found, each place counted once; the first ones are kept in words.

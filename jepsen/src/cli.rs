@@ -1,6 +1,9 @@
 //! The command line, the choice of the binary, and exit codes: 0 OK, 1 FAILED, 2 could not run.
 
+mod operate;
+
 use crate::bench::{self, Load, Target};
+use crate::cluster::Setup;
 use crate::load::Beside;
 use crate::machine::Machine;
 use crate::nemesis::Asked;
@@ -41,6 +44,12 @@ pub enum Command {
     },
     /// Writes to and queries servers one after another and prints what both took; a local cluster where no server is named.
     Bench(BenchArgs),
+    /// Restarts every node in turn under load, with another version if there is one, and checks that nothing fails or is lost.
+    Rolling(operate::RollingArgs),
+    /// Measures capacity, offers three times that, and checks that the cluster goes on taking what it can.
+    Overload(operate::OverloadArgs),
+    /// Makes many workspaces, leaves them alone, and prints what that costs each node.
+    Idle(operate::IdleArgs),
     /// Tells what this machine can do for the harness, and what is done without what it cannot.
     Doctor,
 }
@@ -60,13 +69,16 @@ pub struct RunArgs {
     /// The node's binary; built from this workspace when not given.
     #[arg(long)]
     pub binary: Option<PathBuf>,
+    /// Another version of it, which rolling restarts put in place of the first and back.
+    #[arg(long)]
+    pub new_binary: Option<PathBuf>,
     /// Where data, logs, the history and the report go; a temporary directory, removed after success, when not given.
     #[arg(long)]
     pub out: Option<PathBuf>,
     /// Kinds or classes of faults, comma separated: process, network, disk, clock, files, membership, power-all, ..., or all.
     #[arg(long, default_value = "process,network")]
     pub nemesis: Asked,
-    /// Workloads, comma separated: samples (always), meta, sessions, or all.
+    /// Workloads, comma separated: samples (always), meta, sessions, deletes, or all.
     #[arg(long, default_value = "samples,sessions")]
     pub workload: Beside,
     /// Samples written a second.
@@ -101,6 +113,9 @@ pub struct SoakArgs {
     /// The node's binary; built from this workspace when not given.
     #[arg(long)]
     pub binary: Option<PathBuf>,
+    /// Another version of it, as for `run`.
+    #[arg(long)]
+    pub new_binary: Option<PathBuf>,
     /// Where the directories of episodes go that did not pass.
     #[arg(long)]
     pub out: PathBuf,
@@ -146,6 +161,9 @@ pub async fn main(cli: Cli) -> ExitCode {
             Command::Soak(args) => soak_all(args).await,
             Command::Replay { directory } => soak::replay(&directory, say).await,
             Command::Bench(args) => bench_all(args).await,
+            Command::Rolling(args) => operate::rolling(args, cli.inside_sandbox).await,
+            Command::Overload(args) => operate::overloaded(args, cli.inside_sandbox).await,
+            Command::Idle(args) => operate::idle(args, cli.inside_sandbox).await,
             Command::Doctor => doctor(cli.inside_sandbox),
         }
     };
@@ -180,6 +198,21 @@ fn machine(is_inside: bool, more: &[String]) -> Result<Machine, RunError> {
     Ok(machine)
 }
 
+/// The node's binary and what there is to break it with, from inside the sandbox where there is one.
+async fn binary_inside(given: Option<PathBuf>, is_inside: bool) -> Result<(PathBuf, Machine), RunError> {
+    let mut more = Vec::new();
+    let binary = match given {
+        Some(path) => path,
+        None => {
+            let built = build().await?;
+            more = vec!["--binary".to_string(), built.to_string_lossy().into_owned()];
+            built
+        }
+    };
+    let binary = binary.canonicalize().map_err(|source| RunError::File { path: binary, source })?;
+    Ok((binary, machine(is_inside, &more)?))
+}
+
 fn doctor(is_inside: bool) -> Result<u8, RunError> {
     say(machine(is_inside, &[])?.text().trim_end());
     Ok(0)
@@ -193,7 +226,7 @@ async fn bench_all(args: BenchArgs) -> Result<u8, RunError> {
             Some(binary) => binary,
             None => build().await?,
         };
-        let cluster = run::local(usize::from(args.nodes), binary, &directory).await?;
+        let cluster = run::local(Setup { nodes: usize::from(args.nodes), binary, out: directory.clone(), ..Setup::default() }).await?;
         let addresses = cluster.specs().iter().map(|spec| spec.http.to_string()).collect();
         targets.push(Target { name: format!("flotilla x{}", args.nodes), addresses });
         local = Some(cluster);
@@ -226,7 +259,8 @@ async fn soak_all(args: SoakArgs) -> Result<u8, RunError> {
         ("--rate", args.rate.to_string()),
         ("--binary", binary.to_string_lossy().into_owned()),
     ];
-    let arguments = words.into_iter().flat_map(|(name, value)| [name.to_string(), value]).collect();
+    let new_binary = args.new_binary.map(|path| ("--new-binary", path.to_string_lossy().into_owned()));
+    let arguments = words.into_iter().chain(new_binary).flat_map(|(name, value)| [name.to_string(), value]).collect();
     let plan = Soak { duration: args.duration, seed: args.seed, out: args.out, arguments };
     let run = async {
         tokio::select! {
@@ -244,17 +278,8 @@ async fn soak_all(args: SoakArgs) -> Result<u8, RunError> {
 }
 
 async fn try_run(args: RunArgs, is_inside: bool) -> Result<u8, RunError> {
-    let mut more = Vec::new();
-    let binary = match args.binary {
-        Some(path) => path,
-        None => {
-            let built = build().await?;
-            more = vec!["--binary".to_string(), built.to_string_lossy().into_owned()];
-            built
-        }
-    };
-    let binary = binary.canonicalize().map_err(|source| RunError::File { path: binary, source })?;
-    let machine = machine(is_inside, &more)?;
+    let (binary, machine) = binary_inside(args.binary, is_inside).await?;
+    let new_binary = args.new_binary.map(|path| path.canonicalize().map_err(|source| RunError::File { path, source })).transpose()?;
     let (out, keep) = match args.out {
         Some(out) => (out, true),
         None => (std::env::temp_dir().join(format!("jepsen-{}-{}", args.seed, std::process::id())), false),
@@ -264,14 +289,15 @@ async fn try_run(args: RunArgs, is_inside: bool) -> Result<u8, RunError> {
     let nodes = usize::from(args.nodes);
     let (time, seed, rate, nemesis, beside) = (args.time, args.seed, args.rate, args.nemesis, args.workload);
     let path = out.join(soak::ARGUMENTS);
+    let other = new_binary.as_ref().map(|path| format!("--new-binary\n{}\n", path.display())).unwrap_or_default();
     let again = format!(
-        "run\n--nodes\n{nodes}\n--time\n{}s\n--seed\n{seed}\n--rate\n{rate}\n--workload\n{beside}\n--nemesis\n{}\n--binary\n{}\n",
+        "run\n--nodes\n{nodes}\n--time\n{}s\n--seed\n{seed}\n--rate\n{rate}\n--workload\n{beside}\n--nemesis\n{}\n--binary\n{}\n{other}",
         time.as_secs(),
         nemesis.text,
         binary.display()
     );
     std::fs::write(&path, again).map_err(|source| RunError::File { path, source })?;
-    let options = Options { nodes, time, seed, rate, binary, out: out.clone(), beside, nemesis, machine };
+    let options = Options { nodes, time, seed, rate, binary, new_binary, out: out.clone(), beside, nemesis, machine };
     let run = async {
         tokio::select! {
             report = run::run(options) => report,

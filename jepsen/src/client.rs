@@ -11,6 +11,7 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(15);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+const IDLE_CONNECTIONS: usize = 16;
 const TEXT_MAX: usize = 300;
 
 /// Talks to the nodes of a cluster, numbered from 0.
@@ -29,6 +30,8 @@ pub struct WriteAnswer {
     pub code: u16,
     /// The beginning of the body, or the transport's error.
     pub text: String,
+    /// When to come back, seconds, if the answer says so.
+    pub retry_after: Option<u64>,
 }
 
 /// How a query ended.
@@ -79,7 +82,15 @@ impl Client {
     /// # Errors
     /// If the HTTP client cannot be built.
     pub fn new(addresses: &[String]) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder().no_proxy().connect_timeout(PROBE_TIMEOUT).pool_max_idle_per_host(16).build()?;
+        Self::with_connections(addresses, IDLE_CONNECTIONS)
+    }
+
+    /// [`Client::new`] that keeps up to `idle` connections to each node for later requests.
+    ///
+    /// # Errors
+    /// If the HTTP client cannot be built.
+    pub fn with_connections(addresses: &[String], idle: usize) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder().no_proxy().connect_timeout(PROBE_TIMEOUT).pool_max_idle_per_host(idle).build()?;
         Ok(Self { http, bases: addresses.iter().map(|a| format!("http://{a}")).collect() })
     }
 
@@ -91,25 +102,45 @@ impl Client {
 
     /// Sends one remote write 1.0 body.
     pub async fn write(&self, node: usize, body: &[u8]) -> WriteAnswer {
+        self.write_within(node, body.to_vec(), WRITE_TIMEOUT).await
+    }
+
+    /// Sends one remote write 1.0 body and waits no longer than `patience` for its answer.
+    pub async fn write_within(&self, node: usize, body: impl Into<reqwest::Body>, patience: Duration) -> WriteAnswer {
         let sent = self
             .http
             .post(format!("{}/api/v1/write", self.bases[node]))
-            .timeout(WRITE_TIMEOUT)
+            .timeout(patience)
             .header("Content-Type", "application/x-protobuf")
             .header("Content-Encoding", "snappy")
             .header("X-Prometheus-Remote-Write-Version", "0.1.0")
-            .body(body.to_vec())
+            .body(body)
             .send()
             .await;
         match sent {
             Ok(response) => {
                 let code = response.status().as_u16();
-                let nothing_applied = response.headers().get("X-Write-Applied").is_some_and(|v| v == "none");
+                let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_string);
+                let nothing_applied = header("X-Write-Applied").is_some_and(|v| v == "none");
+                let retry_after = header("Retry-After").and_then(|v| v.parse().ok());
                 let text = excerpt(&response.text().await.unwrap_or_default());
-                WriteAnswer { outcome: classify(code, nothing_applied), code, text }
+                WriteAnswer { outcome: classify(code, nothing_applied), code, text, retry_after }
             }
-            Err(e) => WriteAnswer { outcome: Outcome::Info, code: 0, text: chain(&e) },
+            Err(e) => WriteAnswer { outcome: Outcome::Info, code: 0, text: chain(&e), retry_after: None },
         }
+    }
+
+    /// Deletes what the series of `selector` hold from `start_ms` to `end_ms`, both included; status and text of the answer.
+    ///
+    /// # Errors
+    /// The transport's error.
+    pub async fn delete_series(&self, node: usize, selector: &str, start_ms: i64, end_ms: i64) -> Result<(u16, String), String> {
+        let seconds = |ms: i64| format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000));
+        let query = [("match[]", selector.to_string()), ("start", seconds(start_ms)), ("end", seconds(end_ms))];
+        let url = format!("{}/api/v1/admin/tsdb/delete_series", self.bases[node]);
+        let response = self.http.post(url).query(&query).timeout(WRITE_TIMEOUT).send().await.map_err(|e| chain(&e))?;
+        let code = response.status().as_u16();
+        Ok((code, excerpt(&response.text().await.unwrap_or_default())))
     }
 
     /// Evaluates an instant query; `time` in seconds.
@@ -184,6 +215,14 @@ pub fn sum_metric(text: &str, name: &str) -> f64 {
         .sum()
 }
 
+/// The value of a metric whose label set holds `label`, such as `workspace="default"`, summed over all such; none if there is none.
+#[must_use]
+pub fn labelled_metric(text: &str, name: &str, label: &str) -> Option<f64> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} "));
+    let held = lines.filter(|(labels, _)| labels.split(',').any(|l| l == label));
+    held.filter_map(|(_, value)| value.split_whitespace().next()?.parse::<f64>().ok()).reduce(|a, b| a + b)
+}
+
 fn classify(code: u16, nothing_applied: bool) -> Outcome {
     match code {
         200..=299 => Outcome::Ok,
@@ -251,5 +290,7 @@ mod tests {
         let text = "# HELP m x\nm{group=\"a b\"} 1\nm{group=\"c\"} 1 1700000000000\nm_other 5\nm 2\nmm{a=\"b\"} 9\n";
         assert!((sum_metric(text, "m") - 4.0).abs() < 1e-9);
         assert!((sum_metric(text, "absent")).abs() < 1e-9);
+        assert_eq!(labelled_metric(text, "m", "group=\"a b\""), Some(1.0));
+        assert_eq!((labelled_metric(text, "m", "group=\"b\""), labelled_metric(text, "absent", "a=\"b\"")), (None, None));
     }
 }

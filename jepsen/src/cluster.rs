@@ -1,28 +1,25 @@
-//! The nodes as processes: ports, command lines, start, kill, pause.
+//! The nodes of a run and what they stand on: network, disks, clocks; [`process`] starts and ends them.
 
-use crate::check::{Breach, Findings};
+mod place;
+pub mod process;
+
+pub use process::Ended;
+
 use crate::clock;
 use crate::disk::Disk;
 use crate::net::Links;
+use crate::proxy::Proxy;
 use crate::proxy::owner::Pids;
-use crate::proxy::{IdentifyCaller, Proxy};
 use crate::switch::{Switch, SwitchError, address};
 use crate::tool::ToolError;
-use rustix::process::{Pid, Signal, kill_process};
+use place::{proxied, spec};
+use process::Process;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
-const STOP_GRACE: Duration = Duration::from_secs(30);
-const LOG_TAIL_BYTES: usize = 2000;
-/// What the log of a node says that refuses damaged files.
-const REFUSAL: &str = "corrupt";
 const HTTP_PORT: u16 = 9480;
 const RPC_PORT: u16 = 9481;
 
@@ -63,12 +60,16 @@ pub struct Setup {
     pub nodes: usize,
     /// The node's binary.
     pub binary: PathBuf,
+    /// Another version of it, with which nodes are started once they were told to.
+    pub new_binary: Option<PathBuf>,
     /// Where everything goes; exists.
     pub out: PathBuf,
     /// Seed of what the network does to single packets.
     pub seed: u64,
     /// Namespaces and a switch in place of proxies on 127.0.0.1.
     pub switched: bool,
+    /// On 127.0.0.1 without proxies: nothing can be done to the network.
+    pub direct: bool,
     /// A disk of its own for each node.
     pub disks: bool,
     /// Wall clocks that can be shifted.
@@ -102,14 +103,6 @@ enum Wires {
     Switch(Switch),
 }
 
-#[derive(Debug, Default)]
-struct Process {
-    child: Option<Child>,
-    paused: bool,
-    /// Set when the harness has sent SIGKILL and not yet waited: the end that follows is not the node's own.
-    doomed: bool,
-}
-
 /// All nodes of a run. Dropping it kills them.
 #[derive(Debug)]
 pub struct Cluster {
@@ -119,7 +112,10 @@ pub struct Cluster {
     specs: Vec<NodeSpec>,
     /// Nodes whose end would be right: what they stand on is broken.
     excused: Vec<AtomicBool>,
-    excused_ends: AtomicU64,
+    excused_ends: Vec<AtomicU64>,
+    /// Nodes whose next start is with the other binary than the first.
+    is_new: Vec<AtomicBool>,
+    version_changes: AtomicU64,
     /// Nodes whose files were damaged: they may refuse to start at any later time, and are then given an empty disk.
     damaged: Vec<AtomicBool>,
     refused: parking_lot::Mutex<Vec<usize>>,
@@ -157,7 +153,8 @@ impl Cluster {
         };
         let processes = specs.iter().map(|_| Mutex::new(Process::default())).collect();
         let flags = || specs.iter().map(|_| AtomicBool::new(false)).collect();
-        let (excused, damaged, refused) = (flags(), flags(), parking_lot::Mutex::default());
+        let (excused, damaged, is_new, refused) = (flags(), flags(), flags(), parking_lot::Mutex::default());
+        let excused_ends = specs.iter().map(|_| AtomicU64::new(0)).collect();
         let clock_library = if setup.clocks { Some(clock::build(&setup.out)?) } else { None };
         for spec in specs.iter().filter(|_| setup.clocks) {
             clock::set(&spec.clock, 0).map_err(|source| ClusterError::File { path: spec.clock.clone(), source })?;
@@ -168,7 +165,9 @@ impl Cluster {
             specs,
             clock_library,
             excused,
-            excused_ends: AtomicU64::new(0),
+            excused_ends,
+            is_new,
+            version_changes: AtomicU64::new(0),
             damaged,
             refused,
             pids,
@@ -234,309 +233,37 @@ impl Cluster {
         }
     }
 
-    /// How often an excused node ended.
+    /// How often this node ended while it was excused.
     #[must_use]
-    pub fn excused_ends(&self) -> u64 {
-        self.excused_ends.load(Ordering::SeqCst)
+    pub fn excused_ends(&self, node: usize) -> u64 {
+        self.excused_ends[node].load(Ordering::SeqCst)
+    }
+
+    /// Lets the next starts of a node be with the other binary; false if there is only one.
+    pub fn change_version(&self, node: usize) -> bool {
+        let has_two = self.setup.new_binary.is_some();
+        if has_two {
+            self.is_new[node].fetch_xor(true, Ordering::SeqCst);
+            self.version_changes.fetch_add(1, Ordering::SeqCst);
+        }
+        has_two
+    }
+
+    /// How often a node was given the other binary.
+    #[must_use]
+    pub fn version_changes(&self) -> u64 {
+        self.version_changes.load(Ordering::SeqCst)
+    }
+
+    /// The binary that a node starts with.
+    fn binary(&self, node: usize) -> &Path {
+        let new = self.setup.new_binary.as_ref().filter(|_| self.is_new[node].load(Ordering::SeqCst));
+        new.unwrap_or(&self.setup.binary)
     }
 
     /// The nodes' addresses and files.
     #[must_use]
     pub fn specs(&self) -> &[NodeSpec] {
         &self.specs
-    }
-
-    /// Starts a node that is down; a running one is left alone.
-    ///
-    /// # Errors
-    /// If its log cannot be opened or the process not be started.
-    pub async fn start(&self, node: usize) -> Result<(), ClusterError> {
-        let mut process = self.processes[node].lock().await;
-        if process.child.is_some() {
-            return Ok(());
-        }
-        let spec = &self.specs[node];
-        let file = |source| ClusterError::File { path: spec.log.clone(), source };
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&spec.log).map_err(file)?;
-        let peers: Vec<String> = self.specs.iter().map(|s| s.advertised.to_string()).collect();
-        let child = self
-            .command(node)
-            .arg("serve")
-            .arg("--data")
-            .arg(&spec.data)
-            .args(["--web.listen-address", &spec.http.to_string()])
-            .args(["--rpc.listen-address", &spec.rpc.to_string()])
-            .args(["--rpc.advertise-address", &spec.advertised.to_string()])
-            .args(["--node-name", &spec.name])
-            .args(["--initial-nodes", &peers.join(",")])
-            .args(&self.setup.flags)
-            // Says where the binary is; the node would take it for a setting of its own.
-            .env_remove("FLOTILLA_BINARY")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().map_err(file)?)
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|source| ClusterError::Spawn { binary: self.setup.binary.clone(), source })?;
-        self.pids.set(node, child.id());
-        *process = Process { child: Some(child), ..Process::default() };
-        Ok(())
-    }
-
-    /// The node's binary in its namespace and under its clock. In namespaces the node dies with this process, whatever ends it.
-    fn command(&self, node: usize) -> Command {
-        let mut command = match &self.wires {
-            Wires::Switch(switch) => {
-                let mut command = Command::new("nsenter");
-                command.arg(format!("--net={}", switch.namespaces()[node].display()));
-                command.args(["--", "setpriv", "--pdeathsig", "KILL", "--"]).arg(&self.setup.binary);
-                command
-            }
-            Wires::Proxies { .. } => Command::new(&self.setup.binary),
-        };
-        if let Some(library) = &self.clock_library {
-            command.envs(clock::variables(library, &self.specs[node].clock));
-        }
-        command
-    }
-
-    /// Kills a node with SIGKILL and waits for its end; false if it was down.
-    pub async fn kill(&self, node: usize) -> bool {
-        let mut process = self.processes[node].lock().await;
-        let Some(mut child) = process.child.take() else { return false };
-        let _ended = child.kill().await;
-        self.pids.set(node, None);
-        *process = Process::default();
-        true
-    }
-
-    /// Kills several nodes at the same moment; returns those that ran.
-    pub async fn kill_together(&self, nodes: &[usize]) -> Vec<usize> {
-        for node in nodes {
-            let mut process = self.processes[*node].lock().await;
-            process.doomed = send(&process, Signal::KILL);
-        }
-        let mut killed = Vec::new();
-        for node in nodes {
-            if self.kill(*node).await {
-                killed.push(*node);
-            }
-        }
-        killed
-    }
-
-    /// Stops a running node with SIGSTOP; false if it is down or stopped already.
-    pub async fn pause(&self, node: usize) -> bool {
-        let mut process = self.processes[node].lock().await;
-        if process.paused || process.child.is_none() {
-            return false;
-        }
-        process.paused = send(&process, Signal::STOP);
-        process.paused
-    }
-
-    /// Lets a stopped node go on.
-    pub async fn resume(&self, node: usize) {
-        let mut process = self.processes[node].lock().await;
-        send(&process, Signal::CONT);
-        process.paused = false;
-    }
-
-    /// Whether a node runs and is not stopped.
-    pub async fn is_running(&self, node: usize) -> bool {
-        let process = self.processes[node].lock().await;
-        process.child.is_some() && !process.paused
-    }
-
-    /// Notes and forgets nodes that ended without being killed by the harness; returns those that had no excuse.
-    pub async fn reap(&self, findings: &Findings) -> Vec<usize> {
-        let mut gone = Vec::new();
-        for (node, process) in self.processes.iter().enumerate() {
-            let mut process = process.lock().await;
-            if process.doomed {
-                continue;
-            }
-            let Some(status) = process.child.as_mut().and_then(|c| c.try_wait().ok().flatten()) else { continue };
-            *process = Process::default();
-            self.pids.set(node, None);
-            if self.excused[node].load(Ordering::SeqCst) {
-                self.excused_ends.fetch_add(1, Ordering::SeqCst);
-                continue;
-            }
-            let tail = self.log_tail(node);
-            if self.damaged[node].load(Ordering::SeqCst) && tail.to_lowercase().contains(REFUSAL) {
-                self.excused_ends.fetch_add(1, Ordering::SeqCst);
-                self.refused.lock().push(node);
-                continue;
-            }
-            findings.note(Breach::Crash, node as u64, gone.len() as i64, || {
-                format!("node-{} ended by itself: {status}; its log ends: {tail}", node + 1)
-            });
-            gone.push(node);
-        }
-        gone
-    }
-
-    /// Stops one node: SIGTERM, after a grace SIGKILL; false if it was down or had to be killed.
-    pub async fn stop(&self, node: usize) -> bool {
-        let mut process = self.processes[node].lock().await;
-        send(&process, Signal::CONT);
-        send(&process, Signal::TERM);
-        let Some(mut child) = process.child.take() else { return false };
-        let in_time = tokio::time::timeout(STOP_GRACE, child.wait()).await.is_ok();
-        if !in_time {
-            let _ended = child.kill().await;
-        }
-        self.pids.set(node, None);
-        *process = Process::default();
-        in_time
-    }
-
-    /// Stops all nodes: SIGTERM, after a grace SIGKILL. Returns the nodes that had to be killed.
-    pub async fn stop_all(&self) -> Vec<usize> {
-        for node in 0..self.specs.len() {
-            self.signal(node, Signal::CONT).await;
-            self.signal(node, Signal::TERM).await;
-        }
-        let mut slow = Vec::new();
-        let deadline = tokio::time::Instant::now() + STOP_GRACE;
-        for (node, process) in self.processes.iter().enumerate() {
-            let mut process = process.lock().await;
-            let Some(mut child) = process.child.take() else { continue };
-            if tokio::time::timeout_at(deadline, child.wait()).await.is_err() {
-                let _ended = child.kill().await;
-                slow.push(node);
-            }
-            self.pids.set(node, None);
-        }
-        slow
-    }
-
-    /// The end of a node's log.
-    #[must_use]
-    pub fn log_tail(&self, node: usize) -> String {
-        let text = std::fs::read(&self.specs[node].log).unwrap_or_default();
-        String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]).trim().to_string()
-    }
-
-    /// Lines of the nodes' logs that tell of a panic, `(node, line)`.
-    #[must_use]
-    pub fn panics(&self) -> Vec<(usize, String)> {
-        let lines = |(node, spec): (usize, &NodeSpec)| {
-            let text = std::fs::read(&spec.log).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text).into_owned();
-            text.lines().filter(|l| l.contains("panicked")).map(|l| (node, l.to_string())).collect::<Vec<_>>()
-        };
-        self.specs.iter().enumerate().flat_map(lines).collect()
-    }
-
-    async fn signal(&self, node: usize, signal: Signal) {
-        send(&*self.processes[node].lock().await, signal);
-    }
-}
-
-fn spec(setup: &Setup, node: usize, [http, rpc, advertised]: [SocketAddr; 3]) -> NodeSpec {
-    let name = format!("node-{}", node + 1);
-    let own = setup.out.join(&name);
-    NodeSpec {
-        http,
-        rpc,
-        advertised,
-        data: own.join("data"),
-        log: setup.out.join(format!("{name}.log")),
-        clock: setup.out.join(format!("{name}.clock")),
-        name,
-    }
-}
-
-/// Nodes on 127.0.0.1, each behind a proxy.
-async fn proxied(setup: &Setup, links: &Arc<Links>, pids: &Arc<Pids>) -> Result<(Vec<NodeSpec>, Wires), ClusterError> {
-    let (mut specs, mut proxies, mut ports, mut reserved) = (Vec::new(), Vec::new(), Ports::new(), Vec::new());
-    for i in 0..setup.nodes {
-        let (http, rpc, proxy) = (ports.listen().await?, ports.listen().await?, ports.listen().await?);
-        let address = |l: &TcpListener| l.local_addr().map_err(ClusterError::Port);
-        let spec = spec(setup, i, [address(&http)?, address(&rpc)?, address(&proxy)?]);
-        reserved.extend([http, rpc]);
-        let known = Arc::clone(pids);
-        let identify: IdentifyCaller = Arc::new(move |caller, listener| known.caller(caller, listener));
-        proxies.push(Proxy::start(proxy, i, spec.rpc, Arc::clone(links), identify));
-        specs.push(spec);
-    }
-    Ok((specs, Wires::Proxies { _running: proxies }))
-}
-
-fn send(process: &Process, signal: Signal) -> bool {
-    let pid = process.child.as_ref().and_then(Child::id).and_then(|pid| Pid::from_raw(pid as i32));
-    pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
-}
-
-/// Finds free ports below the range of outgoing connections, so that none of those takes a dead node's port, and in a block of this
-/// process's own, so that no other run does.
-struct Ports {
-    next: u16,
-    end: u16,
-}
-
-impl Ports {
-    const FIRST: u16 = 10_000;
-    const BLOCK: u16 = 32;
-    const BLOCKS: u32 = 700;
-
-    fn new() -> Self {
-        // The remainder is below `BLOCKS`.
-        let block = (std::process::id() % Self::BLOCKS) as u16;
-        let next = Self::FIRST + block * Self::BLOCK;
-        Self { next, end: next + Self::BLOCK }
-    }
-
-    async fn listen(&mut self) -> Result<TcpListener, ClusterError> {
-        while self.next < self.end {
-            let port = self.next;
-            self.next += 1;
-            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
-                return Ok(listener);
-            }
-        }
-        TcpListener::bind("127.0.0.1:0").await.map_err(ClusterError::Port)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn ports_are_free_and_distinct() {
-        let mut ports = Ports::new();
-        let mut taken = Vec::new();
-        for _ in 0..20 {
-            taken.push(ports.listen().await.unwrap());
-        }
-        let mut numbers: Vec<u16> = taken.iter().map(|l| l.local_addr().unwrap().port()).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        assert_eq!(numbers.len(), 20);
-    }
-
-    #[tokio::test]
-    async fn a_node_that_ends_by_itself_is_a_finding_and_a_killed_one_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let script = dir.path().join("node");
-        std::fs::write(&script, "#!/bin/sh\necho started \"$@\"\ncase \"$3\" in *node-1/data) exit 7;; esac\nexec sleep 60\n").unwrap();
-        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let cluster = Cluster::prepare(Setup { nodes: 2, binary: script, out: dir.path().into(), ..Setup::default() }).await.unwrap();
-        let findings = Findings::default();
-        for node in 0..2 {
-            cluster.start(node).await.unwrap();
-        }
-        while cluster.reap(&findings).await.is_empty() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(findings.count(Breach::Crash), 1);
-        assert!(findings.evidence()[0].contains("exit status: 7") && findings.evidence()[0].contains("started serve"));
-        assert!(!cluster.is_running(0).await && cluster.is_running(1).await);
-        assert!(cluster.pause(1).await && !cluster.pause(1).await && !cluster.is_running(1).await);
-        assert_eq!(cluster.kill_together(&[0, 1]).await, vec![1]);
-        assert!(cluster.reap(&findings).await.is_empty() && findings.count(Breach::Crash) == 1);
     }
 }

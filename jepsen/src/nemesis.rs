@@ -2,15 +2,17 @@
 
 mod clock;
 mod disk;
+mod effect;
 pub mod fault;
 mod files;
 mod membership;
 mod network;
 mod process;
 mod recovery;
+mod victim;
 
 pub use fault::{Asked, Class, Fault};
-pub use recovery::Recovery;
+pub use recovery::{GOALS_MS, Recovery};
 
 use crate::client::sum_metric;
 use crate::cluster::Cluster;
@@ -34,6 +36,8 @@ const LEADER_PERCENT: u64 = 60;
 const SUPERVISE: Duration = Duration::from_millis(200);
 /// After so many faults everything heals, and the recovery is timed.
 const ROUND: u64 = 4;
+/// A fault that cannot happen now comes again behind so many others.
+const RETRY_BEHIND: usize = 4;
 const QUIET_MAX: Duration = Duration::from_secs(25);
 
 /// How often and how long.
@@ -196,9 +200,10 @@ impl Nemesis {
         let mut in_round = 0;
         while at < end {
             tokio::time::sleep_until(at).await;
-            let Some(fault) = due.pop_front().or_else(|| self.any(&mut dice)) else { break };
+            let Some(fault) = self.next(&mut due).or_else(|| self.any(&mut dice)) else { break };
             let Some((injected, began)) = self.inject(fault, &mut dice, !due.is_empty()).await else {
-                due.push_back(fault);
+                // Soon again: a kind that waits for its moment must not come last every time.
+                due.insert(due.len().min(RETRY_BEHIND), fault);
                 at = Instant::now() + SUPERVISE;
                 continue;
             };
@@ -206,6 +211,9 @@ impl Nemesis {
             let lasts = Duration::from_millis(dice.between(low, high));
             let tasks = if injected.lasts == Lasts::Procedure { &mut procedures } else { &mut heals };
             tasks.spawn(Arc::clone(self).heal_after(lasts, injected, fault, began));
+            if fault.is_alone() {
+                self.until_quiet().await;
+            }
             in_round += 1;
             at = Instant::now() + Duration::from_millis(dice.between(pace.interval_ms.0, pace.interval_ms.1));
             if in_round == ROUND {
@@ -232,6 +240,21 @@ impl Nemesis {
         first.sort_by_key(|i| !kinds[*i].is_destructive());
         dice.shuffle(&mut rest);
         first.into_iter().chain(rest).map(|i| kinds[i]).collect()
+    }
+
+    /// Waits until no fault goes on.
+    async fn until_quiet(&self) {
+        let deadline = Instant::now() + QUIET_MAX;
+        while self.active.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+            tokio::time::sleep(SUPERVISE).await;
+        }
+    }
+
+    /// The next fault that is due: one that must be alone as soon as it can be.
+    fn next(&self, due: &mut VecDeque<Fault>) -> Option<Fault> {
+        let is_quiet = self.active.load(Ordering::SeqCst) == 0;
+        let alone = due.iter().position(|fault| is_quiet && fault.is_alone()).unwrap_or(0);
+        due.remove(alone)
     }
 
     fn any(&self, dice: &mut Dice) -> Option<Fault> {
@@ -348,7 +371,7 @@ impl Nemesis {
         self.log.lock().bands.push(Band { fault, began_us, ended_us: self.shared.history.now_us() });
         self.record(began, &format!("Heal{fault:?}"), json!({"nodes": names(&injected.hit)}));
         if !is_procedure && self.active.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.measure(&injected.hit).await;
+            self.measure(fault, &injected.hit).await;
         }
     }
 
@@ -361,6 +384,11 @@ impl Nemesis {
     /// Notes that a fault with an end of its own reached it.
     fn complete(&self, fault: Fault) {
         *self.log.lock().completed.entry(fault).or_default() += 1;
+    }
+
+    /// Notes that something happens to a node in the middle of a fault.
+    fn disturb(&self, node: usize, what: &str) {
+        self.record(self.shared.history.now_us(), "Disturb", json!({"node": node + 1, "what": what}));
     }
 
     fn record(&self, began: u64, f: &str, v: Value) {

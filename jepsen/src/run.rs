@@ -1,16 +1,18 @@
 //! One run from the first start to the verdict.
 
 use crate::audit;
+use crate::availability;
 use crate::check::Breach;
 use crate::client::{Client, sum_metric};
 use crate::cluster::{Cluster, ClusterError, Setup};
 use crate::disk::Disk;
 use crate::history::History;
 use crate::html::{self, Page};
-use crate::load::{self, Beside, Shared, Stats};
+use crate::load::{self, Beside, Shared};
 use crate::machine::Machine;
 use crate::meta;
-use crate::nemesis::{Asked, Class, Fault, FaultLog, Nemesis, Pace};
+use crate::metering;
+use crate::nemesis::{Asked, Class, Fault, Nemesis, Pace};
 use crate::report::{Figures, Report};
 use crate::workload::Workload;
 use model::clock::{Clock, SystemClock};
@@ -51,6 +53,8 @@ pub struct Options {
     pub rate: u64,
     /// The node's binary.
     pub binary: PathBuf,
+    /// Another version of it, which rolling restarts put in place of the first and back.
+    pub new_binary: Option<PathBuf>,
     /// Where everything goes; exists.
     pub out: PathBuf,
     /// Workloads beside the samples.
@@ -70,16 +74,19 @@ impl Options {
         let flag = |on: bool, name: &str, value: &str| on.then(|| [name.to_string(), value.to_string()]);
         let scales = has(Class::Membership);
         let scale = [flag(scales, "--cluster.scale-lead", SCALE_LEAD)];
+        let deletes = self.beside.deletes.then(|| "--web.enable-admin-api=true".to_string());
         let flags = [flag(disks, "--storage.min-free", MIN_FREE), flag(changes, "--cluster.replace-after", REPLACE_AFTER)];
         Setup {
             nodes: self.nodes,
             binary: self.binary.clone(),
+            new_binary: self.new_binary.clone(),
             out: self.out.clone(),
             seed: self.seed,
             switched: self.machine.tun.is_ok(),
+            direct: false,
             disks,
             clocks: has(Class::Clock) && self.machine.clocks.is_ok(),
-            flags: flags.into_iter().chain(scale).flatten().flatten().collect(),
+            flags: flags.into_iter().chain(scale).flatten().flatten().chain(deletes).collect(),
         }
     }
 
@@ -144,13 +151,18 @@ pub async fn run(options: Options) -> Result<Report, RunError> {
     start_all(&cluster).await?;
     first_ready(&cluster, &client).await?;
     let path = options.out.join("history.jsonl");
-    let history = History::create(&path).map_err(|source| RunError::File { path, source })?;
+    let history = History::create(&path).map_err(|source| RunError::File { path: path.clone(), source })?;
     let workload = Workload::plan(options.seed, options.rate, SystemClock::default().now_ms());
     let mut shared = Shared::new(workload, client, history);
     shared.beside = options.beside;
     let shared = Arc::new(shared);
-    let figures = drive(&options, &cluster, &shared).await?;
+    let mut figures = drive(&options, &cluster, &shared).await?;
     shared.history.flush();
+    let judged = availability::judge(&path, options.nodes);
+    figures.availability = judged.map_err(|source| RunError::File { path, source })?;
+    for (place, text) in (0..).zip(figures.availability.breaches()) {
+        shared.findings.note(Breach::Unavailable, place, 0, || text);
+    }
     if let Some(broken) = figures.faults.broken.first() {
         return Err(RunError::Harness(broken.clone()));
     }
@@ -165,18 +177,18 @@ pub async fn run(options: Options) -> Result<Report, RunError> {
     let written = html::page(&options.out.join("history.jsonl"), &page).and_then(|html| std::fs::write(&path, html));
     written.map_err(|source| RunError::File { path, source })?;
     if report.passed() {
-        assert_covered(&options, &shared.stats, (shared.acked(), figures.meta.known), &figures.faults)?;
+        assert_covered(&options, &shared, &figures)?;
     }
     Ok(report)
 }
 
-/// Starts a cluster on 127.0.0.1 with everything below `out`, and waits until it is ready. Nothing breaks it.
+/// Starts a cluster with everything below `setup.out`, which is made, and waits until it is ready. Nothing breaks it.
 ///
 /// # Errors
 /// If it cannot be set up or does not come up.
-pub async fn local(nodes: usize, binary: PathBuf, out: &std::path::Path) -> Result<Cluster, RunError> {
-    std::fs::create_dir_all(out).map_err(|source| RunError::File { path: out.to_path_buf(), source })?;
-    let cluster = Cluster::prepare(Setup { nodes, binary, out: out.to_path_buf(), ..Setup::default() }).await?;
+pub async fn local(setup: Setup) -> Result<Cluster, RunError> {
+    std::fs::create_dir_all(&setup.out).map_err(|source| RunError::File { path: setup.out.clone(), source })?;
+    let cluster = Cluster::prepare(Setup { direct: true, ..setup }).await?;
     let addresses: Vec<String> = cluster.specs().iter().map(|s| s.http.to_string()).collect();
     start_all(&cluster).await?;
     first_ready(&cluster, &Client::new(&addresses)?).await?;
@@ -200,14 +212,17 @@ async fn drive(options: &Options, cluster: &Arc<Cluster>, shared: &Arc<Shared>) 
     figures.final_recovery = healed.elapsed();
     load.join_all().await;
     figures.meta = meta::examine(shared);
+    figures.erased = shared.erasures.figures();
     figures.final_whole = if ready { whole(shared, healed).await } else { None };
     if ready && examine(cluster, shared, &mut figures).await? {
+        figures.metered = metering::check(shared).await;
         figures.probed = audit::probe_nans(shared).await;
         check_invariants(shared).await;
     }
     cluster.reap(&shared.findings).await;
     cluster.stop_all().await;
-    figures.excused_ends = cluster.excused_ends();
+    figures.version_changes = cluster.version_changes();
+    figures.excused_ends = (0..options.nodes).map(|node| cluster.excused_ends(node)).sum();
     Ok(figures)
 }
 
@@ -330,7 +345,8 @@ async fn check_invariants(shared: &Shared) {
 }
 
 /// A run in which too little happened says nothing, so it must not say OK.
-fn assert_covered(options: &Options, stats: &Stats, (acked, known_meta): (u64, u64), faults: &FaultLog) -> Result<(), RunError> {
+fn assert_covered(options: &Options, shared: &Shared, figures: &Figures) -> Result<(), RunError> {
+    let (stats, acked, faults) = (&shared.stats, shared.acked(), &figures.faults);
     let mut lacks = Vec::new();
     let least = options.rate * options.time.as_secs() / ACKED_SHARE;
     if acked < least {
@@ -339,8 +355,14 @@ fn assert_covered(options: &Options, stats: &Stats, (acked, known_meta): (u64, u
     if stats.reads_ok.load(Relaxed) == 0 {
         lacks.push("no complete read while faults went on".to_string());
     }
-    if options.beside.meta && known_meta == 0 {
+    if options.beside.meta && figures.meta.known == 0 {
         lacks.push("no answer about a workspace".to_string());
+    }
+    if options.beside.deletes && figures.erased.deleted == 0 {
+        lacks.push("no delete was acknowledged".to_string());
+    }
+    if options.new_binary.is_some() && figures.version_changes == 0 {
+        lacks.push("no node was given the other binary".to_string());
     }
     if faults.total() == 0 {
         lacks.push("no fault happened".to_string());
@@ -365,13 +387,19 @@ mod tests {
         let time = Duration::from_secs(time);
         let machine = Machine::probe(Err("no".to_string()), std::path::Path::new("/"));
         let nemesis = "process,network".parse().unwrap();
-        let (binary, out) = (PathBuf::new(), PathBuf::new());
+        let (binary, new_binary, out) = (PathBuf::new(), None, PathBuf::new());
         let beside = Beside::default();
-        let options = Options { nodes: 3, time, seed: 1, rate: 100, binary, out, beside, nemesis, machine };
-        let stats = Stats::default();
-        stats.reads_ok.store(1, Relaxed);
-        let faults = FaultLog { installed: kinds.iter().map(|k| (*k, 1)).collect(), leader_hits, ..FaultLog::default() };
-        assert_covered(&options, &stats, (acked, 0), &faults)
+        let options = Options { nodes: 3, time, seed: 1, rate: 100, binary, new_binary, out, beside, nemesis, machine };
+        let directory = tempfile::tempdir().unwrap();
+        let workload = Workload { seed: 1, t0_ms: 0, step_ms: 100, lanes: vec![1] };
+        let history = History::create(&directory.path().join("history")).unwrap();
+        let shared = Shared::new(workload, Client::new(&["127.0.0.1:1".into()]).unwrap(), history);
+        shared.stats.reads_ok.store(1, Relaxed);
+        shared.ledger.ack(0, 0..acked);
+        let mut figures = Figures::default();
+        figures.faults.installed = kinds.iter().map(|k| (*k, 1)).collect();
+        figures.faults.leader_hits = leader_hits;
+        assert_covered(&options, &shared, &figures)
     }
 
     #[test]

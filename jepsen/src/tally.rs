@@ -2,7 +2,7 @@
 
 use crate::check::Breach;
 use crate::load::Shared;
-use crate::nemesis::Fault;
+use crate::nemesis::{Fault, Recovery};
 use crate::report::Figures;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -40,8 +40,20 @@ pub struct Tally {
     pub write_ms: Vec<u64>,
     /// Until replicas were equal.
     pub equal_ms: Vec<u64>,
+    /// How long replicas were watched that were not yet equal when the next fault came.
+    pub unequal_ms: Vec<u64>,
+    /// Heals that took longer to show than they may, in words.
+    pub slow: Vec<String>,
     /// From the last heal until every group had all of its replicas.
     pub whole_ms: Vec<u64>,
+    /// Deletes that were acknowledged.
+    pub deletes: u64,
+    /// Operations beside a minority's fault.
+    pub judged: u64,
+    /// Those of them that succeeded.
+    pub succeeded: u64,
+    /// Starts of a node with another binary than before.
+    pub version_changes: u64,
 }
 
 impl Tally {
@@ -50,17 +62,7 @@ impl Tally {
     pub fn of(shared: &Shared, figures: &Figures) -> Self {
         let faults = &figures.faults;
         let by_name = |counts: &BTreeMap<Fault, u64>| counts.iter().map(|(fault, n)| (format!("{fault:?}"), *n)).collect();
-        let all = [
-            Breach::Missing,
-            Breach::Wrong,
-            Breach::Phantom,
-            Breach::Refused,
-            Breach::Crash,
-            Breach::NotRecovered,
-            Breach::Metadata,
-            Breach::Raft,
-        ];
-        let breaches = all.into_iter().map(|b| (format!("{b:?}").to_lowercase(), shared.findings.count(b)));
+        let breaches = Breach::ALL.into_iter().map(|b| (format!("{b:?}").to_lowercase(), shared.findings.count(b)));
         let recoveries = &faults.recoveries_ms;
         Self {
             runs: 1,
@@ -77,7 +79,13 @@ impl Tally {
             leader_ms: recoveries.iter().map(|r| r.leader_ms).collect(),
             write_ms: recoveries.iter().map(|r| r.write_ms).collect(),
             equal_ms: recoveries.iter().filter_map(|r| r.equal_ms).collect(),
+            unequal_ms: recoveries.iter().filter(|r| r.equal_ms.is_none()).map(|r| r.watched_ms).collect(),
+            slow: recoveries.iter().filter_map(Recovery::exceeds).collect(),
             whole_ms: figures.final_whole.iter().map(|d| d.as_millis() as u64).collect(),
+            deletes: figures.erased.deleted,
+            judged: figures.availability.judged,
+            succeeded: figures.availability.succeeded,
+            version_changes: figures.version_changes,
         }
     }
 
@@ -100,7 +108,13 @@ impl Tally {
         self.leader_ms.extend(&other.leader_ms);
         self.write_ms.extend(&other.write_ms);
         self.equal_ms.extend(&other.equal_ms);
+        self.unequal_ms.extend(&other.unequal_ms);
+        self.slow.extend(other.slow.iter().cloned());
         self.whole_ms.extend(&other.whole_ms);
+        self.deletes += other.deletes;
+        self.judged += other.judged;
+        self.succeeded += other.succeeded;
+        self.version_changes += other.version_changes;
     }
 
     /// The figures in words.
@@ -112,16 +126,21 @@ impl Tally {
         };
         let mut text = format!(
             "runs: {} with a verdict, {} of them passed; {} without a verdict\n\
-             samples: {} acknowledged, {} points compared\n\
+             samples: {} acknowledged, {} points compared; {} deletes; {} starts with another binary\n\
+             beside faults of a minority: {} of {} operations succeeded\n\
              faults: {} in all ({}); {} hit the leader; {} power losses of the whole cluster\n\
              completed: {}\n\
              broken promises: {}\n\
-             after undisturbed heals: leaders {}; writes {}; replicas equal {}; all replicas back after the last heal {}\n",
+             after undisturbed heals: leaders {}; writes {}; replicas equal {}, not yet when the next fault came {}; all replicas back after the last heal {}\n",
             self.runs,
             self.passed,
             self.without_verdict,
             self.acked,
             self.compared,
+            self.deletes,
+            self.version_changes,
+            self.succeeded,
+            self.judged,
             self.faults.values().sum::<u64>(),
             list(&self.faults),
             self.leader_hits,
@@ -131,8 +150,12 @@ impl Tally {
             spread(&self.leader_ms),
             spread(&self.write_ms),
             spread(&self.equal_ms),
+            spread(&self.unequal_ms),
             spread(&self.whole_ms),
         );
+        for line in &self.slow {
+            let _infallible = writeln!(text, "slow: {line}");
+        }
         for (fault, why) in &self.skipped {
             let _infallible = writeln!(text, "skipped {fault}: {why}");
         }

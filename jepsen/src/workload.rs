@@ -124,27 +124,10 @@ impl Workload {
     /// A remote write 1.0 body (snappy block) with the given samples, `(series, steps)` each.
     ///
     /// `bits_of` gives the value bits; the run writes [`Workload::value_bits`].
-    ///
-    /// # Panics
-    /// If the request is larger than snappy's 4 GiB.
     #[must_use]
     pub fn encode(&self, rows: &[(SeriesKey, Range<u64>)], bits_of: impl Fn(SeriesKey, u64) -> u64) -> Vec<u8> {
-        let (mut raw, mut series, mut sample) = (Vec::new(), Vec::new(), Vec::new());
-        for (key, steps) in rows {
-            series.clear();
-            for (name, value) in self.labels(*key) {
-                message::encode(1, &Label { name: name.to_string(), value }, &mut series);
-            }
-            for step in steps.clone() {
-                // By hand, because generated code leaves -0.0 out as if it were the default.
-                sample.clear();
-                double::encode(1, &f64::from_bits(bits_of(*key, step)), &mut sample);
-                int64::encode(2, &self.timestamp_ms(step), &mut sample);
-                bytes::encode(2, &sample, &mut series);
-            }
-            bytes::encode(1, &series, &mut raw);
-        }
-        snap::raw::Encoder::new().compress_vec(&raw).expect("a request of a few hundred series is below snappy's 4 GiB limit")
+        let samples = |key: SeriesKey, steps: &Range<u64>| steps.clone().map(|k| (self.timestamp_ms(k), bits_of(key, k))).collect();
+        write_request(rows.iter().map(|(key, steps)| (self.labels(*key), samples(*key, steps))))
     }
 
     /// The body that writes `steps` of every series of `lane`.
@@ -176,6 +159,30 @@ impl Workload {
         let ms = self.timestamp_ms(steps.end) - 1;
         format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000))
     }
+}
+
+/// A remote write 1.0 body (snappy block) of series with their labels, sorted by name, and their samples: timestamp in ms, value bits.
+///
+/// # Panics
+/// If the request is larger than snappy's 4 GiB.
+#[must_use]
+pub fn write_request(rows: impl Iterator<Item = (Vec<(&'static str, String)>, Vec<(i64, u64)>)>) -> Vec<u8> {
+    let (mut raw, mut series, mut sample) = (Vec::new(), Vec::new(), Vec::new());
+    for (labels, samples) in rows {
+        series.clear();
+        for (name, value) in labels {
+            message::encode(1, &Label { name: name.to_string(), value }, &mut series);
+        }
+        for (timestamp_ms, bits) in samples {
+            // By hand, because generated code leaves -0.0 out as if it were the default.
+            sample.clear();
+            double::encode(1, &f64::from_bits(bits), &mut sample);
+            int64::encode(2, &timestamp_ms, &mut sample);
+            bytes::encode(2, &sample, &mut series);
+        }
+        bytes::encode(1, &series, &mut raw);
+    }
+    snap::raw::Encoder::new().compress_vec(&raw).expect("a request of a few hundred series is below snappy's 4 GiB limit")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::disk::Disk;
 use crate::tool::ToolError;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -21,27 +22,59 @@ impl Nemesis {
         if self.cluster.disk(target.node).is_none() {
             return Err(NotInjected::Never("the nodes have no disks of their own".to_string()));
         }
+        let node = target.node;
         match fault {
             Fault::PowerAll => self.power_all(dice).await,
-            Fault::DiskOld | Fault::DiskWiped => self.lose_disk(fault, target.node).await,
+            Fault::DiskOld | Fault::DiskWiped => self.lose_disk(fault, node).await,
+            Fault::DiskFull | Fault::DiskNoSpace => self.fill_disks(fault, vec![node]).await,
+            Fault::DiskFullAll => self.fill_disks(fault, (0..self.cluster.specs().len()).collect()).await,
             _ => {
-                let node = target.node;
                 let taken = self.take(node).await?;
                 self.break_disk(fault, node, dice, taken).await
             }
         }
     }
 
+    /// Takes the free space away, of one node or of all, while nothing else happens; what that must show is waited for.
+    async fn fill_disks(self: &Arc<Self>, fault: Fault, nodes: Vec<usize>) -> Attempt {
+        if self.active.load(Ordering::SeqCst) > 0 {
+            return Err(NotInjected::NotNow);
+        }
+        let fragile = self.take_fragile().await?;
+        let mut taken = Vec::new();
+        for node in &nodes {
+            taken.push(self.take(*node).await?);
+        }
+        let leave = if fault == Fault::DiskNoSpace { 0 } else { NEARLY_FULL };
+        for node in &nodes {
+            self.cluster.excuse(*node, true);
+            self.on_disk(*node, move |disk| disk.fill(leave)).await?;
+        }
+        let (nemesis, hit) = (Arc::clone(self), nodes.clone());
+        let heal: Heal = Box::pin(async move {
+            let _held = (fragile, taken);
+            nemesis.see_full(fault, &nodes).await;
+            let mut mended = Ok(());
+            for node in nodes {
+                mended = mended.and(nemesis.on_disk(node, Disk::empty).await.map_err(|e| e.to_string()));
+                nemesis.cluster.reap(&nemesis.shared.findings).await;
+                nemesis.cluster.excuse(node, false);
+                nemesis.start(node).await;
+            }
+            mended
+        });
+        Ok(Injected { hit, detail: json!({ "leave": leave }), lasts: Lasts::Cut, heal })
+    }
+
     /// Faults after which the node goes on with what is on its disk.
     async fn break_disk(self: &Arc<Self>, fault: Fault, node: usize, dice: &mut Dice, taken: OwnedSemaphorePermit) -> Attempt {
         let kill_first = fault == Fault::PowerOne && dice.percent(50);
+        let ends_before = self.cluster.excused_ends(node);
         self.cluster.excuse(node, true);
         if kill_first {
             self.cluster.kill(node).await;
         }
         let broken = match fault {
-            Fault::DiskFull => self.on_disk(node, |disk| disk.fill(NEARLY_FULL)).await,
-            Fault::DiskNoSpace => self.on_disk(node, |disk| disk.fill(0)).await,
             Fault::DiskReadOnly => self.on_disk(node, Disk::turn_read_only).await,
             _ => self.on_disk(node, Disk::cut_power).await,
         };
@@ -52,15 +85,11 @@ impl Nemesis {
         let nemesis = Arc::clone(self);
         let heal: Heal = Box::pin(async move {
             let _taken = taken;
-            let mended = match fault {
-                Fault::DiskFull | Fault::DiskNoSpace => nemesis.on_disk(node, Disk::empty).await,
-                _ => {
-                    nemesis.cluster.kill(node).await;
-                    nemesis.on_disk(node, Disk::remount).await
-                }
-            };
-            // A node that ended over its broken disk is taken note of before it loses its excuse.
-            nemesis.cluster.reap(&nemesis.shared.findings).await;
+            if fault != Fault::PowerOne {
+                nemesis.see_stopped(fault, node, ends_before).await;
+            }
+            nemesis.cluster.kill(node).await;
+            let mended = nemesis.on_disk(node, Disk::remount).await;
             nemesis.cluster.excuse(node, false);
             nemesis.start(node).await;
             mended.map_err(|e| e.to_string())
@@ -108,8 +137,7 @@ impl Nemesis {
 
     /// One node comes back with an old disk, which must never count, or with an empty one.
     async fn lose_disk(self: &Arc<Self>, fault: Fault, node: usize) -> Attempt {
-        let fragile = self.take_fragile().await?;
-        let taken = self.take(node).await?;
+        let victim = self.seize(node).await?;
         let photo = self.cluster.setup().out.join(format!("node-{}.old.img", node + 1));
         if fault == Fault::DiskOld {
             let to = photo.clone();
@@ -117,11 +145,10 @@ impl Nemesis {
         }
         let nemesis = Arc::clone(self);
         let heal: Heal = Box::pin(async move {
-            let store = nemesis.store_of(node).await;
             if fault == Fault::DiskOld {
                 tokio::time::sleep(AGE).await;
             }
-            nemesis.cluster.excuse(node, true);
+            nemesis.disturb(node, "killed");
             nemesis.cluster.kill(node).await;
             let mut swapped = match fault {
                 Fault::DiskOld => nemesis.on_disk(node, move |disk| disk.restore(&photo)).await,
@@ -136,11 +163,7 @@ impl Nemesis {
                 swapped = swapped.and(nemesis.on_disk(node, Disk::wipe).await);
                 nemesis.start(node).await;
             }
-            nemesis.cluster.reap(&nemesis.shared.findings).await;
-            nemesis.cluster.excuse(node, false);
-            nemesis.start(node).await;
-            drop(taken);
-            nemesis.until_whole(fault, store, fragile).await;
+            nemesis.bring_back(victim, fault).await;
             swapped.map_err(|e| e.to_string())
         });
         Ok(Injected { hit: vec![node], detail: Value::Null, lasts: Lasts::Procedure, heal })

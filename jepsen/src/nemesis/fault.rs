@@ -65,6 +65,8 @@ pub enum Fault {
     PowerAll,
     /// The disk of one node has less free space than a node wants.
     DiskFull,
+    /// The disk of every node has less free space than a node wants.
+    DiskFullAll,
     /// The disk of one node has no free block.
     DiskNoSpace,
     /// The file system of one node turns read-only.
@@ -101,7 +103,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::KillOne,
         Self::KillMajority,
         Self::KillAll,
@@ -123,6 +125,7 @@ impl Fault {
         Self::PowerOne,
         Self::PowerAll,
         Self::DiskFull,
+        Self::DiskFullAll,
         Self::DiskNoSpace,
         Self::DiskReadOnly,
         Self::DiskError,
@@ -146,7 +149,7 @@ impl Fault {
     pub fn class(self) -> Class {
         match self {
             Self::KillOne | Self::KillMajority | Self::KillAll | Self::Pause | Self::RollingRestart => Class::Process,
-            Self::PowerOne | Self::PowerAll | Self::DiskFull | Self::DiskNoSpace => Class::Disk,
+            Self::PowerOne | Self::PowerAll | Self::DiskFull | Self::DiskFullAll | Self::DiskNoSpace => Class::Disk,
             Self::DiskReadOnly | Self::DiskError | Self::DiskOld | Self::DiskWiped => Class::Disk,
             Self::ClockJump | Self::ClockStrobe => Class::Clock,
             Self::BitFlip | Self::Truncate | Self::ChunkCopy | Self::LiveBitFlip => Class::Files,
@@ -173,6 +176,12 @@ impl Fault {
     pub fn needs_switch(self) -> bool {
         use Fault::{Clients, Corrupt, Delay, Duplicate, Loss, Rate, Reorder};
         matches!(self, Clients | Delay | Loss | Duplicate | Reorder | Corrupt | Rate)
+    }
+
+    /// Whether it begins only when no other goes on, and none begins until it is healed: what it must show is waited for.
+    #[must_use]
+    pub fn is_alone(self) -> bool {
+        matches!(self, Self::DiskFull | Self::DiskFullAll | Self::DiskNoSpace)
     }
 
     /// Whether what a node stored may be lost: it must be the only one, until the cluster has replaced it.

@@ -21,22 +21,17 @@ const DAMAGED_MAX: Duration = Duration::from_secs(30);
 impl Nemesis {
     pub(super) async fn inject_files(self: &Arc<Self>, fault: Fault, dice: &mut Dice, _target: &Target) -> Attempt {
         let node = Dice::new(self.shared.workload.seed, u64::from_be_bytes(*b"damaged!")).index(self.cluster.specs().len());
-        let fragile = self.take_fragile().await?;
-        let taken = self.take(node).await?;
+        let victim = self.seize(node).await?;
         let live = fault == Fault::LiveBitFlip;
         let data = self.cluster.specs()[node].data.clone();
-        let store = self.store_of(node).await;
-        self.cluster.excuse(node, true);
         if !live {
             self.cluster.kill(node).await;
         }
-        let damage = damage(&data, fault, dice);
-        let detail = match damage {
+        let detail = match damage(&data, fault, dice) {
             Ok(Some(detail)) => detail,
             Ok(None) | Err(_) => {
                 // Nothing stored yet, or a file that went away under our hands.
-                self.cluster.excuse(node, false);
-                self.start(node).await;
+                self.release(victim).await;
                 return Err(NotInjected::NotNow);
             }
         };
@@ -46,6 +41,7 @@ impl Nemesis {
             if live {
                 // A start reads what running did not: what stands in its way must show while this is the only node that suffers.
                 tokio::time::sleep(LIVE).await;
+                nemesis.disturb(node, "killed");
                 nemesis.cluster.kill(node).await;
             }
             nemesis.start(node).await;
@@ -58,11 +54,7 @@ impl Nemesis {
                 wiped = nemesis.cluster.empty_data(node);
                 nemesis.start(node).await;
             }
-            nemesis.cluster.reap(&nemesis.shared.findings).await;
-            nemesis.cluster.excuse(node, false);
-            nemesis.start(node).await;
-            drop(taken);
-            nemesis.until_whole(fault, store, fragile).await;
+            nemesis.bring_back(victim, fault).await;
             wiped
         });
         Ok(Injected { hit: vec![node], detail, lasts: Lasts::Procedure, heal })

@@ -44,8 +44,10 @@ impl Nemesis {
                     nemesis.shared.client.ask(Method::POST, &format!("/cluster/nodes/{store}/drain?cancel=true"), None).await;
                     return Ok(());
                 }
+                nemesis.disturb(node, "stopped");
                 nemesis.cluster.stop(node).await;
             } else {
+                nemesis.disturb(node, "killed");
                 nemesis.cluster.kill(node).await;
                 nemesis.wait_store(REPLACE_MAX, |replicas| replicas.is_none_or(|n| n == 0), store).await;
             }

@@ -1,6 +1,8 @@
 //! Faults of processes.
 
 use super::{Attempt, Fault, Injected, Lasts, Nemesis, NotInjected, Target};
+use crate::check::Breach;
+use crate::cluster::Ended;
 use crate::dice::Dice;
 use serde_json::json;
 use std::sync::Arc;
@@ -59,12 +61,22 @@ impl Nemesis {
         })
     }
 
-    /// Every node in turn; a node that others broke meanwhile is left to them.
+    /// Every node in turn, with the other binary if there is one; a node that others broke meanwhile is left to them.
     async fn roll(self: &Arc<Self>) -> Result<(), String> {
         let mut in_time = 0;
         for node in 0..self.cluster.specs().len() {
             let Ok(_taken) = self.take(node).await else { continue };
-            in_time += u64::from(self.cluster.stop(node).await);
+            self.disturb(node, "stopped");
+            let ended = self.cluster.stop(node).await;
+            in_time += u64::from(ended.is_some());
+            if let Some(Ended { code, .. }) = ended
+                && code != Some(0)
+            {
+                self.shared.findings.note(Breach::Crash, node as u64, -1, || {
+                    format!("node-{} ended with {code:?} after SIGTERM; its log ends: {}", node + 1, self.cluster.log_tail(node))
+                });
+            }
+            self.cluster.change_version(node);
             self.start(node).await;
             self.wait_ready(node, ROLLING_READY_MAX).await;
         }

@@ -13,7 +13,19 @@ fn built() -> PathBuf {
 fn jepsen(binary: &Path, seed: u64, time: &str, rate: u64) -> (Output, tempfile::TempDir) {
     let out = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_jepsen"))
-        .args(["run", "--nodes", "3", "--time", time, "--seed", &seed.to_string(), "--rate", &rate.to_string()])
+        .args([
+            "run",
+            "--workload",
+            "samples,sessions,deletes",
+            "--nodes",
+            "3",
+            "--time",
+            time,
+            "--seed",
+            &seed.to_string(),
+            "--rate",
+            &rate.to_string(),
+        ])
         .arg("--binary")
         .arg(binary)
         .arg("--out")
@@ -31,16 +43,32 @@ fn last_line(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default().to_string()
 }
 
-/// Runs fake nodes that tell `lie` for `time`.
-fn fake(lie: Option<&str>, seed: u64, time: &str) -> Output {
+/// A program that runs a fake node, one that tells `lie`.
+fn fake_node(dir: &Path, lie: Option<&str>) -> PathBuf {
     let node = built().join("examples/fake_node");
     assert!(node.exists(), "{} is not built; cargo test -p jepsen builds it", node.display());
-    let dir = tempfile::tempdir().unwrap();
-    let script = dir.path().join("node");
+    let script = dir.join(lie.unwrap_or("honest"));
     let lie = lie.map(|l| format!(" --lie {l}")).unwrap_or_default();
     std::fs::write(&script, format!("#!/bin/sh\nexec {} \"$@\"{lie}\n", node.display())).unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    jepsen(&script, seed, time, 1000).0
+    script
+}
+
+/// Runs fake nodes that tell `lie` for `time`.
+fn fake(lie: Option<&str>, seed: u64, time: &str) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    jepsen(&fake_node(dir.path(), lie), seed, time, 1000).0
+}
+
+/// Restarts fake nodes in turn that tell `lie`, with such as tell `new_lie` if there is one.
+fn rolled(lie: Option<&str>, new_lie: Option<&str>) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jepsen"));
+    command.args(["rolling", "--nodes", "3", "--time", "1s", "--rate", "1000", "--binary"]).arg(fake_node(dir.path(), lie));
+    if new_lie.is_some() {
+        command.arg("--new-binary").arg(fake_node(dir.path(), new_lie));
+    }
+    command.arg("--out").arg(dir.path().join("out")).output().unwrap()
 }
 
 /// The figure `name=N` of a verdict.
@@ -115,6 +143,33 @@ fn a_lost_stale_marker_fails_the_run() {
 #[test]
 fn a_panic_in_a_log_fails_the_run() {
     assert_caught("panic", &["crashed"]);
+}
+
+#[test]
+fn i11_a_forgotten_delete_fails_the_run() {
+    assert_caught("undelete", &["reappeared"]);
+}
+
+#[test]
+fn i20_samples_counted_twice_fail_the_run() {
+    assert_caught("meter", &["metering"]);
+}
+
+#[test]
+fn i23_a_rolling_restart_passes_with_honest_nodes_and_not_with_a_version_that_loses_samples() {
+    let output = rolled(None, None);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(last_line(&output).starts_with("OK restarts=3 failed=0 unclean=0 missing=0"), "{}", text(&output));
+    for lie in ["forget", "lose"] {
+        let output = rolled(None, Some(lie));
+        assert!(output.status.code() == Some(1) && figure(&last_line(&output), "missing") > 0, "{lie}: {}", text(&output));
+    }
+}
+
+#[test]
+fn a_node_that_ends_with_an_error_when_it_is_asked_to_fails_a_rolling_restart() {
+    let output = rolled(Some("unclean"), None);
+    assert!(output.status.code() == Some(1) && figure(&last_line(&output), "unclean") == 3, "{}", text(&output));
 }
 
 #[test]
