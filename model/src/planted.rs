@@ -113,8 +113,6 @@ bugs! {
     /// See [`BUGS`].
     DecidedTwice = "decided-twice", Histories, "a generation that was decided is aborted afterwards";
     /// See [`BUGS`].
-    AcceptOfOtherRevision = "accept-of-other-revision", Histories, "a fence that a shard took counts for another revision too";
-    /// See [`BUGS`].
     BatchRingDropped = "batch-ring-dropped", Histories, "a part that comes again is judged again";
     /// See [`BUGS`].
     StaleVerdictKept = "stale-verdict-kept", Histories, "a verdict that the shard's map was newer is given again after the map has changed";
