@@ -295,7 +295,11 @@ impl World {
             let record = self.record().clone();
             self.shards.values_mut().for_each(|replica| replica.view = record.clone());
             let ids: Vec<u64> = self.shards.keys().copied().collect();
-            if !ids.into_iter().fold(false, |any, shard| self.step(shard) || any) && self.record().pending.is_none() {
+            let mut is_any = false;
+            for shard in ids {
+                is_any |= self.step(shard);
+            }
+            if !is_any && self.record().pending.is_none() {
                 return;
             }
         }
