@@ -95,15 +95,15 @@ bugs! {
     /// See [`BUGS`].
     CheckpointDropsSeries = "checkpoint-drops-series", Nodes, "a checkpoint does not hold every eighth series";
     /// See [`BUGS`].
-    RowsBeyondFence = "rows-beyond-fence", Nodes, "a shard takes rows that its map puts elsewhere, its fence among it";
+    RowsBeyondFence = "rows-beyond-fence", Histories, "a shard takes rows that its map puts elsewhere, its fence among it";
     /// See [`BUGS`].
-    SeriesNotRechecked = "series-not-rechecked", Nodes, "a shard judges series that it accepted once by the map of that time";
+    SeriesNotRechecked = "series-not-rechecked", Histories, "a shard judges series that it accepted once by the map of that time";
     /// See [`BUGS`].
     StaleMapAsDone = "stale-map-as-done", Nodes, "a router takes a shard's word that rows belong elsewhere for its last";
     /// See [`BUGS`].
     RouterKeepsMap = "router-keeps-map", Nodes, "a node goes on with the shard map that it saw first";
     /// See [`BUGS`].
-    ReaderKeepsMap = "reader-keeps-map", Nodes, "a shard answers queries by an older map than its own";
+    ReaderKeepsMap = "reader-keeps-map", Histories, "a shard answers queries by an older map than its own";
     /// See [`BUGS`].
     DeletesNotInCheckpoint = "deletes-not-in-checkpoint", Nodes, "a checkpoint does not hold the deletes";
     /// See [`BUGS`].
@@ -112,8 +112,6 @@ bugs! {
     FenceNotJudged = "fence-not-judged", Histories, "a shard takes a fence although it holds samples beyond it that would move";
     /// See [`BUGS`].
     DecidedTwice = "decided-twice", Histories, "a generation that was decided is aborted afterwards";
-    /// See [`BUGS`].
-    AcceptOfOtherRevision = "accept-of-other-revision", Histories, "a fence that a shard took counts for another revision too";
     /// See [`BUGS`].
     BatchRingDropped = "batch-ring-dropped", Histories, "a part that comes again is judged again";
     /// See [`BUGS`].

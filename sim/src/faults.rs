@@ -193,7 +193,7 @@ impl Faults {
             }
             Fault::SlowDisk => self.on_disk(control, store, true),
             Fault::WriteError => self.on_disk(control, store, false),
-            Fault::Checkpoint | Fault::Transfer | Fault::Membership | Fault::Scale | Fault::Delete => control.work(kind, &mut self.random),
+            Fault::Checkpoint | Fault::Transfer | Fault::Membership => control.work(kind, &mut self.random),
             Fault::Clock => {
                 // More than one would be a majority of three.
                 if self.mends.iter().any(|(_, mend)| matches!(mend, Mend::Clock(_))) {

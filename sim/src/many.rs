@@ -3,9 +3,13 @@
 use model::Clock;
 use model::clock::SystemClock;
 use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+/// Processor time that one seed may take: one that makes no progress any more is a failure, one on a busy machine is none.
+pub const CPU_MAX: Duration = Duration::from_secs(120);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -24,7 +28,7 @@ pub struct Many {
     pub planted: Option<&'static str>,
     /// After a failure no further seed is begun.
     pub stop_at_first: bool,
-    /// Longest time of one process, by the machine's clock.
+    /// Longest time of one process by the machine's clock, beside the processor time that it allows itself.
     pub patience: Duration,
 }
 
@@ -70,16 +74,22 @@ impl Many {
         let late = now.saturating_sub(running.since) > self.patience;
         if late {
             running.child.kill()?;
-            // What it would have removed itself.
-            let _ = std::fs::remove_dir_all(crate::nodes::directory(running.child.id(), running.seed));
         } else if running.child.try_wait()?.is_none() {
             return Ok(Err(running));
         }
+        let process = running.child.id();
         let output = running.child.wait_with_output()?;
+        let signal = output.status.signal();
+        if signal.is_some() {
+            // What it would have removed itself.
+            let _ = std::fs::remove_dir_all(crate::nodes::directory(process, running.seed));
+        }
+        let spent = signal == Some(libc::SIGXCPU);
         let text = String::from_utf8_lossy(&output.stdout);
         let line = text.lines().find(|line| line.starts_with("seed ")).unwrap_or_default().to_owned();
         let last = text.lines().last().unwrap_or_default();
-        let line = match (late, line.is_empty()) {
+        let line = match (late || spent, line.is_empty()) {
+            (true, _) if spent => format!("seed {}: VIOLATION no end after {} s of processor time", running.seed, CPU_MAX.as_secs()),
             (true, _) => format!("seed {}: VIOLATION no end after {} s", running.seed, self.patience.as_secs()),
             (false, true) => format!("seed {}: VIOLATION the process ended without a report: {}", running.seed, output.status),
             (false, false) => line,
@@ -87,7 +97,7 @@ impl Many {
         Ok(Ok(Ended {
             seed: running.seed,
             is_ok: output.status.success() && !late,
-            cpu: Duration::from_secs_f64(number(last, "cpu ")),
+            cpu: if spent { CPU_MAX } else { Duration::from_secs_f64(number(last, "cpu ")) },
             simulated: Duration::from_secs_f64(number(&line, "simulated ")),
             line,
         }))

@@ -37,13 +37,9 @@ pub enum Fault {
     Membership,
     /// A store's clock jumps.
     Clock,
-    /// A workspace gets more or fewer shards; of whole nodes only.
-    Scale,
-    /// Samples are deleted; of whole nodes only.
-    Delete,
 }
 
-/// Those that every simulation has.
+/// All of them.
 pub const FAULTS: [Fault; 15] = [
     Fault::Crash,
     Fault::CrashAll,
@@ -87,7 +83,11 @@ pub struct Plan {
     pub storm: Duration,
     /// Short election timeouts.
     pub is_hasty: bool,
-    /// How far ahead of the present a new number of shards begins to hold.
+    /// Whether clients delete samples.
+    pub has_deletes: bool,
+    /// Whether clients ask for other numbers of shards.
+    pub has_scaling: bool,
+    /// How far ahead of the present another number of shards begins to hold.
     pub scale_lead: Duration,
     /// After how long without use a group's timers stop, if they do.
     pub hibernate_after: Option<Duration>,
@@ -118,6 +118,8 @@ impl Plan {
             sync_ms_max: random.within(0..=20),
             storm,
             is_hasty: random.chance(70),
+            has_deletes: false,
+            has_scaling: false,
             scale_lead: Duration::from_secs(900),
             hibernate_after: random.chance(50).then(|| random.millis(60, 400)),
         }
@@ -128,8 +130,9 @@ impl Plan {
     pub fn of_nodes(seed: u64, storm: Duration) -> Self {
         let mut plan = Self::new(seed, storm);
         let mut random = Random::new(seed, "plan of nodes");
-        plan.faults.extend([Fault::Scale, Fault::Delete].into_iter().filter(|_| random.chance(60)));
-        plan.scale_lead = random.millis(1000, 4000);
+        plan.has_deletes = random.chance(70);
+        plan.has_scaling = random.chance(70);
+        plan.scale_lead = random.millis(500, 3000);
         plan
     }
 }

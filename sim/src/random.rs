@@ -16,7 +16,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
@@ -24,17 +24,17 @@ impl Random {
     /// A number in the range, each as likely as the others (but for the remainder of a division).
     pub fn within(&mut self, range: RangeInclusive<u64>) -> u64 {
         let (low, high) = range.into_inner();
-        low + self.next() % (high.saturating_sub(low) + 1)
+        low + self.bits() % (high.saturating_sub(low) + 1)
     }
 
     /// True in `percent` of a hundred cases.
     pub fn chance(&mut self, percent: u64) -> bool {
-        self.next() % 100 < percent
+        self.bits() % 100 < percent
     }
 
     /// One of the items; `None` if there is none.
     pub fn pick<'i, T>(&mut self, items: &'i [T]) -> Option<&'i T> {
-        let index = usize::try_from(self.next()).ok()?.checked_rem(items.len())?;
+        let index = usize::try_from(self.bits()).ok()?.checked_rem(items.len())?;
         items.get(index)
     }
 
@@ -45,7 +45,7 @@ impl Random {
 
     /// A time around `mean`: mostly short, sometimes long, at most eight times as long.
     pub fn around(&mut self, mean: Duration) -> Duration {
-        let share = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
+        let share = (self.bits() >> 11) as f64 / (1_u64 << 53) as f64;
         mean.mul_f64((-(1.0 - share).ln()).min(8.0))
     }
 

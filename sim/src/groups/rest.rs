@@ -5,6 +5,7 @@ use super::store::Command;
 use crate::stage::Scenario;
 use model::{ReplicaId, ShardId, StoreId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long coming to rest may take.
@@ -55,7 +56,7 @@ fn settle(control: &mut Control, shard: ShardId) -> Result<(), String> {
     control.destroy_others(shard, &members.keys().copied().collect());
     let commit = status.commit_index;
     for (replica, home) in &members {
-        let groups = control.stores.get(home).and_then(|store| store.process.lock().as_ref().map(|process| process.groups.clone()));
+        let groups = control.stores.get(home).and_then(|store| store.process.lock().as_ref().map(|process| Arc::clone(&process.groups)));
         let group = groups.and_then(|groups| groups.group(shard)).ok_or_else(|| format!("replica {replica} to be open"))?;
         if group.applied_index() != commit || group.status().last_log_index != commit {
             return Err(format!("replica {replica} to apply {commit:?}, it has {:?}", group.applied_index()));

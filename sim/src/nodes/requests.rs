@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 const JOBS_WAITING_MAX: usize = 4096;
 /// Writes and queries in flight at once.
 const IN_FLIGHT_MAX: usize = 24;
+/// Shards that clients ask for at most.
+const SHARDS_MAX: u64 = 5;
 /// Samples of one delete.
 const DELETED_AT_ONCE_MAX: u64 = 60;
 /// No client writes further ahead of the present: nodes take ten minutes.
@@ -72,6 +74,8 @@ pub(super) struct Requests {
     random: Random,
     stores: u64,
     interval: Duration,
+    has_deletes: bool,
+    has_scaling: bool,
     clients: Arc<Clients>,
     jobs: mpsc::Sender<Job>,
     waiting: BTreeMap<u64, (StoreId, Waiting)>,
@@ -92,6 +96,8 @@ impl Requests {
             random: Random::new(plan.seed, "clients"),
             stores: plan.stores,
             interval: plan.op_interval * 2,
+            has_deletes: plan.has_deletes,
+            has_scaling: plan.has_scaling,
             clients: Arc::new(Clients { seed: plan.seed, jobs: Mutex::new(Some(queue)), answers: Mutex::default() }),
             jobs,
             waiting: BTreeMap::new(),
@@ -208,7 +214,7 @@ impl Requests {
         }
     }
 
-    /// Clients act: new writes, and queries.
+    /// Clients act: mostly new writes, some queries, now and then a delete or another number of shards.
     pub(super) fn act(&mut self, now: Duration) {
         self.resend(now);
         while now >= self.next_ask_at {
@@ -222,6 +228,11 @@ impl Requests {
                 6..=20 => {
                     let least = self.oracle.least();
                     self.send(store, Ask::Count, Waiting::Count(least));
+                }
+                21..=22 if self.has_deletes => self.delete(),
+                23 if self.has_scaling => {
+                    let shards = self.random.within(1..=SHARDS_MAX);
+                    self.operate("/cluster/workspaces/default/scale".to_owned(), format!("shards={shards}"));
                 }
                 _ => self.write(store, now),
             }
@@ -264,7 +275,7 @@ impl Requests {
     }
 
     /// Deletes some samples that were acknowledged the first time they were sent, so that no late copy of a write brings them back.
-    pub(super) fn delete(&mut self) -> bool {
+    fn delete(&mut self) {
         let series = self.random.within(1..=DELETED_SERIES);
         let most = self.random.within(1..=DELETED_AT_ONCE_MAX);
         let open = self.open_writes();
@@ -274,14 +285,13 @@ impl Requests {
         };
         let from = self.next_deleted.get(&series).copied().unwrap_or_default();
         let end = self.next_sample.get(&series).copied().unwrap_or_default();
-        let Some(first) = (from..end).find(is_settled) else { return false };
+        let Some(first) = (from..end).find(is_settled) else { return };
         let last = (first..end.min(first + most)).take_while(is_settled).last().unwrap_or(first);
         let delete = Delete { series, first, last };
         self.next_deleted.insert(series, last + 1);
         self.oracle.delete(delete.samples());
         let store = self.some_store();
         self.send(store, delete.ask(), Waiting::Delete(delete));
-        true
     }
 
     /// Samples of writes that are under way or will be sent again.

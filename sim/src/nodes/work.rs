@@ -1,4 +1,4 @@
-//! The work that faults meet: checkpoints, transfers of leadership, moves of replicas, other numbers of shards, deletes.
+//! The work that faults meet: checkpoints, transfers of leadership, moves of replicas.
 
 use super::control::Control;
 use super::store::Inside;
@@ -7,20 +7,11 @@ use crate::random::Random;
 use model::{ReplicaId, StoreId};
 use raft::GroupStatus;
 
-/// Shards that clients ask for at most.
-const SHARDS_MAX: u64 = 5;
-
 /// Does a piece; true if there was something to do.
 pub(super) fn work(control: &mut Control, kind: Fault, random: &mut Random) -> bool {
     match kind {
         Fault::Membership => change(control, random),
         Fault::Transfer => transfer(control, random),
-        Fault::Scale => {
-            let shards = random.within(1..=SHARDS_MAX);
-            control.requests.operate("/cluster/workspaces/default/scale".to_owned(), format!("shards={shards}"));
-            true
-        }
-        Fault::Delete => control.requests.delete(),
         _ => checkpoint(control, random),
     }
 }

@@ -26,7 +26,7 @@ fn hold(first: u64, seeds: u64, arguments: &[&str]) {
         arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
         planted: None,
         stop_at_first: false,
-        patience: Duration::from_secs(300),
+        patience: Duration::from_secs(1800),
     };
     let mut told = Vec::new();
     let is_ok = report(&many, &traces, &mut told).unwrap();

@@ -54,8 +54,7 @@ impl MetaState {
     pub(super) fn accept_fence(&mut self, id: String, rev: u64, shard: u64) -> MetaResponse {
         let Some(workspace) = self.workspaces.get_mut(&id) else { return MetaResponse::NotFound { id } };
         let must_accept: BTreeSet<u64> = workspace.current_shards().iter().copied().collect();
-        let is_meant = |pending: &&mut PendingGeneration| pending.generation.rev == rev || planted::is(Bug::AcceptOfOtherRevision);
-        let Some(pending) = workspace.pending.as_mut().filter(is_meant) else {
+        let Some(pending) = workspace.pending.as_mut().filter(|pending| pending.generation.rev == rev) else {
             return decided(workspace);
         };
         if !must_accept.contains(&shard) {
@@ -67,7 +66,7 @@ impl MetaState {
         if pending.accepted == must_accept
             && let Some(pending) = workspace.pending.take()
         {
-            workspace.decided_rev = pending.generation.rev;
+            workspace.decided_rev = rev;
             workspace.generations.push(pending.generation);
         }
         decided(workspace)
