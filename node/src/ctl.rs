@@ -44,7 +44,14 @@ async fn ask(args: &CtlArgs) -> Result<Value, CtlError> {
     let (method, path, query) = request(&args.command);
     let url = format!("{}/cluster/{path}", args.url.trim_end_matches('/'));
     let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
-    let answer = client.request(method, url).query(&query).send().await?;
+    let mut request = client.request(method, url).query(&query);
+    if let Some((key, secret)) = args.user.as_deref().and_then(|user| user.split_once(':')) {
+        request = request.basic_auth(key, Some(secret));
+    }
+    if let Some(token) = &args.token {
+        request = request.bearer_auth(token);
+    }
+    let answer = request.send().await?;
     let status = answer.status();
     let text = answer.text().await?;
     let mut body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);

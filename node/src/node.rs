@@ -182,7 +182,8 @@ impl Node {
     /// Whether this node may lead: it has room for what is written, knows the time and is not being drained.
     #[must_use]
     pub fn is_fit(&self) -> bool {
-        !self.disk_full.load(Ordering::Relaxed) && self.time.now().is_ok() && !self.meta.get().is_draining(self.store_id())
+        let is_staying = !self.draining.load(Ordering::Relaxed) && !self.disk_full.load(Ordering::Relaxed);
+        is_staying && self.time.now().is_ok() && !self.meta.get().is_draining(self.store_id())
     }
 
     /// The cluster's id, empty before it is known.

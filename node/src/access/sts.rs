@@ -46,11 +46,8 @@ async fn serve(node: &Node, request: Request<Body>) -> Result<Reply, StsError> {
         let (arn, account) = (gate.home().root(), gate.home().account.clone());
         return Ok(Reply::GetCallerIdentity { arn, user_id: account.clone(), account });
     }
-    let principal = if parsed.is_signed() {
-        Some(gate.identify(node, &meta, &head, &bytes, Service::Sts).map_err(error_of)?)
-    } else {
-        None
-    };
+    let principal =
+        if parsed.is_signed() { Some(gate.identify(node, &meta, &head, &bytes, Service::Sts).map_err(error_of)?) } else { None };
     gate.with_view(node, &meta, |view| view.answer(gate.issuers(), &parsed, principal.as_ref(), &environment, entropy))
 }
 

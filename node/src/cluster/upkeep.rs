@@ -27,12 +27,19 @@ pub async fn leadership(node: Arc<Node>) {
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut transferred: HashMap<ShardId, Instant> = HashMap::new();
+    let mut leads_since: HashMap<ShardId, Instant> = HashMap::new();
     loop {
         rounds.tick().await;
         let is_fit = node.is_fit();
         for group in node.groups.list() {
             let status = group.status();
             if !status.is_leader || status.voters.len() < 2 {
+                leads_since.remove(&status.shard);
+                continue;
+            }
+            // Whoever handed it over just now may be the one that should lead, and be stopping.
+            let since = *leads_since.entry(status.shard).or_insert_with(Instant::now);
+            if is_fit && since.elapsed() < COOL_DOWN {
                 continue;
             }
             if transferred.get(&status.shard).is_some_and(|at| at.elapsed() < COOL_DOWN) {

@@ -81,6 +81,12 @@ pub struct CtlArgs {
     /// Any node of the cluster.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9480", env = "FLOTILLA_URL", global = true)]
     pub url: String,
+    /// Access key and secret, where access is controlled.
+    #[arg(long, value_name = "KEY:SECRET", env = "FLOTILLA_USER", hide_env_values = true, global = true)]
+    pub user: Option<String>,
+    /// An API token instead.
+    #[arg(long, value_name = "TOKEN", env = "FLOTILLA_TOKEN", hide_env_values = true, global = true, conflicts_with = "user")]
+    pub token: Option<String>,
     /// Print the answer as JSON.
     #[arg(long, global = true)]
     pub json: bool,

@@ -160,7 +160,8 @@ fn every_setting_can_come_from_every_layer() {
         ("log.level", "warn"),
         ("log.format", "json"),
     ];
-    assert_eq!(given.len(), settings::SETTINGS.len());
+    let paired = settings::SETTINGS.iter().filter(|setting| setting.section() == "auth").count();
+    assert_eq!(given.len() + paired, settings::SETTINGS.len(), "those of `auth` have a test of their own");
     let with = |yaml: &str, env: &[(&str, &str)], flags: &[&str]| format!("{:?}", Given { yaml, env, flags }.config());
     let untouched = with("", &[], &[]);
     for (key, text) in given {
@@ -242,6 +243,38 @@ fn missing_file_is_a_problem() {
     let file = FileArgs { path: Some("/nonexistent/f.yml".into()), check: false };
     let text = Config::load(&Flags::default(), &file).unwrap_err().to_string();
     assert!(text.contains("file /nonexistent/f.yml: cannot be read"), "{text}");
+}
+
+#[test]
+fn settings_of_access_go_together_and_their_secrets_are_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).unwrap();
+        dir.path().join(name).display().to_string()
+    };
+    let (secret, keys) = (file("secret", " from-a-file\n"), file("jwks.json", r#"{"keys":[]}"#));
+    let load = |flags: &[&str]| Given { flags, ..Given::default() }.config();
+    let root = ["--auth", "--root-access-key=root-key", "--root-secret-key=hunter2hunter2", "--root-may-write"];
+    let config = load(&root);
+    let key = config.auth.root.clone().unwrap();
+    assert!(config.auth.is_on && config.auth.may_root_write && key.access_key == "root-key" && key.secret_key.expose() == "hunter2hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let from_file = load(&["--auth", "--root-access-key=root-key", &format!("--root-secret-key-file={secret}")]);
+    assert_eq!(from_file.auth.root.unwrap().secret_key.expose(), "from-a-file");
+    let issuer = load(&["--auth.oidc-issuer=https://i.example", &format!("--auth.oidc-jwks-file={keys}"), "--auth.oidc-audience=a"]);
+    let issuer = issuer.auth.issuer.unwrap();
+    assert_eq!((issuer.url.as_str(), issuer.audiences.as_slice()), ("https://i.example", &["a".to_owned()][..]));
+    for (flags, told) in [
+        (&["--auth"][..], "auth.enabled needs"),
+        (&["--root-access-key=root-key"], "given together"),
+        (&["--root-secret-key=hunter2hunter2"], "given together"),
+        (&["--auth.oidc-issuer=https://i.example"], "given together"),
+        (&["--root-access-key=root-key", "--root-secret-key=short"], "at least 8 characters"),
+        (&["--root-access-key=root-key", "--root-secret-key-file=/nonexistent"], "cannot be read"),
+    ] {
+        let problems = Given { flags, ..Given::default() }.problems();
+        assert!(problems.iter().any(|problem| problem.contains(told)), "{flags:?}: {problems:?}");
+    }
 }
 
 #[test]

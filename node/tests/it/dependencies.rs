@@ -22,7 +22,7 @@ const TABLE: &[Row] = &[
     Row { name: "tsdb", may_import: &["model"], never: &["openraft", "prost"] },
     Row { name: "proto", may_import: &[], never: &["rocksdb", "openraft", "axum", "metrics"] },
     Row { name: "raft", may_import: &["model", "proto"], never: &["axum"] },
-    Row { name: "node", may_import: &["model", "promql", "tsdb", "proto", "raft"], never: &[] },
+    Row { name: "node", may_import: &["model", "promql", "auth", "tsdb", "proto", "raft"], never: &[] },
     Row { name: "sim", may_import: &["model", "node", "raft", "tsdb"], never: &[] },
     Row { name: "jepsen", may_import: &["model", "proto"], never: &["rocksdb", "openraft", "axum"] },
 ];
