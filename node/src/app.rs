@@ -28,6 +28,7 @@ use crate::task::Tasks;
 use crate::{metrics, recover, self_metrics, up};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::regex::RegexCache;
+use model::seal::Seal;
 use model::{ReplicaId, ShardId, StoreId};
 use parking_lot::RwLock;
 use raft::{Groups, RaftConfig, RocksOptions, TonicTransport};
@@ -205,6 +206,23 @@ fn raft_identity(incarnation: &str, membership: &Membership) -> Result<raft::Ide
     Ok(raft_identity)
 }
 
+/// The settings of all groups.
+fn raft_config<H: Host>(config: &Config, host: &H, shares: &Shares, (seal, disk_full): (Seal, Arc<AtomicBool>)) -> RaftConfig {
+    RaftConfig {
+        tail_cache_bytes: usize::try_from(shares.log_tail).unwrap_or(usize::MAX),
+        disk_full,
+        seal,
+        lag_bytes: LOG_PER_GROUP_MAX,
+        heartbeat: config.cluster.heartbeat,
+        // A follower stands when a leader's lease, the longest of these times, and then its own time are over: six to eight heartbeats.
+        election_min: config.cluster.heartbeat * 2,
+        election_max: config.cluster.heartbeat * 4,
+        fatal: host.fatal(),
+        hibernate_after: config.cluster.hibernate_after,
+        ..RaftConfig::default()
+    }
+}
+
 /// Opens both databases and puts the node's handles together.
 fn open<H: Host>(
     config: Config,
@@ -233,19 +251,7 @@ fn open<H: Host>(
     keys.retire_boots(&in_use)?;
     let transport = TonicTransport::dialling(raft_identity.clone(), host.dialer());
     let reserve_spent = Arc::new(AtomicBool::new(false));
-    let raft_config = RaftConfig {
-        tail_cache_bytes: bytes(shares.log_tail),
-        disk_full: Arc::clone(&reserve_spent),
-        seal: keys.seal.clone(),
-        lag_bytes: LOG_PER_GROUP_MAX,
-        heartbeat: config.cluster.heartbeat,
-        // A follower stands when a leader's lease, the longest of these times, and then its own time are over: six to eight heartbeats.
-        election_min: config.cluster.heartbeat * 2,
-        election_max: config.cluster.heartbeat * 4,
-        fatal: host.fatal(),
-        hibernate_after: config.cluster.hibernate_after,
-        ..RaftConfig::default()
-    };
+    let raft_config = raft_config(&config, host, &shares, (keys.seal.clone(), Arc::clone(&reserve_spent)));
     let groups = Groups::open(raft_config, raft_identity.clone(), engine, transport, Arc::clone(&clock))?;
     let node = Arc::new(Node {
         tasks: Tasks::default(),

@@ -327,7 +327,7 @@ mod tests {
             let mut state = founded(&["", "", "", ""]);
             let mut loads = Loads::default();
             for (shard, (rate, (first, is_lost))) in (1u64..).zip(rates.iter().zip(&places)) {
-                let mut stores = vec![1u64, 2, 3];
+                let mut stores = [1u64, 2, 3];
                 stores.rotate_left(*first);
                 let replica = |(i, store): (usize, &u64)| ReplicaRecord {
                     replica: shard * 10 + i as u64,

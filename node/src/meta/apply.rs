@@ -183,7 +183,7 @@ impl MetaState {
         }
         let ids = match self.new_shards(&workspace.id, shards.max(1)) {
             Ok(ids) => ids,
-            Err(full) => return full,
+            Err(full) => return *full,
         };
         workspace.generations = vec![GenerationRecord { generation: 1, rev: 1, from_ms: i64::MIN, shards: ids }];
         workspace.limits.version = 1;
@@ -196,11 +196,11 @@ impl MetaState {
     }
 
     /// Places so many new shards of a workspace, or none if there is no room for all.
-    fn new_shards(&mut self, workspace: &str, count: u32) -> Result<Vec<u64>, MetaResponse> {
+    fn new_shards(&mut self, workspace: &str, count: u32) -> Result<Vec<u64>, Box<MetaResponse>> {
         let replication = placement::replication_target(placement::kept_stores(self));
         if placement::room(self) < count as usize * replication {
             let reason = "the stores take part in as many groups as they are set up for".to_owned();
-            return Err(MetaResponse::Full { id: workspace.to_owned(), reason });
+            return Err(Box::new(MetaResponse::Full { id: workspace.to_owned(), reason }));
         }
         let mut ids = Vec::new();
         for _ in 0..count {

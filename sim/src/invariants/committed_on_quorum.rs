@@ -46,10 +46,12 @@ impl Invariant for CommittedOnQuorum {
             return Ok(());
         }
         self.applied.insert(shard, point.index);
-        // A change that is under way may be in force already: its entry takes effect when it is appended.
+        // A change that is under way may be in force already: its entry takes effect when it is appended, before anything is written. Once a
+        // joint membership is applied, its leader may have appended the new one.
         let pending = self.pending.entry(shard).or_default();
-        let in_force = self.voters.get(&shard).into_iter().chain(pending.values());
-        let mut memberships = in_force.peekable();
+        let known = self.voters.get(&shard);
+        let next: Option<Vec<_>> = known.filter(|voters| voters.len() > 1).and_then(|voters| Some(vec![voters.last()?.clone()]));
+        let mut memberships = known.into_iter().chain(&next).chain(pending.values()).peekable();
         let is_durable = memberships.peek().is_none() || memberships.any(|voters| on_majority(world, voters, *point));
         if let Some(voters) = pending.remove(point) {
             self.voters.insert(shard, voters);

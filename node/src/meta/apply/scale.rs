@@ -41,7 +41,7 @@ impl MetaState {
         let more = shards.saturating_sub(u32::try_from(list.len()).unwrap_or(u32::MAX));
         match self.new_shards(&id, more) {
             Ok(ids) => list.extend(ids),
-            Err(full) => return full,
+            Err(full) => return *full,
         }
         self.revision += 1;
         let Some(workspace) = self.workspaces.get_mut(&id) else { return MetaResponse::NotFound { id } };
