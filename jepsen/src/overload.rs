@@ -29,8 +29,8 @@ const SAMPLES_PER_REQUEST: u64 = SERIES_PER_LANE as u64 * STEPS_PER_REQUEST;
 const STEP_MS: i64 = 100;
 /// The first sample is so much older than the clock: data time runs ahead of it under full load.
 const HEAD_START_MS: i64 = 50 * 60_000;
-/// Senders that wait for answers.
-const SENDERS: u32 = 32;
+/// Senders that wait for answers: enough to find the capacity, not only what a few waits allow.
+const SENDERS: u32 = 256;
 /// What a phase takes to become steady.
 const RAMP: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -158,13 +158,13 @@ async fn restart_all(plan: &Plan, cluster: &Cluster, shared: &Shared) -> Result<
             cluster.change_version(node);
             cluster.start(node).await?;
             let started = Instant::now();
-            let ready = until(started, async || shared.client.ready(node).await.is_ok()).await;
-            let whole = until(started, async || is_whole(shared).await).await;
+            let runs = async || cluster.is_running(node).await && cluster.reap(&shared.findings).await.is_empty();
+            let ready = until(started, &runs, async || shared.client.ready(node).await.is_ok()).await;
+            let whole = until(started, &runs, async || is_whole(shared).await).await;
             if ready.is_none() || whole.is_none() {
                 let state = shared.client.status(node).await;
                 shared.findings.note(Breach::NotRecovered, node as u64, 0, || format!("node-{} did not come back: {state:?}", node + 1));
             }
-            cluster.reap(&shared.findings).await;
             restarts.push(Restart { node, at, ended, ready, whole });
         }
     }
@@ -172,9 +172,9 @@ async fn restart_all(plan: &Plan, cluster: &Cluster, shared: &Shared) -> Result<
     Ok(restarts)
 }
 
-/// Waits until `is_so`; how long after `started` that was, none if it took too long.
-async fn until(started: Instant, is_so: impl AsyncFn() -> bool) -> Option<Duration> {
-    while started.elapsed() < BACK_MAX {
+/// Waits until `is_so`; how long after `started` that was, none if it took too long or the node no longer `runs`.
+async fn until(started: Instant, runs: &impl AsyncFn() -> bool, is_so: impl AsyncFn() -> bool) -> Option<Duration> {
+    while started.elapsed() < BACK_MAX && runs().await {
         if is_so().await {
             return Some(started.elapsed());
         }
