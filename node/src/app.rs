@@ -318,7 +318,11 @@ async fn open_meta(node: &Arc<Node>) -> Result<(), AppError> {
     };
     if !group.is_initialized() && founding.is_some() {
         let members: BTreeMap<ReplicaId, StoreId> = (1..=founders.len() as u64).map(|n| (ReplicaId(n), StoreId(n))).collect();
-        group.initialize(members).await?;
+        match group.initialize(members).await {
+            // Another founder was first, with the same members, and has asked for this replica's vote already.
+            Err(raft::MembershipError::Refused(reason)) => tracing::info!(reason, "the meta group was founded by another node"),
+            founded => founded?,
+        }
     }
     Ok(())
 }

@@ -245,6 +245,9 @@ fn missing_file_is_a_problem() {
     assert!(text.contains("file /nonexistent/f.yml: cannot be read"), "{text}");
 }
 
+/// The public key of RFC 7515, appendix A.3.
+const PUBLIC_KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+
 #[test]
 fn settings_of_access_go_together_and_their_secrets_are_not_shown() {
     let dir = tempfile::tempdir().unwrap();
@@ -252,7 +255,7 @@ fn settings_of_access_go_together_and_their_secrets_are_not_shown() {
         std::fs::write(dir.path().join(name), text).unwrap();
         dir.path().join(name).display().to_string()
     };
-    let (secret, keys) = (file("secret", " from-a-file\n"), file("jwks.json", r#"{"keys":[]}"#));
+    let (secret, keys) = (file("secret", " from-a-file\n"), file("jwks.json", PUBLIC_KEYS));
     let load = |flags: &[&str]| Given { flags, ..Given::default() }.config();
     let root = ["--auth", "--root-access-key=root-key", "--root-secret-key=hunter2hunter2", "--root-may-write"];
     let config = load(&root);
